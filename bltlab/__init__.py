@@ -1,0 +1,36 @@
+"""bltlab: a research workbench for fast byte-level language models.
+
+Names are loaded when first used, so that traces, costs and the player open without torch.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "vocab": "encode decode",
+    "config": "BLTConfig",
+    "trace": "Trace Prefilled Drafted Unmasked Verified Committed Finished",
+    "costs": "NFE",
+    "patching": "patchify",
+    "model": "BLT BLTOutput",
+    "diffusion": "diffusion_loss",
+    "state": "DecodingState",
+    "sampling": "Confidence EntropyBound TopK OneStep",
+    "decoding": "stream generate score Autoregressive SelfSpeculation BlockDiffusion DiffusionVerification",
+    "viz": "view",
+}
+_WHERE = {name: home for home, names in _HOMES.items() for name in names.split()}
+__all__ = list(_WHERE)
+
+
+def __getattr__(name):
+    if name in _WHERE:
+        return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+    if name in _HOMES or name in ("checkpoints", "layers", "data", "training", "evaluation"):
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted([*globals(), *_WHERE])

@@ -1,0 +1,198 @@
+"""Norm, rotary positions, attention, feed-forward, and the mask functions.
+
+Axes in shape comments: B batch, T bytes, P patches, K keys per patch, S slots of a block, D local width, G global
+width, H heads, V ids.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+# -- masks: boolean algebra on index tensors that broadcast; True means "q may read kv" --------------------------------
+
+def causal(q, kv, window=None):
+    """A position reads the past and itself, at most `window` keys.
+
+    >>> import torch; i = torch.arange(4)
+    >>> causal(i[:, None], i, window=2).int().tolist()
+    [[1, 0, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1]]
+    """
+    mask = kv <= q
+    return mask if window is None else mask & (kv > q - window)
+
+
+def same_document(q_document, kv_document):
+    """Documents packed in one sequence do not read each other."""
+    return q_document == kv_document
+
+
+def inside_block(q, kv, start, size):
+    """Every slot of a block reads every slot of it, both ways; `start` and `size` in bytes."""
+    return (q >= start) & (q < start + size) & (kv >= start) & (kv < start + size)
+
+
+def block_reads_prefix(q, kv, start, window=None):
+    """A block's slot reads the clean bytes before the block (Fast BLT 3.1; never the clean bytes under it)."""
+    return causal(q, kv, window) & (kv < start)
+
+
+# -- parts -------------------------------------------------------------------------------------------------------------
+
+class RMSNorm(nn.Module):
+    """Root-mean-square norm in fp32 at least, weight applied after the cast back (as the released weights expect)."""
+
+    def __init__(self, dim, eps=1e-5):
+        super().__init__()
+        self.weight, self.eps = nn.Parameter(torch.ones(dim)), eps
+
+    def forward(self, x):
+        wide = x if x.dtype in (torch.float32, torch.float64) else x.float()
+        wide = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
+        return self.weight * wide.to(x.dtype)
+
+
+def rotary_angles(positions, dim, theta, dtype):
+    """cos and sin (..., dim/2) for interleaved pairs; fp32 at least, fp64 for an fp64 model."""
+    wide = torch.float64 if dtype == torch.float64 else torch.float32
+    frequencies = theta ** (-torch.arange(0, dim, 2, device=positions.device, dtype=wide) / dim)
+    angles = positions[..., None].to(wide) * frequencies
+    return angles.cos(), angles.sin()
+
+
+def rotate(x, cos, sin):
+    """x (B, H, T, head) turned by cos, sin (B, T, head/2): pairs are (even, odd) neighbours."""
+    pairs = x.unflatten(-1, (-1, 2))
+    cos, sin = cos[:, None].to(x.dtype), sin[:, None].to(x.dtype)
+    even, odd = pairs[..., 0], pairs[..., 1]
+    return torch.stack((even * cos - odd * sin, even * sin + odd * cos), -1).flatten(-2)
+
+
+class SelfAttention(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.n_heads = config.n_heads
+        self.qkv = nn.Linear(config.dim, 3 * config.dim, bias=False)
+        self.out = nn.Linear(config.dim, config.dim, bias=False)
+
+    def project(self, x, angles):
+        """x (B, T, D) -> rotated q, k and v, each (B, H, T, head)."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4)
+        return rotate(q, *angles), rotate(k, *angles), v
+
+    def forward(self, x, angles, attend):
+        """attend(q, k, v) -> (B, H, T, head): where keys are kept and masked is the caller's business."""
+        q, k, v = self.project(x, angles)
+        return self.out(attend(q, k, v).transpose(1, 2).flatten(2))
+
+
+class FeedForward(nn.Module):
+    """SwiGLU."""
+
+    def __init__(self, dim, hidden_dim):
+        super().__init__()
+        self.gate_up = nn.Linear(dim, 2 * hidden_dim, bias=False)
+        self.down = nn.Linear(hidden_dim, dim, bias=False)
+
+    def forward(self, x):
+        gate, up = self.gate_up(x).chunk(2, -1)
+        return self.down(F.silu(gate) * up)
+
+
+class Layer(nn.Module):
+    """Pre-norm attention and feed-forward."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.attention_norm = RMSNorm(config.dim, config.norm_eps)
+        self.attention = SelfAttention(config)
+        self.feed_forward_norm = RMSNorm(config.dim, config.norm_eps)
+        self.feed_forward = FeedForward(config.dim, config.hidden_dim)
+
+    def forward(self, x, angles, attend):
+        x = x + self.attention(self.attention_norm(x), angles, attend)
+        return x + self.feed_forward(self.feed_forward_norm(x))
+
+
+class Stack(nn.Module):
+    """Layers in a row over (B, T, dim).
+
+    `attend(layer, q, k, v)` is handed in by the caller: `masked(...)` for a whole text, a decoding state's caches for a
+    step. So there is one forward for training, prefill, step and verification, and no cache in a module.
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.n_layers))
+
+    def angles(self, positions, dtype):
+        """positions (B, T) -> rotary cos and sin."""
+        return rotary_angles(positions, self.config.dim // self.config.n_heads, self.config.rope_theta, dtype)
+
+    def forward(self, x, positions, attend, before=lambda layer, x: x):
+        """x (B, T, dim), positions (B, T). `before(layer, x)` runs ahead of each layer: the decoder's cross-attention."""
+        angles = self.angles(positions, x.dtype)
+        for n, layer in enumerate(self.layers):
+            x = layer(before(n, x), angles, lambda q, k, v: attend(n, q, k, v))
+        return x
+
+
+def masked(mask):
+    """An `attend` over the sequence itself; mask (B or 1, T, T), True = may read."""
+    return lambda layer, q, k, v: F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None])
+
+
+def text_mask(document, window=None):
+    """(B, T, T): causal within `window`, cut between documents. document (B, T) numbers them."""
+    t = torch.arange(document.shape[1], device=document.device)
+    return causal(t[:, None], t, window) & same_document(document[:, :, None], document[:, None, :])
+
+
+class CrossAttention(nn.Module):
+    """Attention between bytes and the K vectors of one patch: no positions, O(bytes * K), never a bytes-by-patches mask.
+
+    `r x + out(attention)` with r = 2 for released weights (their block adds its input, and so does their caller).
+    """
+
+    def __init__(self, dim, n_heads, eps, doubled_residual):
+        super().__init__()
+        self.n_heads, self.residual = n_heads, 2.0 if doubled_residual else 1.0
+        self.query_norm, self.key_norm = RMSNorm(dim, eps), RMSNorm(dim, eps)
+        self.query = nn.Linear(dim, dim, bias=False)
+        self.key_value = nn.Linear(dim, 2 * dim, bias=False)
+        self.out = nn.Linear(dim, dim, bias=False)
+
+    def project_keys(self, x):
+        """x (..., D) -> key and value side by side (..., 2, H, head): what a cache keeps."""
+        return self.key_value(self.key_norm(x)).unflatten(-1, (2, self.n_heads, -1))
+
+    def _query(self, x):
+        q = self.query(self.query_norm(x)).unflatten(-1, (self.n_heads, -1))             # (..., H, head)
+        return q * q.shape[-1] ** -0.5
+
+    def read(self, x, keys):
+        """Each byte reads the K keys of its one patch. x (B, T, D), keys (B, T, K, 2, H, head) -> (B, T, D)."""
+        k, v = keys.unbind(3)                                                            # (B, T, K, H, head)
+        weights = (self._query(x)[:, :, None] * k).sum(-1).softmax(2)                    # (B, T, K, H)
+        return self.residual * x + self.out((weights[..., None] * v).sum(2).flatten(2))
+
+    def pool(self, queries, keys, patch):
+        """Each patch's K queries read the bytes of that patch: a softmax over segments.
+
+        queries (B, P, K, D), keys (B, T, 2, H, head), patch (B, T) in 0..P, where P is a bin for bytes of no patch
+        -> (B, P, K, D).
+        """
+        B, P, K, D = queries.shape
+        k, v = keys.unbind(2)                                                            # (B, T, H, head)
+        q = F.pad(self._query(queries), (0, 0, 0, 0, 0, 0, 0, 1))                        # (B, P+1, K, H, head)
+        row = torch.arange(B, device=patch.device)[:, None]
+        scores = (q[row, patch] * k[:, :, None]).sum(-1)                                 # (B, T, K, H)
+        index = patch[:, :, None, None].expand_as(scores)
+        top = torch.full_like(q[..., 0], -torch.inf).scatter_reduce(1, index, scores.detach(), "amax")
+        weights = (scores - top[row, patch]).exp()
+        total = torch.zeros_like(top).scatter_add(1, index, weights)
+        mixed = weights[..., None] * v[:, :, None]                                       # (B, T, K, H, head)
+        summed = torch.zeros_like(q).scatter_add(1, index[..., None].expand_as(mixed), mixed)
+        pooled = (summed / total.clamp_min(1e-30)[..., None])[:, :P].flatten(3)          # (B, P, K, D)
+        return self.residual * queries + self.out(pooled)
