@@ -137,8 +137,8 @@ PRESETS = {
     "blt-1b": _preset((1024, 16, 2816, 1, 9, 512), (2048, 25, 16, 5632), _ENTROPY_100M, 500_002),
     "blt-7b": _preset((1280, 20, 3584, 1, 6, 512), (4096, 32, 32, 11008), _ENTROPY_100M, 500_002, keys_per_patch=4),
     "probe": _preset((256, 4, 768, 1, 4, 512), (512, 4, 8, 1536), (192, 4, 6, 512), 5003),      # 21.5M, for timing
-    "nano": _preset((128, 4, 352, 1, 3, 512), (256, 4, 4, 704), (128, 2, 4, 352), 8192, sizes=(2, 3, 4, 5, 6),
-                    patching=dict(max_patch_length=8), block_size=8),
-    "tiny": _preset((64, 4, 176, 1, 2, 512), (128, 2, 4, 352), (64, 1, 4, 176), 2048, sizes=(2, 3, 4),
-                    patching=dict(max_patch_length=8), block_size=8),
+    "nano": _preset((128, 4, 352, 1, 4, 128), (256, 4, 4, 704), (128, 2, 4, 352), 6144, sizes=(2, 3, 4, 5, 6),
+                    patching=dict(max_patch_length=8), block_size=8, max_length=2048),
+    "tiny": _preset((64, 4, 176, 1, 2, 128), (128, 2, 4, 352), (64, 1, 4, 176), 2048, sizes=(2, 3, 4),
+                    patching=dict(max_patch_length=8), block_size=8, max_length=2048),
 }

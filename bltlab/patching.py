@@ -155,7 +155,8 @@ def patch_text(config, model, ids, document):
     """`Patches` and entropies (B, T) of whole texts. ids (B, T), -1 at padding; document (B, T) numbers them."""
     positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
     known = ids.clamp_min(0)
-    entropies = entropy(model(known, positions, masked(text_mask(document, config.window))))
+    with torch.autocast(ids.device.type, enabled=False):             # rounding flips boundaries
+        entropies = entropy(model(known, positions, masked(text_mask(document, config.window))))
     surprise = surprising(config, ids, entropies)
     surprise[:, 0] = True
     start = torch.zeros(len(ids), dtype=torch.long, device=ids.device)

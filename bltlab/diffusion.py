@@ -1,0 +1,178 @@
+"""BLT-D: blocks to fill in, their corruption, what a block may read, and the two losses (Fast BLT section 3.1).
+
+    clean    T h e _ b y t e _ i s        causal; unaware of any block
+    block        [_ b y t]                reads the clean prefix "The" and all of itself, both ways, never the
+                  # b # #                 clean bytes under it; every slot reads the latent of the last patch
+                                          closed before the block
+"""
+
+import warnings
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from . import vocab
+from .layers import block_reads_prefix, causal, inside_block, same_document, text_mask
+
+STARTS = ("anywhere", "patches")
+WEIGHTINGS = ("inverse_t", "mean")
+T_MIN = 0.05
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Training blocks of one batch. starts (B, M) positions; ids (B, M, S) clean bytes, -1 where no loss may fall;
+    masked (B, M, S); t (B, M) masking rates."""
+    starts: torch.Tensor
+    ids: torch.Tensor
+    masked: torch.Tensor
+    t: torch.Tensor
+
+    @property
+    def size(self):
+        return self.ids.shape[2]
+
+    @property
+    def positions(self):
+        """(B, M, S): each slot's original byte index."""
+        return self.starts[..., None] + torch.arange(self.size, device=self.starts.device)
+
+    @property
+    def corrupted(self):
+        """(B, M, S): what the decoder is fed; slots past the end are MASK too."""
+        return self.ids.masked_fill(self.masked | (self.ids < 0), vocab.MASK_ID)
+
+
+def lay_out(encoded, ids, block_size, starts="anywhere", generator=None):
+    """Where blocks begin: `starts` (B, M) and their clean ids (B, M, S).
+
+    "anywhere": side by side from a random offset, as decoding starts them at any byte; "patches": at every patch start
+    (the paper). -1 marks slots past the end of a row or of a packed document.
+    """
+    B, T = ids.shape
+    if starts == "anywhere":
+        offset = torch.randint(1, block_size + 1, (B, 1), generator=generator).to(ids.device)
+        at = offset + torch.arange(0, max(T - 1, 1), block_size, device=ids.device)
+        at = at.clamp_max(T)
+    else:
+        lengths = encoded.patches.lengths
+        at = encoded.patches.starts[:, 1:].masked_fill(lengths[:, 1:] == 0, T)
+    slots = at[..., None] + torch.arange(block_size, device=ids.device)                  # (B, M, S)
+    row = torch.arange(B, device=ids.device)[:, None, None]
+    inside = slots < T
+    slots = slots.clamp_max(T - 1)
+    begun_in = encoded.document[row[..., 0], at.clamp_max(T) - 1]
+    inside &= encoded.document[row, slots] == begun_in[..., None]
+    return at, ids[row, slots].masked_fill(~inside, vocab.PAD_ID)
+
+
+def corrupt(starts, ids, fully_masked=0.0, generator=None):
+    """Draw a masking rate t for each block and hide its bytes with probability t.
+
+    Rates are stratified over the batch (uniform in all, evenly spread in each); a share `fully_masked` gets t = 1.
+    """
+    B, M, S = ids.shape
+    draw = lambda *shape: torch.rand(shape, generator=generator).to(ids.device)
+    t = (torch.randperm(B * M, generator=generator).to(ids.device).view(B, M) + draw(B, M)) / (B * M)
+    t = torch.where(draw(B, M) < fully_masked, 1.0, t).clamp_min(T_MIN)
+    return Blocks(starts, ids, (draw(B, M, S) < t[..., None]) & (ids >= 0), t)
+
+
+def training_mask(length, starts, size, window=None):
+    """The (L, L) mask of one text and its blocks, L = length + M * size: the picture, and the test's slow twin.
+
+    Rows and columns: clean bytes 0..length-1, then the blocks one after another. starts (M,).
+    """
+    M = len(starts)
+    index = torch.cat([torch.arange(length), (starts[:, None] + torch.arange(size)).flatten()])
+    block = torch.cat([torch.full((length,), -1), torch.arange(M).repeat_interleave(size)])
+    begin = torch.cat([torch.zeros(length, dtype=torch.long), starts.repeat_interleave(size)])
+    q, kv, q_block, kv_block = index[:, None], index[None], block[:, None], block[None]
+    clean = (q_block < 0) & (kv_block < 0) & causal(q, kv, window)
+    prefix = (q_block >= 0) & (kv_block < 0) & block_reads_prefix(q, kv, begin[:, None], window)
+    own = (q_block >= 0) & same_document(q_block, kv_block) & inside_block(q, kv, begin[:, None], size)
+    return clean | prefix | own
+
+
+def _attend(encoded, blocks, window):
+    """`attend` for [clean ; blocks] that never builds their square: blocks read the clean keys and their own."""
+    B, T = encoded.ids.shape
+    M, S = blocks.ids.shape[1:]
+    t = torch.arange(T, device=blocks.starts.device)
+    q, begin = blocks.positions.flatten(1)[..., None], blocks.starts.repeat_interleave(S, 1)[..., None]
+    row = torch.arange(B, device=t.device)[:, None]
+    document = encoded.document[row, (begin[..., 0] - 1).clamp_max(T - 1)]               # (B, M*S)
+    prefix = block_reads_prefix(q, t, begin, window) & same_document(document[..., None], encoded.document[:, None])
+    hidden = ~prefix[:, None]                                                            # (B, 1, M*S, T)
+    clean_mask = text_mask(encoded.document, window)[:, None]
+
+    def attend(layer, q, k, v):
+        clean = F.scaled_dot_product_attention(q[:, :, :T], k[:, :, :T], v[:, :, :T], attn_mask=clean_mask)
+        bq, bk, bv = (x[:, :, T:] for x in (q, k, v))                                    # (B, H, M*S, head)
+        split = lambda x: x.unflatten(2, (M, S))
+        scale = q.shape[-1] ** -0.5
+        to_prefix = (bq * scale @ k[:, :, :T].mT).masked_fill(hidden, -torch.inf)        # (B, H, M*S, T)
+        to_own = (split(bq) * scale @ split(bk).mT).flatten(2, 3)                        # (B, H, M*S, S)
+        weights = torch.cat([to_prefix, to_own], -1).softmax(-1)
+        own = (split(weights[..., T:]) @ split(bv)).flatten(2, 3)
+        return torch.cat([clean, weights[..., :T] @ v[:, :, :T] + own], 2)
+    return attend
+
+
+def decode_blocks(model, encoded, blocks):
+    """One decoder pass over the clean text and all corrupted blocks -> logits (B, T, V) and (B, M, S, V)."""
+    B, T = encoded.ids.shape
+    M, S = blocks.ids.shape[1:]
+    row = torch.arange(B, device=encoded.ids.device)[:, None]
+    reads = encoded.patches.reads
+    block_reads = reads[row, (blocks.starts - 1).clamp_max(T - 1)].repeat_interleave(S, 1)     # (B, M*S)
+    x = torch.cat([model.decoder.inputs(encoded.ids, encoded.states),
+                   model.decoder.embedding(blocks.corrupted.flatten(1))], 1)
+    positions = torch.cat([encoded.positions, blocks.positions.flatten(1)], 1)
+    all_reads = torch.cat([reads, block_reads], 1)
+    logits = model.decoder(x, positions, lambda layer: encoded.keys[layer][row, all_reads],
+                           _attend(encoded, blocks, model.config.decoder.window))
+    return logits[:, :T], logits[:, T:].unflatten(1, (M, S))
+
+
+@dataclass(frozen=True)
+class DiffusionLoss:
+    """Nats per byte. next_byte: mean over clean targets; masked_byte: see `diffusion_loss`; total = next + weight * masked."""
+    total: torch.Tensor
+    next_byte: torch.Tensor
+    masked_byte: torch.Tensor
+
+
+def next_byte_loss(logits, ids, reduction="mean"):
+    """Cross-entropy of each id given those before it, EOS in, PAD and the BOS of a packed document out."""
+    targets = ids[:, 1:].masked_fill((ids[:, 1:] < 0) | (ids[:, 1:] == vocab.BOS_ID), -100)
+    return F.cross_entropy(logits[:, :-1].flatten(0, 1), targets.flatten(), reduction=reduction)
+
+
+def diffusion_loss(model, ids, block_size=None, generator=None, *, weight=1.0, block_starts="anywhere",
+                   fully_masked=0.0, weighting="inverse_t", patches=None):
+    """The BLT-D training loss of ids (B, T), each row from BOS on, -1 at right padding (Fast BLT eq. 4).
+
+    masked_byte = sum of CE / t over masked bytes, divided by the block bytes that may carry loss ("inverse_t"), or the
+    plain mean over masked bytes ("mean"). Raises ValueError for a model without a diffusion head.
+    """
+    if model.config.block_size is None:
+        raise ValueError("diffusion_loss needs a BLT-D (config.block_size set), got a plain BLT")
+    block_size = block_size or model.config.block_size
+    if block_size > model.config.block_size:
+        warnings.warn(f"block_size {block_size} is above the model's {model.config.block_size}", stacklevel=2)
+    if block_starts not in STARTS or weighting not in WEIGHTINGS:
+        raise ValueError(f"block_starts must be one of {STARTS} and weighting one of {WEIGHTINGS}, "
+                         f"got {block_starts!r} and {weighting!r}")
+    encoded = model.encode(ids, patches)
+    blocks = corrupt(*lay_out(encoded, ids, block_size, block_starts, generator), fully_masked, generator)
+    clean_logits, block_logits = decode_blocks(model, encoded, blocks)
+    next_byte = next_byte_loss(clean_logits, ids)
+    ce = F.cross_entropy(block_logits.flatten(0, 2), blocks.ids.flatten().masked_fill(~blocks.masked.flatten(), -100),
+                         reduction="none").view_as(blocks.ids)
+    if weighting == "inverse_t":
+        masked_byte = (ce / blocks.t[..., None]).sum() / (blocks.ids >= 0).sum().clamp_min(1)
+    else:
+        masked_byte = ce.sum() / blocks.masked.sum().clamp_min(1)
+    return DiffusionLoss(next_byte + weight * masked_byte, next_byte, masked_byte)

@@ -1,0 +1,129 @@
+"""The training forward of BLT-D: blocks see what they may, and the loss is what it says."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from bltlab import vocab
+from bltlab.diffusion import Blocks, corrupt, decode_blocks, diffusion_loss, lay_out, training_mask
+
+from conftest import random_ids, random_model
+
+
+def blocks_of(model, ids, starts="anywhere", seed=0, **kw):
+    encoded = model.encode(ids)
+    g = torch.Generator().manual_seed(seed)
+    return encoded, corrupt(*lay_out(encoded, ids, model.config.block_size, starts, g), generator=g, **kw)
+
+
+def slow_decode(model, encoded, blocks):
+    """One text alone, one dense mask over clean bytes and all blocks."""
+    T, (M, S) = encoded.ids.shape[1], blocks.ids.shape[1:]
+    mask = training_mask(T, blocks.starts[0], S, model.config.decoder.window)
+    reads = encoded.patches.reads[0]
+    all_reads = torch.cat([reads, reads[(blocks.starts[0] - 1).clamp_max(T - 1)].repeat_interleave(S)])
+    x = torch.cat([model.decoder.inputs(encoded.ids, encoded.states), model.decoder.embedding(blocks.corrupted.flatten(1))], 1)
+    positions = torch.cat([encoded.positions, blocks.positions.flatten(1)], 1)
+    attend = lambda layer, q, k, v: F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    logits = model.decoder(x, positions, lambda layer: encoded.keys[layer][:, all_reads], attend)
+    return logits[:, :T], logits[:, T:].unflatten(1, (M, S))
+
+
+@pytest.mark.parametrize("starts", ["anywhere", "patches"])
+@pytest.mark.parametrize("decoder_input", ["encoder", "embedding"])
+def test_joined_attention_equals_one_dense_mask(starts, decoder_input):
+    model = random_model(1, decoder_input=decoder_input)
+    encoded, blocks = blocks_of(model, random_ids(3, 50)[None], starts)
+    fast, slow = decode_blocks(model, encoded, blocks), slow_decode(model, encoded, blocks)
+    assert (fast[0] - slow[0]).abs().max() < 1e-12
+    assert (fast[1] - slow[1]).abs().max() < 1e-12
+
+
+def test_clean_logits_do_not_know_about_blocks():
+    model, ids = random_model(2), random_ids(4, 40)[None]
+    encoded, blocks = blocks_of(model, ids)
+    assert (decode_blocks(model, encoded, blocks)[0] - model(ids).logits).abs().max() < 1e-12
+
+
+def test_a_masked_byte_does_not_leak_into_its_block():
+    model, ids = random_model(3), random_ids(5, 40)[None]
+    encoded, blocks = blocks_of(model, ids, fully_masked=1.0)
+    m = 2
+    changed = ids.clone()
+    changed[0, blocks.starts[0, m]:] = 150                         # everything from the block on is another text
+    other = model.encode(changed)
+    before, after = decode_blocks(model, encoded, blocks)[1], decode_blocks(model, other, blocks)[1]
+    assert (before[0, m] - after[0, m]).abs().max() < 1e-12
+    assert (before[0, m + 1] - after[0, m + 1]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_packed_documents_equal_documents_alone(seed):
+    model = random_model(seed, max_patch_length=None if seed % 2 else 8, bytes_per_patch=1 + seed)
+    pieces = [random_ids(10 * seed + i, n) for i, n in enumerate((17, 31, 9))]
+    packed = torch.cat(pieces)[None]
+    encoded, blocks = blocks_of(model, packed, "anywhere", seed)
+    logits, block_logits = decode_blocks(model, encoded, blocks)
+    at = 0
+    for piece in pieces:
+        alone = model(piece[None])
+        assert (logits[0, at:at + len(piece)] - alone.logits[0]).abs().max() < 1e-10
+        assert (encoded.entropies[0, at:at + len(piece)] - alone.entropies[0]).abs().max() < 1e-10
+        inside = ((blocks.starts[0] > at) & (blocks.starts[0] < at + len(piece))).nonzero()[:, 0]
+        own = Blocks(blocks.starts[:, inside] - at, blocks.ids[:, inside], blocks.masked[:, inside], blocks.t[:, inside])
+        assert (own.starts + torch.arange(own.size)[:, None] >= len(piece)).T.eq(own.ids[0] < 0).all()
+        expected = decode_blocks(model, model.encode(piece[None]), own)[1]
+        assert (block_logits[0, inside] - expected[0]).abs().max() < 1e-10
+        at += len(piece)
+
+
+def test_right_padding_changes_nothing():
+    model = random_model(7)
+    a, b = random_ids(1, 40), random_ids(2, 23)
+    batch = torch.stack([a, F.pad(b, (0, 17), value=vocab.PAD_ID)])
+    assert (model(batch).logits[0] - model(a[None]).logits[0]).abs().max() < 1e-10
+    assert (model(batch).logits[1, :23] - model(b[None]).logits[0]).abs().max() < 1e-10
+    lengths = model(batch).patches.lengths
+    assert lengths.sum(1).tolist() == [40, 23]
+
+
+def test_the_loss_worked_out_by_hand():
+    model, ids = random_model(8, block_size=4), random_ids(6, 30)[None]
+    loss = diffusion_loss(model, ids, generator=torch.Generator().manual_seed(5), weight=0.5)
+    encoded, blocks = blocks_of(model, ids, seed=5)
+    clean, hidden = (x.log_softmax(-1) for x in decode_blocks(model, encoded, blocks))
+    next_byte = -sum(clean[0, t, ids[0, t + 1]] for t in range(29)) / 29
+    total, n = 0.0, 0
+    for m in range(blocks.ids.shape[1]):
+        for s in range(4):
+            target = blocks.ids[0, m, s]
+            n += int(target >= 0)
+            if blocks.masked[0, m, s]:
+                total -= hidden[0, m, s, target] / blocks.t[0, m]
+    assert loss.next_byte.item() == pytest.approx(next_byte.item(), abs=1e-12)
+    assert loss.masked_byte.item() == pytest.approx((total / n).item(), abs=1e-12)
+    assert loss.total.item() == pytest.approx((next_byte + 0.5 * total / n).item(), abs=1e-12)
+
+
+def test_masking_rates_are_spread_and_clamped():
+    starts, ids = torch.arange(1, 401, 8)[None].expand(4, -1), torch.full((4, 50, 8), 80)
+    blocks = corrupt(starts, ids, generator=torch.Generator().manual_seed(0))
+    assert blocks.t.min() >= 0.05 and blocks.t.mean().item() == pytest.approx(0.5, abs=0.02)
+    assert blocks.masked.float().mean().item() == pytest.approx(0.5, abs=0.05)
+    assert corrupt(starts, ids, 1.0, torch.Generator().manual_seed(0)).masked.all()
+
+
+def test_a_plain_blt_has_no_masked_loss():
+    model = random_model(0, block_size=None)
+    with pytest.raises(ValueError, match="plain BLT"):
+        diffusion_loss(model, random_ids(0, 20)[None])
+
+
+def test_gradients_reach_every_part_but_the_entropy_model():
+    model = random_model(9).requires_grad_(True)
+    model.patcher.requires_grad_(False)
+    diffusion_loss(model, random_ids(6, 40)[None], generator=torch.Generator().manual_seed(0)).total.backward()
+    dead = [n for n, p in model.named_parameters() if p.requires_grad and (p.grad is None or not math.isfinite(p.grad.sum()) or p.grad.abs().sum() == 0)]
+    assert not dead
