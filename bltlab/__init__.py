@@ -17,7 +17,8 @@ _HOMES = {
     "diffusion": "diffusion_loss",
     "state": "DecodingState",
     "sampling": "Confidence EntropyBound TopK OneStep",
-    "decoding": "stream generate score Autoregressive SelfSpeculation BlockDiffusion DiffusionVerification",
+    "evaluation": "score",
+    "decoding": "stream generate Autoregressive SelfSpeculation BlockDiffusion DiffusionVerification",
     "viz": "view",
 }
 _WHERE = {name: home for home, names in _HOMES.items() for name in names.split()}
@@ -27,7 +28,7 @@ __all__ = list(_WHERE)
 def __getattr__(name):
     if name in _WHERE:
         return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
-    if name in _HOMES or name in ("checkpoints", "layers", "data", "training", "evaluation"):
+    if name in _HOMES or name in ("checkpoints", "layers", "data", "training"):
         return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -196,3 +196,66 @@ class CrossAttention(nn.Module):
         summed = torch.zeros_like(q).scatter_add(1, index[..., None].expand_as(mixed), mixed)
         pooled = (summed / total.clamp_min(1e-30)[..., None])[:, :P].flatten(3)          # (B, P, K, D)
         return self.residual * queries + self.out(pooled)
+
+
+# -- what a decoding state keeps for attention -------------------------------------------------------------------------
+
+class Cache:
+    """Per-layer tensors (B, capacity + 1, ...) written by slot; the last slot takes what nobody will read."""
+
+    def __init__(self, n_layers, shape, batch_size, dtype, device, capacity=64):
+        self.layers = [torch.zeros(batch_size, capacity + 1, *shape, dtype=dtype, device=device) for _ in range(n_layers)]
+
+    @property
+    def capacity(self):
+        return self.layers[0].shape[1] - 1
+
+    def reserve(self, n):
+        """Room for n slots, by doubling."""
+        if n > self.capacity:
+            grow = max(n, 2 * self.capacity) - self.capacity
+            self.layers = [F.pad(x, [0, 0] * (x.ndim - 2) + [0, grow]) for x in self.layers]
+
+    def write(self, layer, span, values):
+        """values (B, T, ...) to the slots of `span`."""
+        if span.uniform:
+            self.layers[layer][:, span.first[0]:span.first[0] + span.width] = values
+        else:
+            slots = torch.where(span.real, span.positions, self.capacity)
+            self.layers[layer][torch.arange(len(slots), device=slots.device)[:, None], slots] = values
+
+    def select(self, rows):
+        self.layers = [x[rows] for x in self.layers]
+
+    def bytes(self, keys):
+        """Bytes of `keys` slots in all rows and layers."""
+        return sum(keys * len(x) * x[0, 0].numel() * x.itemsize for x in self.layers)
+
+
+class Span:
+    """Positions first[b] .. first[b] + counts[b] - 1 of each row as a (B, T) tensor; beyond a row's count `real` is False."""
+
+    def __init__(self, first, counts, device):
+        self.first, self.counts, self.width = first, counts, max(counts)
+        self.uniform = len(set(first)) == 1 and len(set(counts)) == 1
+        self.end = max(f + c for f, c in zip(first, counts))
+        if self.uniform:
+            self.real = None
+            self.positions = torch.arange(first[0], self.end, device=device).expand(len(first), -1)
+        else:
+            offset = torch.arange(self.width, device=device)
+            start, count = (torch.tensor(x, device=device)[:, None] for x in (first, counts))
+            self.real = offset < count
+            self.positions = (start + torch.minimum(offset, count - 1)).clamp_min(0)
+
+
+class JoinedSpan:
+    """Several spans in one pass, one after another along T."""
+
+    def __init__(self, spans):
+        self.first = [min(f) for f in zip(*(s.first for s in spans))]
+        self.end, self.uniform = max(s.end for s in spans), False
+        self.positions = torch.cat([s.positions for s in spans], 1)
+        everywhere = lambda s: torch.ones_like(s.positions, dtype=torch.bool) if s.real is None else s.real
+        self.real = torch.cat([everywhere(s) for s in spans], 1)
+        self.width = self.positions.shape[1]

@@ -17,7 +17,7 @@ def random_ids(seed, length, alphabet=12, documents=1):
     g = torch.Generator().manual_seed(seed)
     ids = torch.randint(101, 101 + alphabet, (length,), generator=g)
     ids[0] = vocab.BOS_ID
-    for at in torch.randperm(length - 4, generator=g)[:documents - 1] + 2:
+    for at in torch.randperm(max(length - 4, 0), generator=g)[:documents - 1] + 2:
         ids[at] = vocab.BOS_ID
     return ids
 

@@ -1,0 +1,429 @@
+"""What a decoder remembers: caches, the open patch, counters; and the few verbs that change them.
+
+    position     0    1  2  3  4  5  6 | 7  8  9        Everything from `length` (here 7) on is scratch: drafts and blocks
+    id          BOS   T  h  e  ␣  b  y | t  _  _        are written there and overwritten by the next extend, so forgetting
+    opens        1    1  0  0  0  1  0 | 0              is only moving an index. `opens` is known one position ahead.
+    latents     o_0  o_1 (closed)  o_2 (open)           The slot behind the last closed patch holds the open one's latent.
+"""
+
+import time
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from . import vocab
+from .costs import NFE
+from .layers import Cache, JoinedSpan, Span, causal, inside_block
+from .patching import entropy, next_opens, surprising
+
+LATENTS = ("closed", "open")
+
+
+class Row:
+    """The bookkeeping of one text, in plain numbers. All lists but `opens` have one entry a position."""
+
+    def __init__(self):
+        self.ids, self.entropies, self.reads = [], [], []
+        self.opens = [True]                              # one ahead: opens[length] is known
+        self.starts = [0]                                # where patches begin, the one at the frontier included
+        self.decoded = 0                                 # positions that the decoder has committed to its cache
+
+    @property
+    def length(self):
+        return len(self.ids)
+
+    @property
+    def closed(self):
+        """How many patches are closed."""
+        return len(self.starts) - 1
+
+    @property
+    def has_open(self):
+        """Does the open patch hold a byte?"""
+        return self.starts[-1] < self.length
+
+    def append(self, ids, entropies, opens):
+        for i, nats, opens_next in zip(ids, entropies, opens):
+            self.ids.append(i)
+            self.entropies.append(nats)
+            self.opens.append(opens_next)
+            if opens_next:
+                self.starts.append(self.length)
+            self.reads.append(self.closed - 1)
+
+    def truncate(self, length):
+        del self.ids[length:], self.entropies[length:], self.reads[length:], self.opens[length + 1:]
+        while self.starts[-1] > length:
+            self.starts.pop()
+        self.decoded = min(self.decoded, length)
+
+
+@dataclass
+class Clock:
+    """Seconds spent decoding; a viewer's time does not count."""
+    total: float = 0.0
+    since: float | None = None
+
+    def start(self):
+        self.since = time.perf_counter()
+
+    def stop(self):
+        self.total, self.since = self.read(), None
+
+    def read(self):
+        return self.total + (time.perf_counter() - self.since if self.since is not None else 0.0)
+
+
+def _sizes(model):
+    """Bytes of the weights that one pass of each part reads, embedding tables left out."""
+    size = lambda *modules: sum(p.numel() * p.itemsize for m in modules for p in m.parameters())
+    d = model.decoder
+    keys = [m for cross in d.cross for m in (cross.key_norm, cross.key_value)] + [d.latent_projection]
+    table = [d.embedding] if hasattr(d, "embedding") else []
+    return {"patcher": size(model.patcher) - size(model.patcher.embedding), "encoder": size(model.encoder.stack),
+            "pool": size(model.encoder.query_projection, model.encoder.cross), "global_": size(model.global_),
+            "keys": size(*keys), "decoder": size(d) - size(*keys, *table)}
+
+
+class DecodingState:
+    """Caches of one batch of texts under one model, with the verbs extend, rollback, draft, denoise, peek_latent.
+
+    max_length: bytes a row may hold, BOS and one proposal included. Rows have their own lengths.
+    """
+
+    def __init__(self, model, batch_size=1, max_length=None):
+        c, self.model, self.max_length = model.config, model, max_length or model.config.max_length
+        self.rows = [Row() for _ in range(batch_size)]
+        kv = lambda s, dtype: Cache(s.n_layers, (2, s.n_heads, s.dim // s.n_heads), batch_size, dtype, model.device)
+        self._kv = {"patcher": kv(c.patcher, model.patcher.output.weight.dtype), "encoder": kv(c.encoder, model.dtype),
+                    "global_": kv(c.global_, model.dtype), "decoder": kv(c.decoder, model.dtype)}
+        d = c.decoder
+        self._keys = Cache(d.n_layers, (c.keys_per_patch, 2, d.n_heads, d.dim // d.n_heads), batch_size, model.dtype, model.device)
+        self._states = Cache(1, (c.encoder.dim,), batch_size, model.dtype, model.device)
+        self._latents = Cache(1, (c.global_.dim,), batch_size, model.dtype, model.device)
+        self._scratch = []                               # clean bytes past the frontier, one list of B ids a position
+        self._open_ready = False
+        self._logits, self._logits_first = None, None
+        self._weights = _sizes(model)
+        self.nfe, self.weight_bytes, self.cache_bytes, self.clock = NFE(), 0, 0, Clock()
+
+    # -- what can be asked -------------------------------------------------------------------------------------------
+
+    @property
+    def batch_size(self):
+        return len(self.rows)
+
+    @property
+    def lengths(self):
+        """Bytes of each row, BOS included, as a list."""
+        return [row.length for row in self.rows]
+
+    @property
+    def length(self):
+        """Bytes of the row, BOS included: an int for one row, a list for several."""
+        return self.lengths[0] if self.batch_size == 1 else self.lengths
+
+    @property
+    def logits(self):
+        """(B, V) at the frontier. Raises RuntimeError where the last extend left them pending or rollback went past it."""
+        if self._logits is None:
+            raise RuntimeError("no logits at the frontier: extend first, with logits=True")
+        at = [length - 1 - first for length, first in zip(self.lengths, self._logits_first)]
+        if min(at) < 0:
+            raise RuntimeError("no logits at the frontier: rollback went before the last extend")
+        return self._logits[torch.arange(self.batch_size), at]
+
+    def stamp(self):
+        """The counters now, as an event carries them."""
+        return dict(nfe=self.nfe, weight_bytes=self.weight_bytes, cache_bytes=self.cache_bytes, seconds=self.clock.read())
+
+    def snapshot(self):
+        """What is cached, scratch left out: one dict of lists and tensors a row. For showing and testing."""
+        shown = []
+        for b, row in enumerate(self.rows):
+            upto = {"global_": row.closed, "decoder": row.decoded}
+            kv = {name: [x[b, :upto.get(name, row.length)].clone() for x in cache.layers] for name, cache in self._kv.items()}
+            shown.append(dict(ids=list(row.ids), opens=list(row.opens), entropies=list(row.entropies), reads=list(row.reads),
+                              states=self._states.layers[0][b, :row.length].clone(), kv=kv,
+                              keys=[x[b, :row.closed].clone() for x in self._keys.layers],
+                              latents=self._latents.layers[0][b, :row.closed].clone()))
+        return shown
+
+    # -- the verbs -----------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def extend(self, ids, logits=True, open_latent=False):
+        """Append known bytes, any number at once -> logits (B, T, V) at every new position.
+
+        ids: (B, T), rows right-padded with -1 (a flat list for one row). logits=False leaves the decoder's part to the
+        next pass. open_latent=True adds the open patch to the same global pass. Raises ValueError past max_length.
+        """
+        rows = self._as_rows(ids)
+        counts = [len(r) for r in rows]
+        if not any(counts):
+            return None
+        if (longest := max(n + row.length for n, row in zip(counts, self.rows))) > self.max_length:
+            raise ValueError(f"max_length is {self.max_length} bytes with BOS, got a text of {longest}")
+        self._forget_scratch()
+        span = self._span(self.lengths, counts)
+        tensor = self._pad(rows, span.width)
+        nats, opens = self._find_patches(tensor, span)
+        self._encode(tensor, span)
+        closed_before = [row.closed for row in self.rows]
+        for b, row in enumerate(self.rows):
+            row.append(rows[b], nats[b], opens[b])
+        self._close_patches(closed_before, open_latent)
+        if not logits:
+            self._logits = None
+            return None
+        decoded = self._decode_pending()                                                 # (B, pending + new, V)
+        offset = [f - d for f, d in zip(span.first, self._logits_first)]
+        if not any(offset):
+            return decoded
+        index = torch.tensor(offset, device=decoded.device)[:, None] + torch.arange(span.width, device=decoded.device)
+        return decoded[torch.arange(self.batch_size)[:, None], index.clamp_max(decoded.shape[1] - 1)]
+
+    def rollback(self, length):
+        """Forget everything past a byte position: an int, or one per row."""
+        lengths = [int(length)] * self.batch_size if isinstance(length, int) else [int(n) for n in length]
+        for row, n in zip(self.rows, lengths):
+            if not 0 <= n <= row.length:
+                raise ValueError(f"rollback must go to a length in 0..{row.length}, got {n}")
+            row.truncate(n)
+        self._forget_scratch()
+
+    @torch.no_grad()
+    def draft(self, ids, latent="closed"):
+        """One decoder step past the frontier on one byte a row, patch rule ignored -> logits (B, V). Scratch."""
+        ids = [int(i) for i in (ids if isinstance(ids, (list, tuple)) else ids.flatten().tolist())]
+        self._prepare(latent)
+        if any(row.decoded < row.length for row in self.rows):
+            self._decode_pending()
+        x, span = self._enter_scratch([[i] for i in ids])
+        reads = self._frontier_reads(latent)[:, None]
+        return self._run_decoder(x, span, reads, self._causal_mask(span, self.model.config.decoder.window))[:, -1]
+
+    @torch.no_grad()
+    def denoise(self, block_ids, after=(), latent="closed"):
+        """Logits (B, S, V) of a block with MASKs: causal on the prefix, bidirectional inside. Scratch.
+
+        block_ids (B, S). after: clean scratch bytes between frontier and block, (B, A) or one list for all rows.
+        """
+        block = torch.as_tensor(block_ids, device=self.model.device)
+        block = block.expand(self.batch_size, -1) if block.ndim == 1 else block
+        if self.model.config.block_size is None:
+            raise ValueError("denoise needs a model with a diffusion head (config.block_size set), got a plain BLT")
+        self._prepare(latent)
+        after = self._as_rows(after) if len(after) else [[] for _ in self.rows]
+        pieces, spans, reads = [], [], []
+        frontier = self._frontier_reads(latent)[:, None]
+        pending = [row.length - row.decoded for row in self.rows]
+        if any(pending):
+            spans.append(self._span([row.decoded for row in self.rows], pending))
+            pieces.append(self._inputs(spans[-1]))
+            reads.append(self._row_reads(spans[-1]))
+        if not after[0]:
+            self._scratch = []
+        elif after != [list(x) for x in zip(*self._scratch)]:                 # else they are cached already
+            self._scratch = []
+            x, span = self._enter_scratch(after)
+            pieces, spans, reads = pieces + [x], spans + [span], reads + [frontier.expand(-1, span.width)]
+        starts = [length + len(after[0]) for length in self.lengths]
+        span = self._span(starts, [block.shape[1]] * self.batch_size)
+        spans, reads = spans + [span], reads + [frontier.expand(-1, span.width)]
+        pieces.append(self.model.decoder.embedding(block))
+        joined = spans[0] if len(spans) == 1 else JoinedSpan(spans)
+        low, kv = self._keys_of(joined, self.model.config.decoder.window)
+        q, begin = joined.positions[..., None], torch.tensor(starts, device=kv.device)[:, None, None]
+        mask = causal(q, kv, self.model.config.decoder.window) | inside_block(q, kv, begin, block.shape[1])
+        logits = self._run_decoder(torch.cat(pieces, 1), joined, torch.cat(reads, 1), (low, mask))
+        if any(pending):
+            self._keep_logits(logits[:, :spans[0].width], spans[0])
+        return logits[:, -block.shape[1]:]
+
+    @torch.no_grad()
+    def peek_latent(self):
+        """(B, G): the latent that the open patch would have if it closed here (an empty one: the last closed). Scratch."""
+        if not self._open_ready:
+            self._close_patches([row.closed for row in self.rows], open_latent=True)
+        at = [row.closed if row.has_open else row.closed - 1 for row in self.rows]
+        return self._latents.layers[0][torch.arange(self.batch_size), at]
+
+    def select(self, rows):
+        """Keep these rows, in this order."""
+        rows = list(rows)
+        self.rows = [self.rows[b] for b in rows]
+        for cache in (*self._kv.values(), self._keys, self._states, self._latents):
+            cache.select(rows)
+        self._scratch = []
+        if self._logits is not None:
+            self._logits, self._logits_first = self._logits[rows], [self._logits_first[b] for b in rows]
+        return self
+
+    # -- shapes --------------------------------------------------------------------------------------------------------
+
+    def _as_rows(self, ids):
+        """Anything the verbs accept as ids -> a list of B lists without padding. Raises ValueError for ids out of range."""
+        rows = ids.tolist() if torch.is_tensor(ids) else list(ids)
+        if rows and not isinstance(rows[0], (list, tuple)):
+            rows = [rows] * self.batch_size if not torch.is_tensor(ids) or ids.ndim == 1 else rows
+        if len(rows) != self.batch_size:
+            raise ValueError(f"ids must have one row for each of the {self.batch_size} texts, got {len(rows)}")
+        rows = [[int(i) for i in row if i != vocab.PAD_ID] for row in rows]
+        for row, known in zip(rows, self.rows):
+            for at, i in enumerate(row):
+                if not 0 <= i < vocab.VOCAB_SIZE or (i == vocab.BOS_ID and known.length + at > 0):
+                    raise ValueError(f"ids must be in 0..{vocab.VOCAB_SIZE - 1} with BOS at the start only, got {i}")
+        return rows
+
+    def _span(self, first, counts):
+        return Span(list(first), list(counts), self.model.device)
+
+    def _pad(self, rows, width):
+        return torch.tensor([r + [0] * (width - len(r)) for r in rows], device=self.model.device)
+
+    def _gather(self, buffer, span):
+        if span.uniform:
+            return buffer[:, span.first[0]:span.end]
+        return buffer[torch.arange(self.batch_size, device=buffer.device)[:, None], span.positions]
+
+    # -- attention over the caches ---------------------------------------------------------------------------------------
+
+    def _keys_of(self, span, window):
+        """(low, kv): the slots that any query of `span` may read, as the first and an index tensor."""
+        low = 0 if window is None else max(0, min(span.first) - window + 1)
+        return low, torch.arange(low, span.end, device=span.positions.device)
+
+    def _causal_mask(self, span, window):
+        low, kv = self._keys_of(span, window)
+        if span.uniform and span.width == 1:
+            return low, None
+        return low, causal(span.positions[..., None], kv, window)
+
+    def _attend(self, part, span, low_mask):
+        """An `attend` that writes keys and values to the cache and reads slots low .. end. mask (B, T, end - low)."""
+        cache, (low, mask) = self._kv[part], low_mask
+        cache.reserve(span.end)
+        self.cache_bytes += cache.bytes(span.end - low)
+        mask = None if mask is None else mask[:, None]
+
+        def attend(layer, q, k, v):
+            cache.write(layer, span, torch.stack((k, v), 2).transpose(1, 3))             # (B, T, 2, H, head)
+            k, v = cache.layers[layer][:, low:span.end].permute(2, 0, 3, 1, 4)           # (B, H, keys, head)
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return attend
+
+    def _count(self, part, *weights):
+        self.nfe += NFE(**{part: 1})
+        self.weight_bytes += sum(self._weights[w] for w in weights)
+
+    # -- the parts -----------------------------------------------------------------------------------------------------
+
+    def _find_patches(self, ids, span):
+        """Entropy and next_opens of new ids (B, T), as lists."""
+        c = self.model.config.patcher
+        logits = self.model.patcher(ids, span.positions, self._attend("patcher", span, self._causal_mask(span, c.window)))
+        self._count("patcher", "patcher")
+        nats = entropy(logits)
+        surprise = surprising(c, ids, nats) | (span.positions == 0)
+        starts = torch.tensor([row.starts[-1] for row in self.rows], device=ids.device)
+        return nats.tolist(), next_opens(surprise, span.positions, starts, c.max_patch_length).tolist()
+
+    def _encode(self, ids, span):
+        """Run new bytes (B, T) through the encoder and keep their states."""
+        reach = self.model.encoder.hashes.reach
+        known = [(row.ids + [s[b] for s in self._scratch])[-reach + 1:] if reach > 1 else [] for b, row in enumerate(self.rows)]
+        past = torch.tensor([[0] * (reach - 1 - len(k)) + k for k in known], device=ids.device, dtype=ids.dtype)
+        grams = torch.cat([past, ids], 1).unfold(1, reach, 1)                            # (B, T, reach)
+        mask = self._causal_mask(span, self.model.config.encoder.window)
+        states = self.model.encoder(ids, grams, span.positions, self._attend("encoder", span, mask))
+        self._count("encoder", "encoder")
+        self._states.reserve(span.end)
+        self._states.write(0, span, states)
+        return states
+
+    def _close_patches(self, closed_before, open_latent):
+        """Pool and pass through the global transformer all patches closed since `closed_before`, and the open one if asked."""
+        counts = [row.closed - n + (open_latent and row.has_open) for row, n in zip(self.rows, closed_before)]
+        self._open_ready = open_latent
+        if not any(counts):
+            return
+        patches = self._span(closed_before, counts)
+        first, last, bins = [], [], []
+        for row, n, count in zip(self.rows, closed_before, counts):
+            ends = (row.starts + [row.length])[n + 1:n + 1 + count]
+            begin, end = row.starts[n] if count else row.length, ends[-1] if count else row.length
+            first.append(begin)
+            last.append(end)
+            bins.append([p for p, (a, z) in enumerate(zip([begin] + ends, ends)) for _ in range(z - a)])
+        spread = self._span(first, [z - a for a, z in zip(first, last)])
+        patch = torch.tensor([b + [patches.width] * (spread.width - len(b)) for b in bins], device=self.model.device)
+        pooled = self.model.encoder.pool(self._gather(self._states.layers[0], spread), patch, patches.width)
+        mask = self._causal_mask(patches, self.model.config.global_.window)
+        latents = self.model.global_(pooled, patches.positions, self._attend("global_", patches, mask))
+        self._count("global_", "global_", "pool", "keys")
+        for cache, values in ((self._latents, [latents]), (self._keys, self.model.decoder.keys(latents))):
+            cache.reserve(patches.end)
+            for layer, value in enumerate(values):
+                cache.write(layer, patches, value)
+
+    def _inputs(self, span):
+        """Decoder inputs (B, T, D) of committed bytes."""
+        if self.model.decoder.from_embedding:
+            ids = [row.ids[f:f + n] for row, f, n in zip(self.rows, span.first, span.counts)]
+            return self.model.decoder.embedding(self._pad(ids, span.width))
+        return self._gather(self._states.layers[0], span)
+
+    def _row_reads(self, span):
+        reads = [row.reads[f:f + n] for row, f, n in zip(self.rows, span.first, span.counts)]
+        return self._pad(reads, span.width)
+
+    def _frontier_reads(self, latent):
+        """(B,): the latent that scratch reads."""
+        at = [row.closed - 1 + (latent == "open" and row.has_open) for row in self.rows]
+        return torch.tensor(at, device=self.model.device)
+
+    def _decode_pending(self):
+        """Run the decoder over all bytes it has not committed -> logits (B, T, V), kept for the frontier."""
+        first = [row.decoded for row in self.rows]
+        span = self._span(first, [row.length - f for row, f in zip(self.rows, first)])
+        mask = self._causal_mask(span, self.model.config.decoder.window)
+        logits = self._run_decoder(self._inputs(span), span, self._row_reads(span), mask)
+        self._keep_logits(logits, span)
+        return logits
+
+    def _keep_logits(self, logits, span):
+        self._logits, self._logits_first = logits, span.first
+        for row in self.rows:
+            row.decoded = row.length
+
+    def _run_decoder(self, x, span, reads, low_mask):
+        """x (B, T, D), reads (B, T) latents -> logits (B, T, V)."""
+        row = torch.arange(self.batch_size, device=reads.device)[:, None]
+        logits = self.model.decoder(x, span.positions, lambda layer: self._keys.layers[layer][row, reads],
+                                    self._attend("decoder", span, low_mask))
+        self._count("decoder", "decoder")
+        self.cache_bytes += self._keys.bytes(reads.shape[1])
+        return logits
+
+    # -- scratch -------------------------------------------------------------------------------------------------------
+
+    def _prepare(self, latent):
+        if latent not in LATENTS:
+            raise ValueError(f"latent must be one of {', '.join(LATENTS)}, got {latent!r}")
+        if min(self.lengths) == 0:
+            raise ValueError("extend with BOS first: an empty text has no frontier to draft from")
+        if latent == "open" and not self._open_ready:
+            self.peek_latent()
+
+    def _enter_scratch(self, rows):
+        """Clean bytes behind the frontier and the scratch so far -> decoder inputs (B, T, D) and their span."""
+        span = self._span([n + len(self._scratch) for n in self.lengths], [len(r) for r in rows])
+        ids = self._pad(rows, span.width)
+        x = self.model.decoder.embedding(ids) if self.model.decoder.from_embedding else self._encode(ids, span)
+        self._scratch += [list(column) for column in zip(*rows)]
+        return x, span
+
+    def _forget_scratch(self):
+        self._scratch, self._open_ready = [], False

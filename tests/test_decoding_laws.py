@@ -1,0 +1,196 @@
+"""Speculation changes nothing but cost, a budget only cuts, a row does not know its batch (laws 5, 6, 8, 9)."""
+
+import random
+
+import pytest
+import torch
+
+import bltlab
+from bltlab import vocab
+from bltlab.decoding import METHODS, accepted_length
+from bltlab.decoding.moves import Proposal, ahead, chain, verify
+from bltlab.sampling import Confidence, EntropyBound, OneStep, Pick, TopK
+from bltlab.state import DecodingState
+from bltlab.trace import Committed, Finished, Unmasked, Verified
+
+from conftest import random_model
+
+RULES = (Confidence(0.7), Confidence(0.02), EntropyBound(3.0), EntropyBound(0.0), TopK(1), TopK(3), OneStep())
+
+
+def case(seed):
+    """A random model, prompt and settings; in half of the cases EOS takes the place of a byte that would be written."""
+    draw = random.Random(seed)
+    model = random_model(seed, bytes_per_patch=draw.choice([1.0, 2, 3, 5, 8]), max_patch_length=draw.choice([None, 3, 8]),
+                         decoder_input=draw.choice(["encoder", "embedding"]), window=draw.choice([5, 12, 40]),
+                         block_size=draw.choice([1, 4, 8]))
+    prompt = bytes(draw.randint(97, 108) for _ in range(draw.randint(0, 20)))
+    settings = dict(max_new_bytes=draw.randint(1, 40), temperature=[0.0, 0.9][seed % 2], seed=draw.randint(0, 10 ** 12))
+    if draw.random() < 0.3:
+        settings["top_k"] = draw.randint(1, 40)
+    if draw.random() < 0.3:
+        settings["top_p"] = draw.choice([0.3, 0.9])
+    if draw.random() < 0.5:
+        written = bltlab.generate(model, prompt, **settings).bytes
+        chosen = draw.choice(written)
+        rows = model.decoder.output.weight
+        rows[vocab.EOS_ID], rows[chosen + vocab.OFFSET] = rows[chosen + vocab.OFFSET].clone(), rows[vocab.EOS_ID].clone()
+    return model, prompt, settings, draw
+
+
+def methods(model, draw):
+    """Every method, with options of all kinds."""
+    k, rule = draw.randint(1, 9), draw.choice(RULES)
+    latent = draw.choice(["closed", "open"])
+    return [bltlab.Autoregressive(), bltlab.SelfSpeculation(k, latent),
+            bltlab.BlockDiffusion(unmasking=rule, latent=latent),
+            bltlab.DiffusionVerification(unmasking=rule, latent=latent),
+            bltlab.DiffusionVerification(unmasking=draw.choice(RULES), own_byte="none", latent=latent)]
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_6_speculation_changes_nothing_but_cost(seed):
+    model, prompt, settings, draw = case(seed)
+    ar, s, _, dv, dv_none = (bltlab.generate(model, prompt, m, **settings) for m in methods(model, draw))
+    for other in (s, dv, dv_none):
+        assert other.bytes == ar.bytes and other.stopped == ar.stopped, other.trace.method
+
+
+def test_the_cases_above_end_in_every_way_and_reject_as_well_as_accept():
+    ends, agreed, guessed = set(), 0, 0
+    for seed in range(40):
+        model, prompt, settings, draw = case(seed)
+        out = bltlab.generate(model, prompt, methods(model, draw)[1], **settings)
+        ends.add(out.stopped)
+        agreed += sum(e.accepted for e in out.trace.events if isinstance(e, Verified))
+        guessed += sum(len(e.drafted) for e in out.trace.events if isinstance(e, Verified))
+    assert ends == {"eos", "budget"} and 0.1 < agreed / guessed < 0.9
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_8_self_speculation_never_needs_more_global_passes(seed):
+    model, prompt, settings, draw = case(seed)
+    ar = bltlab.generate(model, prompt, **settings).trace.totals
+    s = bltlab.generate(model, prompt, bltlab.SelfSpeculation(draw.randint(1, 12)), **settings).trace.totals
+    assert s.nfe.global_ <= ar.nfe.global_ + 1           # one more at the end of the budget
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_9_a_smaller_budget_is_a_prefix(seed):
+    model, prompt, settings, draw = case(seed)
+    for method in methods(model, draw):
+        most = bltlab.generate(model, prompt, method, **settings).bytes
+        for n in (0, draw.randint(0, settings["max_new_bytes"])):
+            less = bltlab.generate(model, prompt, method, **settings | {"max_new_bytes": n})
+            assert less.bytes == most[:n]
+            assert less.trace.totals.new_bytes == len(less.bytes) <= n
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_5_a_batch_writes_what_each_prompt_writes_alone(seed):
+    model, prompt, settings, draw = case(seed)
+    prompts = [prompt] + [bytes(draw.randint(97, 108) for _ in range(draw.randint(0, 20))) for _ in range(3)]
+    settings["seed"] = [settings["seed"] + i for i in range(4)]
+    for method in methods(model, draw):
+        batch = bltlab.generate(model, prompts, method, **settings)
+        for text, seed_, row in zip(prompts, settings["seed"], batch):
+            alone = bltlab.generate(model, text, method, **settings | {"seed": seed_})
+            assert row.bytes == alone.bytes and row.stopped == alone.stopped
+            kinds = lambda trace: [(type(e).__name__, e.position) for e in trace.events]
+            assert kinds(row.trace) == kinds(alone.trace)
+
+
+@pytest.mark.parametrize("proposer", ["random", "perfect", "constant"])
+@pytest.mark.parametrize("own", [0, 1])
+@pytest.mark.parametrize("seed", range(12))
+def test_verification_is_exact_for_any_proposer(seed, own, proposer):
+    model, prompt, settings, draw = case(seed)
+    budget = 30
+    pick = Pick(settings["temperature"], seeds=(settings["seed"],))
+    wanted = bltlab.generate(model, prompt, max_new_bytes=budget + 10, temperature=settings["temperature"], seed=settings["seed"])
+    ids = vocab.encode(prompt + wanted.bytes) + [vocab.EOS_ID] * 50
+    state = DecodingState(model, max_length=200)
+    state.extend(vocab.encode(prompt))
+    rounds = 0
+    while state.length < len(prompt) + 1 + min(budget, len(wanted.bytes)):
+        n = draw.randint(1, 6)
+        at, first = state.length + own, []
+        if own:
+            first = [pick(state.logits[:, None], ahead(state, 0, 1))[0, 0].item()]
+        match proposer:
+            case "random": guesses = [draw.randint(101, 112) for _ in range(n)]
+            case "perfect": guesses = ids[at:at + n]
+            case "constant": guesses = [101] * n
+        tensor = torch.tensor([first + guesses])
+        events = list(verify(state, pick, Proposal(tensor, torch.ones(tensor.shape), own)))
+        checked, committed = events
+        assert isinstance(checked, Verified) and isinstance(committed, Committed)
+        assert committed.ids == tuple(state.rows[0].ids[committed.position:])
+        if proposer == "perfect" and vocab.EOS_ID not in ids[:at + n + 1]:
+            assert checked.accepted == n and checked.replacement is None
+        rounds += 1
+    known = state.rows[0].ids
+    upto = min(len(known), len(prompt) + 1 + len(wanted.bytes))
+    assert known[:upto] == ids[:upto]
+
+
+def test_a_chain_of_one_is_autoregression():
+    model, prompt, settings, _ = case(2)
+    pick = Pick(seeds=(0,))
+    a, b = DecodingState(model, max_length=100), DecodingState(model, max_length=100)
+    for state in (a, b):
+        state.extend(vocab.encode(prompt))
+    for _ in range(20):
+        for _ in bltlab.Autoregressive().round(a, pick):
+            pass
+        proposed = yield_from(chain(b, pick, 0))
+        list(verify(b, pick, proposed))
+    assert a.rows[0].ids == b.rows[0].ids and a.nfe == b.nfe
+
+
+def yield_from(moves):
+    """What a move returns, its events thrown away."""
+    while True:
+        try:
+            next(moves)
+        except StopIteration as stop:
+            return stop.value
+
+
+def test_accepted_length_by_hand():
+    assert accepted_length(torch.tensor([[1, 2, 3], [1, 2, 3], [1, 2, 3], [1, 2, 3]]),
+                           torch.tensor([[1, 2, 3], [1, 9, 3], [9, 2, 3], [1, 2, 9]])).tolist() == [3, 1, 0, 2]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_unmasked_or_verified_byte_is_paid_for_once(method):
+    """BLT-D: one patcher, encoder and global pass a block, and as many decoder passes as denoising steps."""
+    model = random_model(5, bytes_per_patch=3)
+    out = bltlab.generate(model, "abc", method, max_new_bytes=32)
+    nfe, t = out.trace.totals.nfe, out.trace.totals
+    steps = sum(isinstance(e, Unmasked) for e in out.trace.events)
+    match method:
+        case "ar": assert (nfe.patcher, nfe.encoder, nfe.decoder) == (32, 32, 32) and nfe.global_ < 32
+        case "blt-d": assert (nfe.patcher, nfe.encoder, nfe.global_, nfe.decoder) == (4, 4, 4, steps)
+        case "blt-s": assert nfe.patcher == t.rounds and nfe.decoder == 9 * t.rounds and nfe.global_ <= t.rounds
+        case "blt-dv": assert nfe.patcher == t.rounds and nfe.decoder == 2 * t.rounds and nfe.global_ <= t.rounds
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+def test_draws_are_keyed_by_seed_and_position(seed, temperature):
+    model, prompt, _, draw = case(seed)
+    for method in methods(model, draw):
+        a, b, c = (bltlab.generate(model, prompt, method, max_new_bytes=24, temperature=temperature, seed=s).bytes for s in (1, 1, 2))
+        assert a == b
+        if temperature == 0:
+            assert a == c
+
+
+def test_every_event_stream_ends_with_finished():
+    for method in METHODS:
+        events = list(bltlab.stream(random_model(1), ["", "ab"], method, max_new_bytes=9))
+        for row in (0, 1):
+            own = [e for e in events if e.row == row]
+            assert isinstance(own[-1], Finished) and sum(isinstance(e, Finished) for e in own) == 1
+            assert all(a.seconds <= b.seconds for a, b in zip(own, own[1:]))

@@ -1,0 +1,306 @@
+"""The player folds a trace as Python's Canvas does, and whatever bytes a trace holds stay inert in the page it makes."""
+
+import ast
+import html
+import json
+import random
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+
+from bltlab import vocab
+from bltlab.costs import NFE
+from bltlab.trace import Committed, Drafted, Finished, Prefilled, Trace, Unmasked, Verified
+from bltlab.viz import player
+
+MODEL = {"name": "tiny", "parameters": {"encoder": 10, "global_": 100, "decoder": 20}}
+NODE = shutil.which("node")
+FOLD = """
+const player = require(process.argv[1]);
+const { traces, bytes } = JSON.parse(require("fs").readFileSync(0, "utf8"));
+console.log(JSON.stringify({
+  folds: traces.map(t => Array.from({ length: t.events.length + 1 }, (_, step) => player.fold(t, step))),
+  totals: traces.map(player.totals), spans: bytes.map(ids => player.spans(ids, true)), open: bytes.map(ids => player.spans(ids)) }));
+"""
+
+
+class Writer:
+    """Writes the events of a made-up run that ends in `text`; every wrong guess is '#'."""
+
+    def __init__(self, prompt, text):
+        self.text, self.position, self.events = vocab.to_bytes(text), len(prompt) + 1, []
+        ids = tuple(vocab.encode(prompt))
+        self.nfe = NFE()
+        self.add(Prefilled, NFE(len(ids), len(ids), 3, 1), position=0, ids=ids, opens=self.opens(0, len(ids)),
+                 entropies=(0.5,) * len(ids))
+
+    def add(self, kind, nfe=NFE(), **fields):
+        self.nfe = self.nfe + nfe
+        fields = {"position": self.position} | fields
+        self.events.append(kind(nfe=self.nfe, seconds=0.25 * len(self.events), **fields))
+
+    def opens(self, start, n):
+        return tuple(position < 2 or position % 4 == 0 for position in range(start, start + n))
+
+    def ids(self, start, n):
+        """The model's ids from a position on, EOS after the text."""
+        return tuple([b + vocab.OFFSET for b in self.text[start - 1:start - 1 + n]] + [vocab.EOS_ID] * n)[:n]
+
+    def guesses(self, start, n, right):
+        return self.ids(start, right) + (ord("#") + vocab.OFFSET,) * (n - right)
+
+    def draft(self, ids, start):
+        for offset, i in enumerate(ids):
+            self.add(Drafted, NFE(decoder=1), position=start + offset, id=i, prob=0.5, candidates=((i, 0.5), (40, 0.25)))
+
+    def denoise(self, ids, start, steps):
+        """Reveals `ids` in steps, right to left, as many a step as fit."""
+        block, each = [vocab.MASK_ID] * len(ids), -(-len(ids) // steps)
+        while vocab.MASK_ID in block:
+            revealed = [slot for slot, i in enumerate(block) if i == vocab.MASK_ID][-each:]
+            for slot in revealed:
+                block[slot] = ids[slot]
+            self.add(Unmasked, NFE(decoder=1), position=start, block=tuple(block), revealed=tuple(revealed),
+                     probs=(0.75,) * len(ids), candidates=tuple(((i, 0.75),) for i in ids))
+
+    def verify(self, drafted, start):
+        target = self.ids(start, len(drafted))
+        accepted = next((k for k, (a, b) in enumerate(zip(drafted, target)) if a != b), len(drafted))
+        replacement = target[accepted] if accepted < len(drafted) else None
+        self.add(Verified, NFE(8, 8, 2, 1), position=start, drafted=drafted, accepted=accepted, replacement=replacement,
+                 draft_probs=(0.5,) * len(drafted), target_probs=(0.25,) * len(drafted),
+                 candidates=tuple(((40, 0.5), (i, 0.25)) if slot % 2 else ((40, 0.5),) for slot, i in enumerate(target)))
+        return accepted
+
+    def commit(self, n, nfe=NFE()):
+        n = min(n, len(self.text) + 1 - self.position)
+        self.add(Committed, nfe, ids=self.ids(self.position, n), opens=self.opens(self.position, n), entropies=(1.0,) * n)
+        self.position += n
+
+    def trace(self, name, reason):
+        self.add(Finished, reason=reason)
+        return Trace(MODEL, {"name": name}, {"temperature": 0.0}, tuple(self.events))
+
+
+TEXT = "In 京 the café's byte is née 😀."
+
+
+def autoregressive():
+    run = Writer(b"In ", TEXT)
+    while run.position <= len(run.text):
+        run.draft(run.ids(run.position, 1), run.position)
+        run.commit(1, NFE(1, 1, 0, 0))
+    return run.trace("ar", "budget")
+
+
+def speculative(text=TEXT, rights=(0, 8, 3, 8, 8, 5, 1, 8, 0), reason="budget"):
+    """Own byte, eight guesses of which `rights` are right, and at the end a cut inside a block."""
+    run = Writer(b"In ", text)
+    for right in rights:
+        if run.position <= len(run.text):
+            run.draft(run.ids(run.position, 1), run.position)
+            guesses = run.guesses(run.position + 1, 8, right)
+            run.draft(guesses, run.position + 1)
+            run.commit(1 + run.verify(guesses, run.position + 1))
+    return run.trace("blt-s", reason)
+
+
+def block_diffusion():
+    """Blocks of 8 in 1 to 8 steps; the last one is cut by the budget."""
+    run = Writer(b"In ", TEXT)
+    for steps in (3, 1, 8, 2, 8):
+        if run.position <= len(run.text):
+            run.denoise(run.ids(run.position, 8), run.position, steps)
+            run.commit(8, NFE(8, 1, 1, 0))
+    return run.trace("blt-d", "budget")
+
+
+def diffusion_verification(own_byte):
+    run = Writer(b"In ", TEXT)
+    for right, steps in [(2, 1), (8, 1), (0, 3), (7, 2), (8, 8), (8, 1)]:
+        if run.position <= len(run.text):
+            start = run.position + own_byte
+            if own_byte:
+                run.draft(run.ids(run.position, 1), run.position)
+            guesses = run.guesses(start, 8, right)
+            run.denoise(guesses, start, steps)
+            run.commit(1 + run.verify(guesses, start))        # without an own byte, the replacement or bonus is committed too
+    return run.trace("blt-dv", "budget")
+
+
+def interrupted(trace, at):
+    """The same run broken off after `at` events, with whatever was proposed thrown away."""
+    committed = sum(len(e.ids) for e in trace.events[:at] if isinstance(e, (Prefilled, Committed)))
+    end = Finished(position=committed, reason="interrupted", nfe=trace.events[at - 1].nfe)
+    return Trace(trace.model, trace.method, trace.settings, trace.events[:at] + (end,))
+
+
+def remasked():
+    """A slot that is revealed, masked again and filled otherwise."""
+    run, a, b, mask = Writer(b"In ", TEXT), 101, 102, vocab.MASK_ID
+    for block, revealed in [((a, mask), (0,)), ((mask, b), (1,)), ((b, b), (0,))]:
+        run.add(Unmasked, block=block, revealed=revealed, probs=(0.5, 0.5), candidates=((), ()))
+    run.commit(2)                                             # and Committed has the last word on both
+    return run.trace("blt-d", "stop")
+
+
+TRACES = {
+    "autoregressive": autoregressive(),
+    "speculative": speculative(),
+    "eos accepted": speculative("In the end", (8, 8), "eos"),
+    "eos replaces a guess": speculative("In the end.", (7, 8), "eos"),
+    "block diffusion": block_diffusion(),
+    "own byte before": diffusion_verification(True),
+    "own byte none": diffusion_verification(False),
+    "interrupted while drafting": interrupted(speculative(), 15),
+    "interrupted after verify": interrupted(speculative(), 11),
+    "remasked": remasked(),
+    "empty": Writer(b"", "").trace("ar", "budget"),
+    "empty guess": Trace(MODEL, {"name": "blt-s"}, {}, (
+        Prefilled(ids=(1, 70), opens=(True, True), entropies=(0.1, 0.2)),
+        Drafted(position=2, id=71, prob=1.0, candidates=()),
+        Verified(position=3, drafted=(), accepted=0, replacement=None, draft_probs=(), target_probs=(), candidates=()),
+        Committed(position=2, ids=(71,), opens=(False,), entropies=(0.1,)), Finished(position=3, reason="stop"))),
+    "no events": Trace(MODEL, {"name": "ar"}, {}, ()),
+}
+RANDOM = random.Random(0)
+BYTES = [bytes(RANDOM.choice(b"a\x80\xa9\xbf\xc1\xc3\xe0\xed\xe6\xf0\xf4\xf5\x9f\xa0") for _ in range(RANDOM.randrange(12)))
+         for _ in range(400)] + [TEXT.encode()]
+
+
+@pytest.fixture(scope="module")
+def node():
+    if NODE is None:
+        pytest.skip("needs node")
+    source = player.__file__.replace("player.py", "player.js")
+    given = json.dumps({"traces": [t.to_json() for t in TRACES.values()], "bytes": [vocab.encode(b, bos=False) for b in BYTES]})
+    done = subprocess.run([NODE, "-e", FOLD, source], input=given, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("name", TRACES)
+def test_player_agrees_with_python(node, name):
+    trace, folds = TRACES[name], node["folds"][list(TRACES).index(name)]
+    assert len(folds) == len(trace.events) + 1
+    for step, found in enumerate(folds):
+        canvas = trace.canvas(step)
+        assert found["cells"] == [vars(cell) for cell in canvas.cells], f"cells at step {step}"
+        assert found["ghosts"] == json.loads(json.dumps(canvas.ghosts)), f"ghosts at step {step}"
+
+
+def test_every_state_and_event_is_exercised():
+    states = {c.state for t in TRACES.values() for step in range(len(t.events) + 1) for c in t.canvas(step).cells}
+    assert states == {"prompt", "masked", "proposed", "accepted", "replaced", "bonus", "kept"}
+    assert {type(e) for t in TRACES.values() for e in t.events} == {Prefilled, Drafted, Unmasked, Verified, Committed, Finished}
+
+
+@pytest.mark.parametrize("name", [name for name in TRACES if name != "no events"])
+def test_the_text_on_the_canvas_is_the_text_committed(name):
+    trace = TRACES[name]
+    assert vocab.decode(trace.canvas().ids) == trace.prompt + trace.bytes
+
+
+@pytest.mark.parametrize("name", TRACES)
+def test_totals_agree_with_python(node, name):
+    trace, found = TRACES[name], node["totals"][list(TRACES).index(name)][-1]
+    totals = trace.totals
+    rate = found["accepted"] / found["guessed"] if found["guessed"] else None
+    assert (found["bytes"], found["rounds"], rate) == (totals.new_bytes, totals.rounds, totals.acceptance_rate)
+    if not name.startswith("interrupted"):
+        assert found["nfe"] == list(totals.nfe.astuple()) and found["seconds"] == totals.seconds
+
+
+def test_characters_agree_with_python(node):
+    for data, spans in zip(BYTES, node["spans"]):
+        assert [(a, b, kind == "whole") for a, b, kind in spans] == vocab.characters(data), data
+
+
+def test_a_tail_that_may_become_a_character_is_pending_not_broken(node):
+    for data, spans in zip(BYTES, node["open"]):
+        tail = data[spans[-1][0]:] if spans else b""
+        completable = any(more in (b"", b"\x80", b"\xbf") or True for more in (b"",)) and spans and spans[-1][2] == "pending"
+        if completable:
+            assert any(_is_character(tail + bytes([x, y, z])[:n]) for n in (1, 2, 3) for x in (0x80, 0x90, 0xA0, 0xBF)
+                       for y in (0x80,) for z in (0x80,)), data
+        assert all(kind != "pending" for _, _, kind in spans[:-1]), data
+
+
+def _is_character(data):
+    return [(0, len(data), True)] == vocab.characters(data)
+
+
+# ---- The page
+
+EVIL = "</script><img src=x onerror=alert(1)><!--<script>"
+
+
+def evil():
+    trace = speculative(EVIL.ljust(60), (8,) * 7)
+    return Trace({**MODEL, "name": EVIL}, {"name": "blt-s", "note": EVIL}, {"stop": [EVIL]}, trace.events).to_json()
+
+
+class Tags(HTMLParser):
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.attributes = [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes.append(dict(attrs))
+
+
+def test_bytes_that_look_like_markup_stay_inert():
+    page = player.to_page([evil()], title=EVIL)
+    tags = Tags(page).tags
+    assert tags.count("script") == 2 and "img" not in tags
+    assert len(re.findall("</script", page, re.I)) == 2 and "<!--<" not in page
+    assert "onerror" not in page.replace(html.escape(EVIL), "").replace(json.dumps(EVIL).replace("<", "\\u003c"), "")
+
+
+def test_the_page_draws_text_nodes_only_and_fetches_nothing():
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|\bimport\b|fetch\(|@import|url\(", player.SOURCE)
+    for name, trace in TRACES.items():
+        assert "http" not in player.to_page([trace.to_json()]).lower(), name
+    assert "http" not in player.to_iframe([TRACES["speculative"].to_json()]).lower()
+
+
+def test_the_page_holds_the_traces_unchanged():
+    trace = evil()
+    page = player.to_page([trace, trace], clock="passes")
+    call = re.search(r'^const player = bltlabPlayer\(document.getElementById\("player"\), (.*), (\{.*?\})\);$', page, re.M)
+    assert json.loads(call[1]) == [trace, trace]
+    assert json.loads(call[2]) == {"clock": "passes"}
+
+
+def test_the_iframe_is_sandboxed_and_holds_the_page():
+    frame = player.to_iframe([evil()], height=321)
+    parsed = Tags(frame)
+    assert parsed.tags == ["iframe"]
+    assert parsed.attributes[0]["sandbox"] == "allow-scripts"
+    assert parsed.attributes[0]["srcdoc"] == player.to_page([evil()])
+    assert "height:321px" in parsed.attributes[0]["style"]
+
+
+def test_an_unknown_clock_is_refused():
+    with pytest.raises(ValueError, match="clock must be one of event, passes"):
+        player.to_page([], clock="hours")
+
+
+def test_the_page_is_small():
+    assert len(player.SOURCE.splitlines()) <= 400
+    assert len(player.SOURCE) < 40_000
+    trace = TRACES["speculative"].to_json()
+    assert len(player.to_page([trace])) < len(player.SOURCE) + len(json.dumps(trace)) + 2_000
+
+
+def test_the_player_knows_no_other_room():
+    with open(player.__file__, encoding="utf-8") as file:
+        tree = ast.parse(file.read())
+    names = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+    names |= {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    assert names == {"json", "html", "pathlib"}

@@ -1,0 +1,264 @@
+"""The laws of the decoding state (1 to 5, 7, 8), on random small-margin models in float64.
+
+Each case draws its own model: patch limits on and off, thresholds that give 1 to 8 bytes a patch, decoder input from the
+encoder or embeddings, texts longer than the window.
+"""
+
+import random
+
+import pytest
+import torch
+
+from bltlab import vocab
+from bltlab.diffusion import Blocks, decode_blocks
+from bltlab.state import DecodingState
+
+from conftest import random_ids, random_model
+
+TOLERANCE = 1e-9
+SEEDS = range(16)
+
+
+def case(seed):
+    """A model and a random source for one seed."""
+    draw = random.Random(seed)
+    model = random_model(
+        seed, bytes_per_patch=draw.choice([1.0, 1.5, 2, 3, 5, 8]), max_patch_length=draw.choice([None, 2, 4, 8]),
+        decoder_input=draw.choice(["encoder", "embedding"]), window=draw.choice([5, 12, None]),
+        keys_per_patch=draw.choice([1, 2, 3]), n_encoder=draw.choice([1, 2]), doubled_residual=draw.random() < 0.5,
+        rule=draw.choice(["entropy", "entropy", "entropy", "space"]))
+    return model, draw
+
+
+def chunks(ids, draw, most=9):
+    at = 0
+    while at < len(ids):
+        n = draw.randint(1, most)
+        yield ids[at:at + n]
+        at += n
+
+
+def same(a, b):
+    """Do two snapshots agree?"""
+    assert len(a) == len(b)
+    for x, y in zip(a, b):
+        for name in ("ids", "opens", "reads"):
+            assert x[name] == y[name], name
+        assert torch.allclose(torch.tensor(x["entropies"]), torch.tensor(y["entropies"]), atol=TOLERANCE)
+        for name in ("states", "latents"):
+            assert torch.allclose(x[name], y[name], atol=TOLERANCE), name
+        for s, t in zip(x["keys"], y["keys"]):
+            assert torch.allclose(s, t, atol=TOLERANCE)
+        for part in x["kv"]:
+            for s, t in zip(x["kv"][part], y["kv"][part]):
+                assert torch.allclose(s, t, atol=TOLERANCE), part
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_1_extend_in_any_chunking_equals_one_forward(seed):
+    model, draw = case(seed)
+    ids = random_ids(seed, 45)
+    full = model(ids[None])
+    state, got = DecodingState(model), []
+    for chunk in chunks(ids, draw):
+        if draw.random() < 0.3:                          # left pending, decoded with the next
+            state.extend(chunk, logits=False, open_latent=draw.random() < 0.5)
+            got.append(torch.full((len(chunk), 260), torch.nan, dtype=torch.float64))
+        else:
+            got.append(state.extend(chunk, open_latent=draw.random() < 0.5)[0])
+            assert (state.logits[0] - got[-1][-1]).abs().max() == 0
+    got = torch.cat(got)
+    seen = ~got[:, 0].isnan()
+    assert (got - full.logits[0])[seen].abs().max() < TOLERANCE
+    assert state.rows[0].opens[:-1] == full.patches.opens[0].tolist()
+    assert state.rows[0].opens[-1] == full.patches.next_opens[0, -1].item()
+    assert torch.allclose(torch.tensor(state.rows[0].entropies, dtype=torch.float64), full.entropies[0], atol=TOLERANCE)
+    closed = state.rows[0].closed
+    assert (state.snapshot()[0]["latents"] - full.latents[0, :closed]).abs().max() < TOLERANCE
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_2_rollback_forgets(seed):
+    model, draw = case(seed)
+    ids, other = random_ids(seed, 40), random_ids(seed + 1, 40)
+    keep = draw.randint(1, 39)
+    state, fresh = DecodingState(model), DecodingState(model)
+    for chunk in chunks(ids, draw):
+        state.extend(chunk)
+    state.rollback(keep)
+    fresh.extend(ids[:keep])
+    rest = other[1:draw.randint(2, 20)]
+    a, b = state.extend(rest), fresh.extend(rest)
+    assert (a - b).abs().max() < TOLERANCE
+    same(state.snapshot(), fresh.snapshot())
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_2_rollback_inside_the_last_extend_restores_the_logits(seed):
+    model, draw = case(seed)
+    ids = random_ids(seed, 30)
+    state = DecodingState(model)
+    state.extend(ids[:10])
+    logits = state.extend(ids[10:])
+    n = draw.randint(11, 30)
+    state.rollback(n)
+    assert torch.equal(state.logits[0], logits[0, n - 11])
+    state.rollback(5)
+    with pytest.raises(RuntimeError, match="rollback"):
+        state.logits
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_3_drafting_leaves_no_trace(seed):
+    model, draw = case(seed)
+    ids = random_ids(seed, 33)
+    state, fresh = DecodingState(model), DecodingState(model)
+    for s in (state, fresh):
+        s.extend(ids[:25])
+    before = state.snapshot()
+    for _ in range(6):
+        latent = draw.choice(["closed", "open"])
+        match draw.randint(0, 3):
+            case 0: [state.draft([draw.randint(101, 112)], latent) for _ in range(draw.randint(1, 9))]
+            case 1: state.denoise([vocab.MASK_ID] * 8, latent=latent)
+            case 2: state.denoise([vocab.MASK_ID, 104, vocab.MASK_ID], [103] * draw.randint(1, 3), latent)
+            case 3: state.peek_latent()
+        same(state.snapshot(), before)
+        assert torch.equal(state.logits, fresh.logits)
+    assert (state.extend(ids[25:]) - fresh.extend(ids[25:])).abs().max() < TOLERANCE
+    same(state.snapshot(), fresh.snapshot())
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_4_patches_and_logits_never_look_ahead(seed):
+    model, _ = case(seed)
+    ids = random_ids(seed, 36)
+    full = model(ids[None])
+    for n in range(1, 37):
+        part = model(ids[None, :n])
+        assert part.patches.opens[0].tolist() == full.patches.opens[0, :n].tolist()
+        assert part.patches.next_opens[0].tolist() == full.patches.next_opens[0, :n].tolist()
+        assert (part.logits[0] - full.logits[0, :n]).abs().max() < TOLERANCE
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_4_the_rule_without_a_loop_equals_the_rule_with_one(seed):
+    model, _ = case(seed)
+    ids = random_ids(seed, 60)
+    out, c = model(ids[None]), model.config.patcher
+    if c.rule != "entropy":
+        return
+    opens, start = [True], 0
+    for t in range(60):
+        surprise = t == 0 or out.entropies[0, t] > c.threshold
+        opens.append(bool(surprise or (c.max_patch_length and t + 1 - start >= c.max_patch_length)))
+        start = t + 1 if opens[-1] else start
+    assert out.patches.opens[0].tolist() == opens[:60] and out.patches.next_opens[0, -1].item() == opens[60]
+    lengths = out.patches.lengths[0].tolist()
+    assert sum(lengths) == 60 and (not c.max_patch_length or max(lengths) <= c.max_patch_length)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_5_a_row_alone_equals_a_row_in_a_batch(seed):
+    model, draw = case(seed)
+    texts = [random_ids(seed + i, draw.randint(3, 30)) for i in range(4)]
+    batch, alone = DecodingState(model, 4), [DecodingState(model) for _ in texts]
+    pad = lambda rows: torch.nn.utils.rnn.pad_sequence([torch.as_tensor(r) for r in rows], True, vocab.PAD_ID)
+    latent = draw.choice(["closed", "open"])
+
+    def agree(got, expected, counts=None):
+        for b, e in enumerate(expected):
+            if e is not None:
+                g = got[b] if counts is None else got[b, :counts[b]]
+                assert (g - e.squeeze(0)).abs().max() < TOLERANCE
+
+    def step(rows, **kw):
+        got = batch.extend(pad(rows), **kw)
+        expected = [s.extend(r, **kw) if len(r) else None for s, r in zip(alone, rows)]
+        if got is not None:
+            agree(got, expected, [len(r) for r in rows])
+        same(batch.snapshot(), [s.snapshot()[0] for s in alone])
+
+    step(texts)
+    drafted = [draw.randint(101, 112) for _ in texts]
+    agree(batch.draft(drafted, latent), [s.draft([d], latent) for s, d in zip(alone, drafted)])
+    agree(batch.draft(drafted, latent), [s.draft([d], latent) for s, d in zip(alone, drafted)])
+    block = torch.randint(101, 112, (4, 8), generator=torch.Generator().manual_seed(seed))
+    block[:, ::2] = vocab.MASK_ID
+    agree(batch.denoise(block, [[d] for d in drafted], latent), [s.denoise(block[b:b + 1], [d], latent) for b, (s, d) in enumerate(zip(alone, drafted))])
+    agree(batch.peek_latent(), [s.peek_latent() for s in alone])
+    step([random_ids(seed + 9 + i, 12)[1:1 + draw.randint(0, 6)] for i in range(4)])
+    lengths = [draw.randint(2, s.length) for s in alone]
+    batch.rollback(lengths)
+    for s, n in zip(alone, lengths):
+        s.rollback(n)
+    step([random_ids(seed + 20 + i, 12)[1:2 + draw.randint(0, 6)] for i in range(4)], logits=False)
+    agree(batch.denoise(block, latent=latent), [s.denoise(block[b:b + 1], latent=latent) for b, s in enumerate(alone)])
+    agree(batch.logits, [s.logits for s in alone])
+    batch.select([2, 0])
+    alone = [alone[2], alone[0]]
+    step([random_ids(seed + 30 + i, 9)[1:] for i in range(2)])
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_7_decoding_meets_training(seed):
+    model, draw = case(seed)
+    ids = random_ids(seed, 50)
+    size = model.config.block_size
+    for start in sorted(draw.sample(range(1, 45), 5)):
+        block = torch.randint(101, 112, (1, size), generator=torch.Generator().manual_seed(seed))
+        hidden = torch.rand(1, size, generator=torch.Generator().manual_seed(seed)) < 0.6
+        starts = torch.tensor([[start]])
+        text = torch.cat([ids[:start], block[0]])[None]                                  # any text with this prefix
+        trained = decode_blocks(model, model.encode(text), Blocks(starts, block[None], hidden[None], torch.ones(1, 1)))[1]
+        state = DecodingState(model)
+        state.extend(ids[:start], logits=draw.random() < 0.5)
+        decoded = state.denoise(block.masked_fill(hidden, vocab.MASK_ID))
+        assert (decoded[0] - trained[0, 0]).abs().max() < TOLERANCE
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_7_peek_latent_is_the_latent_of_a_patch_closed_here(seed):
+    model, draw = case(seed)
+    ids = random_ids(seed, 40)
+    state = DecodingState(model)
+    state.extend(ids[:draw.randint(2, 40)])
+    row = state.rows[0]
+    full = model(ids[None, :row.length])                 # here the last patch ends with the text
+    expected = full.latents[0, -1] if row.has_open else full.latents[0, row.closed - 1]
+    assert (state.peek_latent()[0] - expected).abs().max() < TOLERANCE
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_8_drafts_equal_the_model_up_to_the_last_byte_of_the_patch_under_way(seed):
+    model, draw = case(seed)
+    ids = random_ids(seed, 40)
+    full = model(ids[None])
+    start = draw.randint(2, 30)
+    state = DecodingState(model)
+    state.extend(ids[:start])
+    for t in range(start, 40):
+        drafted = state.draft([int(ids[t])])
+        if full.patches.next_opens[0, t]:                # t is the last byte of its patch: the model has a new latent
+            break
+        assert (drafted[0] - full.logits[0, t]).abs().max() < TOLERANCE
+
+
+def test_errors_name_the_limit():
+    model = random_model(0)
+    state = DecodingState(model, max_length=8)
+    with pytest.raises(ValueError, match="max_length is 8"):
+        state.extend(random_ids(0, 9))
+    assert state.length == 0                             # nothing half done
+    state.extend(random_ids(0, 5))
+    for wrong in ([260], [-2], [vocab.BOS_ID]):
+        with pytest.raises(ValueError, match="ids must be"):
+            state.extend(wrong)
+    with pytest.raises(ValueError, match="0..5"):
+        state.rollback(6)
+    with pytest.raises(ValueError, match="closed, open"):
+        state.draft([104], latent="ajar")
+    with pytest.raises(ValueError, match="plain BLT"):
+        plain = DecodingState(random_model(0, block_size=None))
+        plain.extend([1])
+        plain.denoise([vocab.MASK_ID])
