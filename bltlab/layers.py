@@ -4,6 +4,8 @@ Axes in shape comments: B batch, T bytes, P patches, K keys per patch, S slots o
 width, H heads, V ids.
 """
 
+from functools import lru_cache
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -52,20 +54,25 @@ class RMSNorm(nn.Module):
         return self.weight * wide.to(x.dtype)
 
 
-def rotary_angles(positions, dim, theta, dtype):
-    """cos and sin (..., dim/2) for interleaved pairs; fp32 at least, fp64 for an fp64 model."""
+@lru_cache(maxsize=64)
+def rotary_frequencies(dim, theta, dtype, device):
+    """(dim/2,) turns per position, fp32 at least, fp64 for an fp64 model."""
     wide = torch.float64 if dtype == torch.float64 else torch.float32
-    frequencies = theta ** (-torch.arange(0, dim, 2, device=positions.device, dtype=wide) / dim)
-    angles = positions[..., None].to(wide) * frequencies
-    return angles.cos(), angles.sin()
+    return theta ** (-torch.arange(0, dim, 2, device=device, dtype=wide) / dim)
 
 
-def rotate(x, cos, sin):
-    """x (B, H, T, head) turned by cos, sin (B, T, head/2): pairs are (even, odd) neighbours."""
-    pairs = x.unflatten(-1, (-1, 2))
-    cos, sin = cos[:, None].to(x.dtype), sin[:, None].to(x.dtype)
-    even, odd = pairs[..., 0], pairs[..., 1]
-    return torch.stack((even * cos - odd * sin, even * sin + odd * cos), -1).flatten(-2)
+def rotary_turns(positions, dim, theta, dtype):
+    """positions (B, T) -> unit complex numbers (B, T, dim/2), one for each (even, odd) pair of a head."""
+    angles = positions[..., None] * rotary_frequencies(dim, theta, dtype, positions.device)
+    return torch.polar(torch.ones_like(angles), angles)
+
+
+def rotate(x, turns):
+    """x (B, T, ..., head) turned by `turns` (B, T, head/2): pairs are (even, odd) neighbours."""
+    wide = x if x.dtype in (torch.float32, torch.float64) else x.float()
+    turns = turns.view(*turns.shape[:2], *[1] * (x.ndim - 3), -1)
+    turned = torch.view_as_complex(wide.unflatten(-1, (-1, 2))) * turns
+    return torch.view_as_real(turned).flatten(-2).to(x.dtype)
 
 
 class SelfAttention(nn.Module):
@@ -75,15 +82,11 @@ class SelfAttention(nn.Module):
         self.qkv = nn.Linear(config.dim, 3 * config.dim, bias=False)
         self.out = nn.Linear(config.dim, config.dim, bias=False)
 
-    def project(self, x, angles):
-        """x (B, T, D) -> rotated q, k and v, each (B, H, T, head)."""
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4)
-        return rotate(q, *angles), rotate(k, *angles), v
-
-    def forward(self, x, angles, attend):
-        """attend(q, k, v) -> (B, H, T, head): where keys are kept and masked is the caller's business."""
-        q, k, v = self.project(x, angles)
-        return self.out(attend(q, k, v).transpose(1, 2).flatten(2))
+    def forward(self, x, turns, attend):
+        """x (B, T, D). attend(q, k, v) -> (B, H, T, head) from (B, H, T, head) each: keeping and masking is the caller's."""
+        qkv = self.qkv(x).unflatten(-1, (3, self.n_heads, -1))                           # (B, T, 3, H, head)
+        q, k = rotate(qkv[:, :, :2], turns).transpose(1, 3).unbind(2)
+        return self.out(attend(q, k, qkv[:, :, 2].transpose(1, 2)).transpose(1, 2).flatten(2))
 
 
 class FeedForward(nn.Module):
@@ -109,8 +112,8 @@ class Layer(nn.Module):
         self.feed_forward_norm = RMSNorm(config.dim, config.norm_eps)
         self.feed_forward = FeedForward(config.dim, config.hidden_dim)
 
-    def forward(self, x, angles, attend):
-        x = x + self.attention(self.attention_norm(x), angles, attend)
+    def forward(self, x, turns, attend):
+        x = x + self.attention(self.attention_norm(x), turns, attend)
         return x + self.feed_forward(self.feed_forward_norm(x))
 
 
@@ -126,15 +129,11 @@ class Stack(nn.Module):
         self.config = config
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.n_layers))
 
-    def angles(self, positions, dtype):
-        """positions (B, T) -> rotary cos and sin."""
-        return rotary_angles(positions, self.config.dim // self.config.n_heads, self.config.rope_theta, dtype)
-
     def forward(self, x, positions, attend, before=lambda layer, x: x):
         """x (B, T, dim), positions (B, T). `before(layer, x)` runs ahead of each layer: the decoder's cross-attention."""
-        angles = self.angles(positions, x.dtype)
+        turns = rotary_turns(positions, self.config.dim // self.config.n_heads, self.config.rope_theta, x.dtype)
         for n, layer in enumerate(self.layers):
-            x = layer(before(n, x), angles, lambda q, k, v: attend(n, q, k, v))
+            x = layer(before(n, x), turns, lambda q, k, v: attend(n, q, k, v))
         return x
 
 

@@ -123,6 +123,48 @@ class Patches:
         return int(self.opens.sum(1).max())
 
 
+class GrowingPatches:
+    """The patches of one text as it grows and is cut back, in plain numbers: what a decoding state knows of each row.
+
+    All lists but `opens` and `starts` have one entry a position.
+    """
+
+    def __init__(self):
+        self.ids, self.entropies, self.reads = [], [], []
+        self.opens = [True]                              # one ahead: opens[length] is known
+        self.starts = [0]                                # where patches begin, the one at the frontier included
+        self.decoded = 0                                 # positions that the decoder has committed to its cache
+
+    @property
+    def length(self):
+        return len(self.ids)
+
+    @property
+    def closed(self):
+        """How many patches are closed."""
+        return len(self.starts) - 1
+
+    @property
+    def has_open(self):
+        """Does the open patch hold a byte?"""
+        return self.starts[-1] < self.length
+
+    def append(self, ids, entropies, opens):
+        for i, nats, opens_next in zip(ids, entropies, opens):
+            self.ids.append(i)
+            self.entropies.append(nats)
+            self.opens.append(opens_next)
+            if opens_next:
+                self.starts.append(self.length)
+            self.reads.append(self.closed - 1)
+
+    def truncate(self, length):
+        del self.ids[length:], self.entropies[length:], self.reads[length:], self.opens[length + 1:]
+        while self.starts[-1] > length:
+            self.starts.pop()
+        self.decoded = min(self.decoded, length)
+
+
 @dataclass(frozen=True)
 class TextPatches:
     """The patches of one text, as plain lists. Positions count BOS as 0; spans are byte offsets in the text."""

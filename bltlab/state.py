@@ -15,48 +15,9 @@ import torch.nn.functional as F
 from . import vocab
 from .costs import NFE
 from .layers import Cache, JoinedSpan, Span, causal, inside_block
-from .patching import entropy, next_opens, surprising
+from .patching import GrowingPatches, entropy, next_opens, surprising
 
 LATENTS = ("closed", "open")
-
-
-class Row:
-    """The bookkeeping of one text, in plain numbers. All lists but `opens` have one entry a position."""
-
-    def __init__(self):
-        self.ids, self.entropies, self.reads = [], [], []
-        self.opens = [True]                              # one ahead: opens[length] is known
-        self.starts = [0]                                # where patches begin, the one at the frontier included
-        self.decoded = 0                                 # positions that the decoder has committed to its cache
-
-    @property
-    def length(self):
-        return len(self.ids)
-
-    @property
-    def closed(self):
-        """How many patches are closed."""
-        return len(self.starts) - 1
-
-    @property
-    def has_open(self):
-        """Does the open patch hold a byte?"""
-        return self.starts[-1] < self.length
-
-    def append(self, ids, entropies, opens):
-        for i, nats, opens_next in zip(ids, entropies, opens):
-            self.ids.append(i)
-            self.entropies.append(nats)
-            self.opens.append(opens_next)
-            if opens_next:
-                self.starts.append(self.length)
-            self.reads.append(self.closed - 1)
-
-    def truncate(self, length):
-        del self.ids[length:], self.entropies[length:], self.reads[length:], self.opens[length + 1:]
-        while self.starts[-1] > length:
-            self.starts.pop()
-        self.decoded = min(self.decoded, length)
 
 
 @dataclass
@@ -94,14 +55,14 @@ class DecodingState:
 
     def __init__(self, model, batch_size=1, max_length=None):
         c, self.model, self.max_length = model.config, model, max_length or model.config.max_length
-        self.rows = [Row() for _ in range(batch_size)]
-        kv = lambda s, dtype: Cache(s.n_layers, (2, s.n_heads, s.dim // s.n_heads), batch_size, dtype, model.device)
-        self._kv = {"patcher": kv(c.patcher, model.patcher.output.weight.dtype), "encoder": kv(c.encoder, model.dtype),
-                    "global_": kv(c.global_, model.dtype), "decoder": kv(c.decoder, model.dtype)}
+        self.rows = [GrowingPatches() for _ in range(batch_size)]
+        cache = lambda n_layers, *shape, dtype=model.dtype: Cache(n_layers, shape, batch_size, dtype, model.device)
+        kv = lambda s, **kw: cache(s.n_layers, 2, s.n_heads, s.dim // s.n_heads, **kw)
+        self._kv = {"patcher": kv(c.patcher, dtype=model.patcher.output.weight.dtype), "encoder": kv(c.encoder),
+                    "global_": kv(c.global_), "decoder": kv(c.decoder)}
         d = c.decoder
-        self._keys = Cache(d.n_layers, (c.keys_per_patch, 2, d.n_heads, d.dim // d.n_heads), batch_size, model.dtype, model.device)
-        self._states = Cache(1, (c.encoder.dim,), batch_size, model.dtype, model.device)
-        self._latents = Cache(1, (c.global_.dim,), batch_size, model.dtype, model.device)
+        self._keys = cache(d.n_layers, c.keys_per_patch, 2, d.n_heads, d.dim // d.n_heads)
+        self._states, self._latents = cache(1, c.encoder.dim), cache(1, c.global_.dim)
         self._scratch = []                               # clean bytes past the frontier, one list of B ids a position
         self._open_ready = False
         self._logits, self._logits_first = None, None

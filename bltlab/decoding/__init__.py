@@ -93,7 +93,8 @@ class Stream:
                         new[b] += vocab.decode(event.ids[:keep])
                         if reason:
                             ends[event.row] = event.position + keep, reason
-                        event = replace(event, ids=event.ids[:keep], opens=event.opens[:keep], entropies=event.entropies[:keep])
+                        event = replace(event, ids=event.ids[:keep], opens=event.opens[:keep],
+                                        entropies=event.entropies[:keep])
                     if not (isinstance(event, Committed) and not event.ids):
                         yield from self._pause(replace(event, row=b))
             if ends:
@@ -149,7 +150,8 @@ def stream(model, prompt, method="ar", *, max_new_bytes=128, temperature=0.0, to
     if not (isinstance(max_new_bytes, int) and max_new_bytes >= 0):
         raise ValueError(f"max_new_bytes must be an int of at least 0, got {max_new_bytes!r}")
     if (need := max(map(len, ids)) + max_new_bytes) > model.config.max_length:
-        raise ValueError(f"prompt and max_new_bytes need {need} bytes with BOS, this model's max_length is {model.config.max_length}")
+        raise ValueError(f"prompt and max_new_bytes need {need} bytes with BOS, "
+                         f"this model's max_length is {model.config.max_length}")
     seeds = [seed] * len(prompts) if isinstance(seed, int) else list(seed)
     if len(seeds) != len(prompts) or not all(isinstance(s, int) and abs(s) < 2 ** 63 for s in seeds):
         raise ValueError(f"seed must be a 64-bit int, or one for each of the {len(prompts)} prompts, got {seed!r}")

@@ -28,7 +28,7 @@ class DiffusionVerification:
     own_byte: str = field(default="before", metadata=dict(
         choices=OWN_BYTES, help="the model's own next byte: in front of the block, or not used (the paper; one pass more)"))
     latent: str = field(default="closed", metadata=dict(
-        choices=LATENTS, help="what a block reads: the last closed patch, or the open one re-encoded (the paper; one pass more)"))
+        choices=LATENTS, help="what a block reads: the last closed patch, or the open one re-encoded (the paper; a pass more)"))
 
     def __post_init__(self):
         if not (isinstance(self.block_size, int) and self.block_size >= 0):

@@ -11,14 +11,17 @@ var bltlabPlayer = (() => {
   const STATES = { prompt: "prompt", masked: "masked", proposed: "proposed", accepted: "accepted by the model", replaced: "the model's, for a wrong guess",
                    bonus: "the model's, after a full match", kept: "kept as proposed" };
   const REASONS = { eos: "the model ended the text", budget: "the budget is used up", stop: "a stop string is complete" };
-
   // ---- The fold: Canvas.apply of trace.py, case by case
   const blank = () => ({ cells: [], ghosts: [], bonusAt: null });
 
   function apply(canvas, event, step) {
     const { cells, ghosts } = canvas, first = event.position;
     const at = position => position <= cells.length ? cells.at(position - 1) : undefined;
-    const put = (position, id, state, prob = null, opens = null) => cells.splice(position - 1, 1, { id, state, prob, step, opens });
+    const put = (position, id, state, prob = null, opens = null) => {
+      const cell = { id, state, prob, step, opens };
+      cells.splice(position - 1, 1, cell);               // overwrite, or append at the end
+      return cell;
+    };
     if (event.type === "Prefilled") {
       cells.length = 0;
       event.opens.slice(1).forEach((opens, i) => put(i + 1, event.ids[i + 1], "prompt", null, opens));
@@ -41,9 +44,9 @@ var bltlabPlayer = (() => {
     } else if (event.type === "Committed") {
       const end = first + event.ids.length;
       event.ids.forEach((id, i) => {
-        if (at(first + i)?.id !== id) put(first + i, id, first + i === canvas.bonusAt ? "bonus" : "kept");
-        at(first + i).opens = event.opens[i];
-        if (at(first + i).state === "proposed") at(first + i).state = "kept";
+        const cell = at(first + i)?.id === id ? at(first + i) : put(first + i, id, first + i === canvas.bonusAt ? "bonus" : "kept");
+        cell.opens = event.opens[i];
+        if (cell.state === "proposed") cell.state = "kept";
       });
       cells.splice(at(end)?.state === "replaced" ? end : end - 1);
     } else if (event.type === "Finished") cells.splice(first - 1);
@@ -86,8 +89,8 @@ var bltlabPlayer = (() => {
   const glyph = id => id === MASK ? "" : id === EOS ? "EOS" : id < OFFSET ? `<${id}>` : isHex(id) ? hex(id - OFFSET) :
     id === OFFSET + 32 ? "\u2423" : String.fromCharCode(id - OFFSET);
   const named = id => id === MASK ? "a masked byte" : id === EOS ? "the end of the text" : isHex(id) ? `byte ${glyph(id)}` : `'${glyph(id)}'`;
-  const shown = p => p == null || Number.isNaN(p) ? DASH : p > 0.995 && p < 1 ? "> 0.99" : p < 0.005 && p > 0 ? "< 0.01" : p.toFixed(2);
-  const many = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
+  const shown = p => !Number.isFinite(p) ? DASH : p > 0.995 && p < 1 ? "> 0.99" : p < 0.005 && p > 0 ? "< 0.01" : p.toFixed(2);
+  const many = (n, word) => `${n} ${word}${n === 1 ? "" : /s$/.test(word) ? "es" : "s"}`;
   const setting = v => v && typeof v === "object" ? Object.values(v).map(setting).join(" ") : String(v);
 
   function character(ids) {                              // a whole character, or its code point where it has no picture
@@ -105,7 +108,7 @@ var bltlabPlayer = (() => {
       Unmasked: () => `denoising revealed ${e.revealed.length} of ${many(e.block.length, "byte")}${e.revealed.length > 1 ? " at once" : ""}, ` +
         (hidden ? `${hidden} still masked` : "the block is full"),
       Verified: () => n === 0 ? "verify: nothing was guessed" : e.accepted >= n ? `verify: ${n === 1 ? "the guess" : `all ${n} guesses`} accepted` :
-        `verify: ${e.accepted} of ${many(n, "guess").replace(/ss$/, "sses")} accepted, ${named(e.drafted[e.accepted])} replaced by ${named(e.replacement)}`,
+        `verify: ${e.accepted} of ${many(n, "guess")} accepted, ${named(e.drafted[e.accepted])} replaced by ${named(e.replacement)}`,
       Committed: () => `committed ${many(e.ids.length, "byte")}`,
       Finished: () => `finished: ${REASONS[e.reason] ?? e.reason}`,
     }[e?.type]?.() ?? "nothing has been read yet";
@@ -130,7 +133,6 @@ var bltlabPlayer = (() => {
     });
     return { guesses, final };
   }
-
   // ---- Drawing
   function el(tag, name, ...parts) {                     // parts: children, strings, or one plain object of attributes
     const node = document.createElement(tag);
@@ -144,7 +146,6 @@ var bltlabPlayer = (() => {
   const write = (node, text) => { if (node.textContent !== text) node.textContent = text; };
   const small = (id, state) => el("span", `cell ${state}${isHex(id) ? " hex" : ""}`, glyph(id));
   const pairs = (name, rows) => el("dl", name, ...rows.map(([key, value]) => el("div", "", el("dt", "", key), el("dd", "", value))));
-
   class Lane {
     constructor(trace, index, inspect) {
       Object.assign(this, { index, inspect, events: trace.events, sums: totals(trace), ...records(trace.events) });
@@ -158,12 +159,11 @@ var bltlabPlayer = (() => {
       this.ghosts.hidden = !most;
       this.root = el("section", "lane", { role: "group", "aria-label": `lane ${index + 1}: ${name}` },
                      el("div", "head", el("b", "", name), ...settings, el("span", "model", trace.model.name ?? "")), this.stats, this.said, this.grid, this.ghosts);
-      for (const kind of ["pointerover", "focusin"]) this.grid.addEventListener(kind, ({ target }) => {
-        const { position } = target.closest(".bltp-cell") ?? {};
-        if (position) inspect(kind, this, position);
-      });
-      this.grid.addEventListener("pointerleave", () => inspect("pointerover"));
-      this.grid.addEventListener("focusout", () => inspect("focusin"));
+      for (const [kind, end] of [["pointerover", "pointerleave"], ["focusin", "focusout"]]) {
+        const tell = position => position && inspect(kind, this, position);
+        this.grid.addEventListener(kind, event => tell(event.target.closest(".bltp-cell")?.position));
+        this.grid.addEventListener(end, () => inspect(kind));
+      }
     }
 
     show(step, before) {                                 // before: the step at the last tick, for the sentence
@@ -228,7 +228,7 @@ var bltlabPlayer = (() => {
       const { cells, ghosts } = this.canvas, cell = cells[position - 1], past = record => record?.step < this.at;
       if (!cell) return [el("p", "hint", "Point at a byte, or walk to it with Tab and the arrow keys.")];
       const guesses = (this.guesses.get(position) ?? []).filter(past), commit = this.final.get(position);
-      const entropy = at => past(this.final.get(at)) ? `${this.final.get(at).entropy?.toFixed(2)} nats` : DASH;
+      const entropy = at => past(this.final.get(at)) ? `${shown(this.final.get(at).entropy)} nats` : DASH;
       const [start, end, kind] = this.spans.find(span => span[1] >= position), n = end - start;
       const checked = guesses.findLast(guess => guess.target != null && guess.guess === cell.id);
       const rejected = ghosts.filter(ghost => ghost.ids[position - ghost.position] != null).slice(-3).map(ghost => [named(ghost.ids[position - ghost.position]),
@@ -323,7 +323,7 @@ var bltlabPlayer = (() => {
         last = now;
         if (owed >= 1) show(step + Math.floor(owed));
         owed %= 1;
-        step < length && root.isConnected ? playing = requestAnimationFrame(frame) : pause();
+        playing && step < length && root.isConnected ? playing = requestAnimationFrame(frame) : pause();
       }));
     }
     const toggle = () => playing ? pause() : play(), go = tick => { pause(); show(tick); };
@@ -338,7 +338,6 @@ var bltlabPlayer = (() => {
                     Home: () => go(0), End: () => go(length), Escape: () => root.focus(), " ": toggle }[key];
       if (act) { event.preventDefault(); act(); }
     });
-
     const moving = (options.autoplay ?? options.step == null) && !matchMedia("(prefers-reduced-motion: reduce)").matches;
     setClock(clock);
     show(options.step ?? (moving ? 0 : length));
@@ -355,29 +354,29 @@ var bltlabPlayer = (() => {
   font: 14px/1.45 system-ui, sans-serif; text-align: left; outline: none; container-type: inline-size; }
 .bltp-player *, .bltp-player *::before, .bltp-player *::after { box-sizing: border-box; }
 .bltp-player :where(dl, dd, dt, p) { margin: 0; padding: 0; } .bltp-player :focus-visible { outline: 2px solid var(--kept); outline-offset: 2px; }
-.bltp-player :is(button, select) { font: inherit; color: inherit; background: transparent; border: 1px solid var(--soft); border-radius: 6px; height: 30px; padding: 0 8px; }
-.bltp-player button { cursor: pointer; min-width: 30px; } .bltp-player button:hover { background: var(--thin); } .bltp-player .bltp-play { min-width: 66px; font-weight: 600; }
+.bltp-player.bltp-player :is(button, select) { font: inherit; line-height: 1; color: inherit; background-color: transparent; border: 1px solid var(--soft); border-radius: 6px; height: 30px; padding: 0 8px; }
+.bltp-player button { cursor: pointer; min-width: 30px; } .bltp-player.bltp-player button:hover { background: var(--thin); } .bltp-player.bltp-player .bltp-play { min-width: 66px; font-weight: 600; }
 .bltp-player .bltp-slider { flex: 1 1 150px; min-width: 120px; margin: 0; padding: 0; accent-color: var(--kept); } .bltp-player option { color: CanvasText; background: Canvas; }
 .bltp-controls, .bltp-legend, .bltp-head { display: flex; flex-wrap: wrap; align-items: center; gap: 8px 12px; } .bltp-controls { padding-bottom: 12px; border-bottom: 1px solid var(--thin); }
-.bltp-readout { min-width: 10.5em; font-variant-numeric: tabular-nums; } .bltp-choose { display: inline-flex; align-items: center; gap: 6px; } .bltp-choose select { max-width: 13em; }
+.bltp-readout { min-width: 10.5em; font-variant-numeric: tabular-nums; } .bltp-choose { display: inline-flex; align-items: center; gap: 6px; } .bltp-choose select { max-width: 15em; }
 .bltp-main { display: flex; flex-wrap: wrap; gap: 18px 28px; padding: 16px 0; } .bltp-lanes { flex: 999 1 320px; min-width: 0; display: grid; gap: 26px; align-content: start; }
 .bltp-several { grid-template-columns: repeat(auto-fit, minmax(min(100%, 560px), 1fr)); gap: 38px 34px; } .bltp-lane { min-width: 0; }
-.bltp-head { gap: 2px 14px; align-items: baseline; } :is(.bltp-head span, .bltp-stats dt, .bltp-where, .bltp-hint, .bltp-who, .bltp-facts dt, .bltp-title small) { color: var(--soft); } .bltp-head b { font-size: 18px; } .bltp-model { margin-left: auto; }
+.bltp-head { gap: 2px 14px; align-items: baseline; } .bltp-player :is(.bltp-head span, .bltp-stats dt, .bltp-where, .bltp-hint, .bltp-who, .bltp-facts dt, .bltp-title small) { color: var(--soft); } .bltp-head b { font-size: 18px; } .bltp-model { margin-left: auto; }
 .bltp-stats { display: flex; flex-wrap: wrap; gap: 6px 20px; padding: 10px 0 12px; } .bltp-stats dt { font-size: 12px; } .bltp-word { display: inline-flex; flex-wrap: wrap; }
 .bltp-stats dd { font-size: 17px; font-variant-numeric: tabular-nums; min-width: 2.6em; } .bltp-player .bltp-said { min-height: 1.45em; padding-left: 10px; border-left: 3px solid var(--kept); }
 .bltp-grid { display: flex; flex-wrap: wrap; row-gap: 13px; padding: 8px 0 18px 2px; } .bltp-char { position: relative; display: inline-flex; padding-top: 20px; }
 .bltp-over { position: absolute; top: -3px; left: 3px; right: 3px; height: 20px; text-align: center; font-size: 14px; line-height: 15px; white-space: nowrap; unicode-bidi: isolate; }
 .bltp-over::after, .bltp-bracket::after { content: ""; position: absolute; inset: auto 0 0 0; height: 4px; border: 1.5px solid currentColor; border-bottom: 0; border-radius: 3px 3px 0 0; }
 .bltp-pending .bltp-over::after { border-style: dashed; border-right: 0; } .bltp-broken .bltp-cell { outline: 2px dashed #d55e00; outline-offset: 2px; }
-.bltp-cell { --c: currentColor; --b: 1.5px; --low: var(--b); position: relative; display: inline-flex; align-items: center; justify-content: center; flex: none; width: 25px; height: 31px;
+.bltp-cell { --c: currentColor; --b: 1px; --low: var(--b); position: relative; display: inline-flex; align-items: center; justify-content: center; flex: none; width: 25px; height: 31px;
   margin: 0 2px; border: var(--b) solid transparent; border-bottom-width: var(--low); border-radius: 4px; background-color: color-mix(in srgb, var(--c) var(--fill, 15%), transparent);
   font: 17px/1 ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; } .bltp-hex { font-size: 11px; letter-spacing: -0.3px; }
-.bltp-prompt { --fill: 0%; color: var(--soft); } .bltp-proposed { --c: #e69f00; border-style: dashed; border-color: var(--c); font-style: italic; }
-.bltp-masked { border: 1.5px dotted var(--soft); --fill: 4%; background-image: repeating-linear-gradient(135deg, var(--thin) 0 2px, transparent 2px 6px); }
+.bltp-player .bltp-prompt { --fill: 0%; color: var(--soft); } .bltp-proposed { --c: #e69f00; border-style: dashed; border-color: var(--c); font-style: italic; }
+.bltp-masked { border: var(--b) dotted var(--soft); --fill: 4%; background-image: repeating-linear-gradient(135deg, var(--thin) 0 2px, transparent 2px 6px); }
 .bltp-accepted { --c: #009e73; --low: 4px; border-color: var(--c); } .bltp-bonus { --c: #cc79a7; --b: 4px; border-style: double; border-color: var(--c); }
-.bltp-replaced { --c: #d55e00; --b: 2.5px; border-color: var(--c); font-weight: 700; background-image: linear-gradient(225deg, var(--c) 6px, transparent 6.5px); }
+.bltp-replaced { --c: #d55e00; --b: 2px; border-color: var(--c); font-weight: 700; background-image: linear-gradient(225deg, var(--c) 6px, transparent 6.5px); }
 .bltp-kept { --c: var(--kept); --low: 2px; border-bottom-color: var(--c); border-radius: 4px 4px 0 0; }
-.bltp-rejected { --fill: 0%; border-color: var(--thin); color: var(--soft); text-decoration: line-through 1.5px #d55e00; }
+.bltp-player .bltp-rejected { --fill: 0%; border-color: var(--thin); color: var(--soft); text-decoration: line-through 1.5px #d55e00; }
 .bltp-grid .bltp-now { --fill: 42%; } .bltp-grid .bltp-prompt.bltp-now { --fill: 0%; } .bltp-grid .bltp-pointed { box-shadow: 0 0 0 2px currentColor; z-index: 1; }
 .bltp-rail::after { content: ""; position: absolute; bottom: calc(-6px - var(--low)); left: calc(-3px - var(--b)); right: calc(-2px - var(--b)); height: 2px; background: var(--soft); }
 .bltp-rail.bltp-opens::after { left: calc(1px - var(--b)); } .bltp-opens::before { content: ""; position: absolute; left: calc(-3px - var(--b)); width: 2px; top: calc(-4px - var(--b));
@@ -395,6 +394,6 @@ var bltlabPlayer = (() => {
 @container (max-width: 640px) { .bltp-panel { border-left: 0; padding-left: 0; border-top: 1px solid var(--thin); padding-top: 14px; } .bltp-stats { gap: 4px 16px; } .bltp-model { margin-left: 0; } }
 @media (prefers-color-scheme: dark) { .bltp-player { --kept: #56b4e9; } } .dark .bltp-player { --kept: #56b4e9; }`;
 
-  return Object.assign(player, { fold, spans, totals });
+  return Object.assign(player, { fold, spans, totals, sentence });
 })();
 if (typeof module !== "undefined") module.exports = bltlabPlayer;

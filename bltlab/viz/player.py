@@ -44,8 +44,9 @@ def to_page(traces, title="bltlab", clock=None):
     """
     if clock not in (None, *CLOCKS):
         raise ValueError(f"clock must be one of {', '.join(CLOCKS)}, got {clock!r}")
+    traces = list(traces)
     return PAGE.format(title=escape(title), source=SOURCE.replace("</script", "<\\/script"),
-                       traces=_script(list(traces)), width=1240 if len(traces) < 2 else 1720,
+                       traces=_script(traces), width=1240 if len(traces) < 2 else 1720,
                        options=_script({"clock": clock or "event"}))
 
 
