@@ -76,7 +76,8 @@ def run_patch(arguments):
     from . import BLT, patchify
     patches = patchify(BLT.from_pretrained(arguments.model), arguments.text)
     print(" | ".join(piece.decode("utf-8", "backslashreplace") for piece in patches))
-    print(f"{len(patches.text)} bytes, {len(patches.spans)} patches, {len(patches.text) / max(1, len(patches.spans)):.2f} bytes each")
+    n, count = len(patches.text), len(patches.spans)
+    print(f"{n} bytes, {count} patches, {n / max(1, count):.2f} bytes each")
 
 
 def run_view(arguments):

@@ -15,7 +15,7 @@ from torch import nn
 
 from . import checkpoints, vocab
 from .config import BLTConfig
-from .layers import CrossAttention, RMSNorm, Stack, masked, text_mask
+from .layers import CrossAttention, RMSNorm, Stack, lay_out_by_column, masked, text_mask
 from .patching import EntropyModel, Patches, patch_text
 
 PARTS = ("patcher", "encoder", "global_", "decoder")
@@ -231,7 +231,8 @@ class BLT(nn.Module):
             if isinstance(module, HashEmbedding):
                 module.powers = HashEmbedding(module.config, 1).powers
         model.name = folder.name
-        return model.to(resolve_device(device), dtype).eval().requires_grad_(False)
+        model = model.to(resolve_device(device), dtype).eval().requires_grad_(False)
+        return lay_out_by_column(model) if model.device.type == "cpu" else model
 
     def save_pretrained(self, folder, dtype=None):
         """Write `config.json` and `model.safetensors`, cast to `dtype` where given; whole or not at all."""

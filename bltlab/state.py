@@ -56,13 +56,13 @@ class DecodingState:
     def __init__(self, model, batch_size=1, max_length=None):
         c, self.model, self.max_length = model.config, model, max_length or model.config.max_length
         self.rows = [GrowingPatches() for _ in range(batch_size)]
-        cache = lambda n_layers, *shape, dtype=model.dtype: Cache(n_layers, shape, batch_size, dtype, model.device)
-        kv = lambda s, **kw: cache(s.n_layers, 2, s.n_heads, s.dim // s.n_heads, **kw)
+        cache = lambda n, inner, outer=(), dtype=model.dtype: Cache(n, outer, inner, batch_size, dtype, model.device)
+        kv = lambda s, **kw: cache(s.n_layers, (s.dim // s.n_heads,), (2, s.n_heads), **kw)
         self._kv = {"patcher": kv(c.patcher, dtype=model.patcher.output.weight.dtype), "encoder": kv(c.encoder),
                     "global_": kv(c.global_), "decoder": kv(c.decoder)}
         d = c.decoder
-        self._keys = cache(d.n_layers, c.keys_per_patch, 2, d.n_heads, d.dim // d.n_heads)
-        self._states, self._latents = cache(1, c.encoder.dim), cache(1, c.global_.dim)
+        self._keys = cache(d.n_layers, (c.keys_per_patch, 2, d.n_heads, d.dim // d.n_heads))
+        self._states, self._latents = cache(1, (c.encoder.dim,)), cache(1, (c.global_.dim,))
         self._scratch = []                               # clean bytes past the frontier, one list of B ids a position
         self._open_ready = False
         self._logits, self._logits_first = None, None
@@ -104,7 +104,8 @@ class DecodingState:
         shown = []
         for b, row in enumerate(self.rows):
             upto = {"global_": row.closed, "decoder": row.decoded}
-            kv = {name: [x[b, :upto.get(name, row.length)].clone() for x in cache.layers] for name, cache in self._kv.items()}
+            kv = {name: [x[b, :, :, :upto.get(name, row.length)].clone() for x in cache.layers]
+                  for name, cache in self._kv.items()}
             shown.append(dict(ids=list(row.ids), opens=list(row.opens), entropies=list(row.entropies), reads=list(row.reads),
                               states=self._states.layers[0][b, :row.length].clone(), kv=kv,
                               keys=[x[b, :row.closed].clone() for x in self._keys.layers],
@@ -270,8 +271,9 @@ class DecodingState:
         mask = None if mask is None else mask[:, None]
 
         def attend(layer, q, k, v):
-            cache.write(layer, span, torch.stack((k, v), 2).transpose(1, 3))             # (B, T, 2, H, head)
-            k, v = cache.layers[layer][:, low:span.end].permute(2, 0, 3, 1, 4)           # (B, H, keys, head)
+            cache.write(layer, span, k, at=(0,))
+            cache.write(layer, span, v, at=(1,))
+            k, v = (cache.read(layer, low, span.end, at=(i,)) for i in (0, 1))           # (B, H, keys, head)
             return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return attend
 

@@ -9,6 +9,7 @@ from tqdm.auto import tqdm
 
 from .. import data
 from ..config import BLTConfig
+from ..layers import lay_out_by_column
 from ..decoding import METHODS, generate, method_of
 from ..model import BLT
 from ..state import DecodingState
@@ -34,6 +35,7 @@ def load(name, seed=0):
         return BLT.from_pretrained(name)
     model = BLT(BLTConfig.preset(name.removeprefix("preset:"))).initialise(seed).eval().requires_grad_(False)
     model.name = name
+    lay_out_by_column(model)
     seen = model.patch(random_text(512, seed))[1].flatten()
     return with_threshold(model, seen.quantile(0.75).item())
 

@@ -1,0 +1,165 @@
+"""Bad input gets one clear sentence: what was wrong, and what is accepted."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import bltlab
+from bltlab import checkpoints
+from bltlab.config import BLTConfig, PatcherConfig
+from bltlab.sampling import OneStep
+
+from conftest import random_model
+
+
+def sentence(error):
+    text = str(error.value)
+    assert "\n" not in text and 10 < len(text) < 300, text
+    return text
+
+
+@pytest.fixture(scope="module")
+def model():
+    return random_model(0)
+
+
+@pytest.fixture
+def folder(model, tmp_path):
+    model.save_pretrained(tmp_path / "m")
+    return tmp_path / "m"
+
+
+@pytest.mark.parametrize("make, words", [
+    (lambda: bltlab.BlockDiffusion(block_size=-1), "block_size must be an int of at least 1"),
+    (lambda: bltlab.DiffusionVerification(block_size=2.5), "block_size must be an int of at least 1"),
+    (lambda: bltlab.Confidence(1.2), "0..1"), (lambda: bltlab.Confidence(-0.1), "0..1"),
+    (lambda: bltlab.Confidence(float("nan")), "0..1"),
+    (lambda: bltlab.EntropyBound(-1), "gamma"), (lambda: bltlab.TopK(0), "at least 1"),
+    (lambda: bltlab.SelfSpeculation(draft_length=0), "at least 1 byte"),
+    (lambda: bltlab.DiffusionVerification(own_byte="after"), "before, none"),
+    (lambda: BLTConfig.preset("huge"), "nano"),
+])
+def test_options(make, words):
+    with pytest.raises(ValueError, match=words) as error:
+        make()
+    sentence(error)
+
+
+@pytest.mark.parametrize("kwargs, kind, words", [
+    (dict(method="fast"), ValueError, "ar, blt-s, blt-d, blt-dv"), (dict(method=3), TypeError, "name or an object"),
+    (dict(max_new_bytes=-1), ValueError, "at least 0"), (dict(max_new_bytes=1.5), ValueError, "at least 0"),
+    (dict(max_new_bytes=600), ValueError, "max_length is 512"), (dict(stop=[""]), ValueError, "must not be empty"),
+    (dict(stop=""), ValueError, "must not be empty"), (dict(temperature=-0.5), ValueError, "at least 0"),
+    (dict(top_p=0.0), ValueError, "above 0"), (dict(seed="a"), ValueError, "64-bit int"), (dict(seed=[1, 2]), ValueError, "64-bit int"),
+    (dict(prompt=7), TypeError, "str or bytes"), (dict(prompt=[]), ValueError, "empty list"),
+])
+def test_generate_refuses_before_anything_runs(model, kwargs, kind, words):
+    with pytest.raises(kind, match=words) as error:
+        bltlab.stream(model, kwargs.pop("prompt", "abc"), **kwargs)
+    sentence(error)
+
+
+def test_a_prompt_and_budget_that_fit_exactly_run(model):
+    assert len(bltlab.generate(model, "a" * 500, "blt-d", max_new_bytes=11).bytes) == 11
+    with pytest.raises(ValueError, match="need 513 bytes"):
+        bltlab.generate(model, "a" * 500, "blt-d", max_new_bytes=12)
+
+
+@pytest.mark.parametrize("method", ["blt-d", "blt-dv"])
+def test_a_plain_blt_has_no_diffusion(method):
+    with pytest.raises(ValueError, match="needs a BLT-D") as error:
+        bltlab.generate(random_model(0, block_size=None), "abc", method)
+    sentence(error)
+
+
+def test_a_block_above_the_trained_one_warns_and_runs(model):
+    with pytest.warns(UserWarning, match="trained with"):
+        out = bltlab.generate(model, "abc", bltlab.BlockDiffusion(block_size=12, unmasking=OneStep()), max_new_bytes=24)
+    assert len(out.bytes) == 24
+
+
+def test_missing_folders_name_what_ships(tmp_path):
+    for name in ("no-such-model", tmp_path / "nowhere"):
+        with pytest.raises(FileNotFoundError, match="shipped") as error:
+            bltlab.BLT.from_pretrained(name)
+        sentence(error)
+    with pytest.raises(FileNotFoundError, match="config.json"):
+        bltlab.BLT.from_pretrained(tmp_path)
+
+
+def test_damaged_weights_name_the_file(folder):
+    weights = folder / "model.safetensors"
+    whole = weights.read_bytes()
+    for damaged in (whole[:len(whole) // 2], whole[:5], b"", b"\0" * 100):
+        weights.write_bytes(damaged)
+        with pytest.raises(ValueError, match="model.safetensors is damaged") as error:
+            bltlab.BLT.from_pretrained(folder)
+        sentence(error)
+    weights.unlink()
+    with pytest.raises(FileNotFoundError, match="model.safetensors is missing"):
+        bltlab.BLT.from_pretrained(folder)
+
+
+def test_wrong_tensors_name_the_key(model, folder):
+    tensors = checkpoints.read_tensors(folder / "model.safetensors")
+    for change, words in ((lambda t: t.pop("decoder.norm.weight"), "lacks decoder.norm.weight"),
+                          (lambda t: t.update(extra=torch.zeros(1)), "unknown extra"),
+                          (lambda t: t.update({"decoder.norm.weight": torch.zeros(7)}), "decoder.norm.weight must have shape")):
+        changed = dict(tensors)
+        change(changed)
+        checkpoints.save(folder, model.config, changed)
+        with pytest.raises(ValueError, match=words) as error:
+            bltlab.BLT.from_pretrained(folder)
+        sentence(error)
+
+
+def test_wrong_configs_name_the_key(folder):
+    good = json.loads((folder / "config.json").read_text())
+    for change, words in ((dict(model_type="gpt2"), "model_type"), (dict(colour=1), "colour"),
+                          (dict(decoder_input="bytes"), "decoder_input"), (dict(encoder=dict(dim=3)), "config.encoder")):
+        (folder / "config.json").write_text(json.dumps(good | change))
+        with pytest.raises(ValueError, match=words) as error:
+            bltlab.BLT.from_pretrained(folder)
+        sentence(error)
+    (folder / "config.json").write_text("{")
+    with pytest.raises(ValueError, match="not JSON"):
+        bltlab.BLT.from_pretrained(folder)
+
+
+def test_traces_that_are_none(tmp_path, model):
+    path = tmp_path / "t.json"
+    bltlab.generate(model, "ab", "blt-s", max_new_bytes=9).trace.save(path)
+    good = json.loads(path.read_text())
+    assert bltlab.Trace.load(path).totals.new_bytes == 9
+    for wrong, words in ((dict(schema="other/1"), "schema"), (dict(events=3), "events"), (dict(model={}), "parameters"),
+                         (dict(events=[{"type": "Guessed"}]), "event 0"),
+                         (dict(events=[good["events"][0] | {"ids": [999]}]), "out of range"),
+                         (dict(events=[good["events"][0] | {"more": 1}]), "exactly the fields")):
+        path.write_text(json.dumps(good | wrong))
+        with pytest.raises(ValueError, match=words) as error:
+            bltlab.Trace.load(path)
+        sentence(error)
+    path.write_text("{")
+    with pytest.raises(ValueError, match="not JSON"):
+        bltlab.Trace.load(path)
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["generate", "abc", "--model", "no-such-model"], "shipped"),
+    (["generate", "abc", "--method", "ar", "--draft-length", "4"], "no option draft_length"),
+    (["generate", "abc", "--unmasking", "confidence:7"], "0..1"),
+    (["generate", "abc", "--method", "blt-s", "--draft-length", "99"], "1..32"),
+    (["view", "no-such-trace.json"], "no-such-trace.json"),
+    (["train", "--text", "no-such-text"], "no-such-text"),
+])
+def test_the_command_line_exits_with_2(arguments, words):
+    done = subprocess.run([sys.executable, "-m", "bltlab", *arguments], capture_output=True, text=True)
+    assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr
+
+
+def test_stride_needs_a_length():
+    with pytest.raises(ValueError, match="max_patch_length"):
+        PatcherConfig(16, 1, 2, 24, rule="stride")

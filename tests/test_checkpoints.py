@@ -1,0 +1,78 @@
+"""What is saved comes back, and the entropy model stays wide."""
+
+import math
+
+import torch
+
+import bltlab
+from bltlab import checkpoints, data
+
+from conftest import random_ids, random_model
+
+
+def test_save_and_load_change_no_bit(tmp_path):
+    model = random_model(4)
+    model.save_pretrained(tmp_path)
+    again = bltlab.BLT.from_pretrained(tmp_path, dtype=torch.float64)
+    assert again.config == model.config and not again.training
+    assert all(torch.equal(a, b) for a, b in zip(again.state_dict().values(), model.state_dict().values()))
+    ids = random_ids(0, 30)[None]
+    assert (again(ids).logits - model(ids).logits).abs().max() < 1e-12
+    assert not list(tmp_path.glob(".part*"))
+
+
+def test_half_precision_on_disk_is_rounded_once(tmp_path):
+    model = random_model(4).float()
+    model.save_pretrained(tmp_path, torch.float16)
+    again = bltlab.BLT.from_pretrained(tmp_path)
+    for (name, a), b in zip(model.state_dict().items(), again.state_dict().values()):
+        assert torch.equal(a.half().float(), b), name
+
+
+def test_the_entropy_model_stays_in_fp32_in_a_bf16_model():
+    model = random_model(4).float()
+    ids = random_ids(0, 30)[None]
+    wide = model(ids)
+    model.to(torch.bfloat16)
+    assert {p.dtype for p in model.patcher.parameters()} == {torch.float32}
+    assert {p.dtype for p in model.decoder.parameters()} == {torch.bfloat16}
+    narrow = model(ids)
+    assert torch.equal(narrow.entropies, wide.entropies) and torch.equal(narrow.patches.opens, wide.patches.opens)
+    assert narrow.logits.dtype == torch.float32
+    out = bltlab.generate(model, "abc", "blt-s", max_new_bytes=12)
+    assert len(out.bytes) == 12
+
+
+def test_a_float64_model_is_float64_everywhere():
+    model, ids = random_model(4), random_ids(0, 30)[None]
+    out = model(ids)
+    assert out.logits.dtype == out.entropies.dtype == out.latents.dtype == torch.float64
+
+
+def test_names_are_found_from_any_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert checkpoints.resolve("blt-d-nano") == checkpoints.assets() / "blt-d-nano"
+    random_model(0).save_pretrained(tmp_path / "blt-d-nano")
+    assert checkpoints.resolve("blt-d-nano") == tmp_path / "blt-d-nano"                   # an existing path comes first
+
+
+def test_the_shipped_model_fits_its_limits():
+    folder = checkpoints.assets() / "blt-d-nano"
+    assert sum(p.stat().st_size for p in folder.iterdir()) < 20e6
+    model = bltlab.BLT.from_pretrained("blt-d-nano")
+    assert model.config.block_size == 8 and model.config.patcher.max_patch_length == 8
+    assert (folder / "README.md").read_text().startswith("# blt-d-nano")
+
+
+def test_the_shipped_model_writes_words():
+    text = next(data.documents("plain-english", "test"))[:2000]
+    assert bltlab.score(bltlab.BLT.from_pretrained("blt-d-nano"), text) < 1.65
+
+
+def test_score_is_the_mean_of_surprises():
+    model = random_model(4)
+    text = bytes(range(97, 109)) * 60                    # longer than one chunk
+    ids = torch.tensor([bltlab.encode(text)])
+    log_probs = model(ids[:, :-1]).logits.log_softmax(-1)[0]
+    bits = -log_probs.gather(1, ids[0, 1:, None]).mean() / math.log(2)
+    assert abs(bltlab.score(model, text, chunk=100) - bits.item()) < 1e-9
