@@ -226,7 +226,7 @@ class BLT(nn.Module):
         with torch.device("meta"):
             model = cls(config)
         checkpoints.check(model.state_dict(), tensors, folder)
-        model.to_empty(device="cpu").load_state_dict(tensors)        # to_empty and the copy cast to the model's dtype
+        model.load_state_dict(tensors, assign=True)
         for module in model.modules():                               # buffers are not stored: compute them again
             if isinstance(module, HashEmbedding):
                 module.powers = HashEmbedding(module.config, 1).powers
