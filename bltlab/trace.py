@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
+from types import NoneType
 
 from . import vocab
 from .costs import NFE, measured_gb, paper_gb, ratio
@@ -120,6 +121,8 @@ class Canvas:
                 state = "bonus" if event.position == self._bonus_at else "proposed"
                 if known is None or known.state != "replaced":
                     self._put(event.position, Cell(event.id, state, event.prob, step))
+                elif known.prob is None:
+                    known.prob = event.prob
             case Unmasked():
                 for slot, (i, prob) in enumerate(zip(event.block, event.probs)):
                     if i == vocab.MASK_ID:
@@ -158,6 +161,8 @@ class Canvas:
         return self.cells[position - 1] if position <= len(self.cells) else None
 
     def _put(self, position, cell):
+        if not 1 <= position <= len(self.cells) + 1:
+            raise ValueError(f"position {position} leaves a hole in a text of {len(self.cells)} bytes")
         self.cells[position - 1:position] = [cell]       # overwrite, or append at the end
 
     @property
@@ -263,7 +268,12 @@ class Trace:
         if not isinstance(data.get("events"), list):
             raise ValueError("not a trace: 'events' must be a list")
         events = tuple(_event_from_json(e, i) for i, e in enumerate(data["events"]))
-        return cls(data["model"], data["method"], data["settings"], events)
+        trace = cls(data["model"], data["method"], data["settings"], events)
+        try:                                             # a file may hold anything: does it fold, add up and print?
+            trace.totals, trace.to_text()
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+            raise ValueError(f"not a trace: its events do not fit together ({error})") from None
+        return trace
 
     def save(self, path):
         """Write JSON; the file appears whole or not at all."""
@@ -320,6 +330,14 @@ def _tuples(value):
     return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
 
 
+def _leaves(value):
+    if isinstance(value, tuple):
+        for v in value:
+            yield from _leaves(v)
+    else:
+        yield value
+
+
 def _event_from_json(data, index):
     if not isinstance(data, dict) or data.get("type") not in EVENTS:
         raise ValueError(f"not a trace: event {index} has no known type, accepted are {', '.join(EVENTS)}")
@@ -332,9 +350,14 @@ def _event_from_json(data, index):
     ids = (values["id"],) if "id" in values else ids
     if not (isinstance(nfe, tuple) and len(nfe) == 4 and all(type(n) is int for n in nfe)):
         raise ValueError(f"not a trace: event {index} needs nfe as four ints")
-    if not (type(values["position"]) is int and values["position"] >= 0 and isinstance(ids, tuple)
+    if values.get("replacement") is not None:
+        ids += (values["replacement"],)
+    lowest = 0 if kind is Prefilled else 1
+    if not (type(values["position"]) is int and values["position"] >= lowest and isinstance(ids, tuple)
             and all(type(i) is int and 0 <= i <= vocab.MASK_ID for i in ids)):
         raise ValueError(f"not a trace: event {index} has a position or an id out of range (ids are 0..{vocab.MASK_ID})")
+    if not all(isinstance(leaf, (int, float, NoneType)) for name in names - {"reason"} for leaf in _leaves(values[name])):
+        raise ValueError(f"not a trace: event {index} ({data['type']}) holds something that is not a number")
     if kind is Finished and values["reason"] not in REASONS:
         raise ValueError(f"not a trace: event {index} has reason {values['reason']!r}, accepted are {', '.join(REASONS)}")
     return kind(**values | {"nfe": NFE(*nfe)})

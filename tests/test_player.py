@@ -23,7 +23,8 @@ const player = require(process.argv[1]);
 const { traces, bytes } = JSON.parse(require("fs").readFileSync(0, "utf8"));
 console.log(JSON.stringify({
   folds: traces.map(t => Array.from({ length: t.events.length + 1 }, (_, step) => player.fold(t, step))),
-  totals: traces.map(player.totals), spans: bytes.map(ids => player.spans(ids, true)), open: bytes.map(ids => player.spans(ids)),
+  totals: traces.map(player.totals),
+  spans: bytes.map(ids => player.spans(ids, true)), open: bytes.map(ids => player.spans(ids)),
   sentences: traces.map(t => t.events.map((_, i) => player.sentence(t.events, i))) }));
 """
 
@@ -275,7 +276,8 @@ def test_bytes_that_look_like_markup_stay_inert():
 
 
 def test_the_page_draws_text_nodes_only_and_fetches_nothing():
-    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|\bimport\b|fetch\(|@import|url\(", player.SOURCE)
+    unsafe = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|\bimport\b|fetch\(|url\("
+    assert not re.search(unsafe, player.SOURCE)
     for name, trace in TRACES.items():
         assert "http" not in player.to_page([trace.to_json()]).lower(), name
     assert "http" not in player.to_iframe([TRACES["speculative"].to_json()]).lower()

@@ -1,5 +1,4 @@
 /* bltlabPlayer(element, traces, options) plays recorded decoding runs: one lane a trace, all lanes on one clock.
-
    options: clock "event" | "passes" | "decoder" | "global" | "seconds", step, speed, autoplay, onStep(step).
    Returns {show(step), play(), pause(), step, length, canvas(step, lane)}. A step is a tick of the clock; on the clock
    "event" it is the number of events shown. A trace may hold any byte: its text goes into text nodes, never into markup. */
@@ -11,10 +10,8 @@ var bltlabPlayer = (() => {
   const STATES = { prompt: "prompt", masked: "masked", proposed: "proposed", accepted: "accepted by the model",
     replaced: "the model's, for a wrong guess", bonus: "the model's, after a full match", kept: "kept as proposed" };
   const REASONS = { eos: "the model ended the text", budget: "the budget is used up", stop: "a stop string is complete" };
-
   // ---- The fold: Canvas.apply of trace.py, case by case
   const blank = () => ({ cells: [], ghosts: [], bonusAt: null });
-
   function apply(canvas, event, step) {
     const { cells, ghosts } = canvas, first = event.position;
     const at = position => position <= cells.length ? cells.at(position - 1) : undefined;
@@ -24,7 +21,8 @@ var bltlabPlayer = (() => {
       cells.length = 0;
       event.opens.slice(1).forEach((opens, i) => put(i + 1, event.ids[i + 1], "prompt", null, opens));
     } else if (event.type === "Drafted") {
-      if (at(first)?.state !== "replaced") put(first, event.id, first === canvas.bonusAt ? "bonus" : "proposed", event.prob);
+      const known = at(first), state = first === canvas.bonusAt ? "bonus" : "proposed";
+      if (known?.state === "replaced") known.prob ??= event.prob; else put(first, event.id, state, event.prob);
     } else if (event.type === "Unmasked") {
       event.block.forEach((id, slot) => {
         if (id === MASK) put(first + slot, id, "masked", event.probs[slot]);
@@ -33,8 +31,7 @@ var bltlabPlayer = (() => {
     } else if (event.type === "Verified") {
       const end = first + event.accepted, rejected = event.drafted.slice(event.accepted);
       for (const cell of cells.slice(first - 1, end - 1)) cell.state = "accepted";
-      cells.splice(end - 1);
-      canvas.bonusAt = rejected.length ? null : end;
+      cells.splice(end - 1), canvas.bonusAt = rejected.length ? null : end;
       if (rejected.length) {
         ghosts.push({ step, position: end, ids: rejected, probs: event.draft_probs.slice(event.accepted) });
         put(end, event.replacement, "replaced", new Map(event.candidates[event.accepted]).get(event.replacement));
@@ -51,9 +48,7 @@ var bltlabPlayer = (() => {
     } else if (event.type === "Finished") cells.splice(first - 1);
     return canvas;
   }
-
   const fold = ({ events }, step) => (({ bonusAt, ...rest }) => rest)(events.slice(0, step).reduce(apply, blank()));
-
   // Running totals after 0, 1, ... events, the prompt's prefill apart; they never fall, so that they can be a clock.
   function totals({ events }) {
     const start = events.findLast(e => e.type === "Prefilled") ?? { nfe: NFE, seconds: 0 };
@@ -84,7 +79,6 @@ var bltlabPlayer = (() => {
     }
     return found;
   }
-
   const hex = n => n.toString(16).toUpperCase().padStart(2, "0");
   const isHex = id => id < OFFSET + 32 || id >= OFFSET + 127;
   const glyph = id => id === MASK ? "" : id === EOS ? "EOS" : id < OFFSET ? `<${id}>` : isHex(id) ? hex(id - OFFSET) :
@@ -134,7 +128,6 @@ var bltlabPlayer = (() => {
   const small = (id, state) => el("span", `cell ${state}${isHex(id) ? " hex" : ""}`, glyph(id));
   const pair = ([key, value]) => el("div", "", el("dt", "", key), el("dd", "", value));
   const group = label => ({ role: "group", "aria-label": label });
-
   class Lane {
     constructor(trace, index, inspect) {
       const { name, ...fields } = trace.method, { events } = trace, model = el("span", "model", trace.model.name ?? "");
@@ -277,9 +270,8 @@ var bltlabPlayer = (() => {
       el("div", "main", el("div", `lanes ${lanes.length > 1 ? "several" : "one"}`, ...lanes.map(lane => lane.root)), panel),
       el("div", "legend", group("legend"), ...legend.map(item => el("span", "item", ...item))));
     element.replaceChildren(root);
-
-    const due = tick => clock === "seconds" ? tick / length * longest + 1e-9 : tick;
-    const stepOf = (lane, tick) => lane.times.findLastIndex(time => time <= due(tick));       // events by this tick
+    const due = tick => clock === "seconds" ? tick / length * longest + 1e-9 : tick;         // a tick in the clock's unit
+    const stepOf = (lane, tick) => lane.times.findLastIndex(time => time <= due(tick));       // events by then
     function setClock(name) {
       const share = length ? step / length : 0;
       clock = name;
@@ -399,10 +391,10 @@ var bltlabPlayer = (() => {
 .~several { grid-template-columns: repeat(auto-fit, minmax(min(100%, 560px), 1fr)); }
 .~facts > div { display: grid; grid-template-columns: 8.4em 1fr; font-size: 13px; }
 .~broken .~cell { outline: 2px dashed var(--red); outline-offset: 2px; }
-.~main { gap: 18px 28px; padding: 16px 0; align-items: stretch; }
-.~controls { padding-bottom: 12px; border-bottom: var(--line); }
+.~main { gap: 18px 28px; padding: 16px 0; align-items: start; } .~controls { padding-bottom: 12px; border-bottom: var(--line); }
 @container (max-width: 640px) { .~panel { border-left: 0; padding: 14px 0 0; border-top: var(--line); } .~model { margin: 0; } }
-@media (prefers-color-scheme: dark) { .~player { --kept: #56b4e9; } } .dark .~player { --kept: #56b4e9; }`.replaceAll("~", "bltp-");
+@media (prefers-color-scheme: dark) { .~player { --kept: #56b4e9; } } .dark .~player { --kept: #56b4e9; }
+`.replaceAll("~", "bltp-");
   return Object.assign(player, { fold, spans, totals, sentence });
 })();
 if (typeof module !== "undefined") module.exports = bltlabPlayer;
