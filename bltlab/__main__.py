@@ -1,4 +1,4 @@
-"""The command line: `python -m bltlab generate|patch|train|bench|view`. Flags are made from dataclass fields."""
+"""The command line: `python -m bltlab generate|patch|train|bench|view|convert`. Flags are made from dataclass fields."""
 
 import argparse
 import json
@@ -91,6 +91,16 @@ def run_view(arguments):
         print("\n".join(trace.to_text() for trace in traces))
 
 
+def run_convert(arguments):
+    import torch
+
+    from . import BLT
+    dtype = getattr(torch, arguments.dtype) if arguments.dtype else None
+    model = BLT.from_pretrained(arguments.model, device="cpu", dtype=dtype)
+    model.save_pretrained(arguments.out, layout=arguments.layout)
+    print(f"wrote {arguments.out}")
+
+
 def run_bench(arguments):
     from .evaluation import speed
     rows = getattr(speed, arguments.what)(arguments)
@@ -133,6 +143,13 @@ def parser():
     verb.add_argument("--html", help="write this file instead")
     verb.add_argument("--clock", choices=("event", "passes", "decoder", "global", "seconds"))
     verb.set_defaults(run=run_view)
+
+    verb = verbs.add_parser("convert", help="write a model in our layout, or in transformers'")
+    verb.add_argument("model", help="folder in our, transformers' or the original layout, shipped name or hub id")
+    verb.add_argument("out", help="folder to write")
+    verb.add_argument("--layout", default="bltlab", choices=("bltlab", "transformers"))
+    verb.add_argument("--dtype", choices=("float32", "bfloat16", "float16", "float64"), help="default: as stored")
+    verb.set_defaults(run=run_convert)
 
     from .evaluation.speed import add_bench_flags
     verb = verbs.add_parser("bench", help="measure decoding")

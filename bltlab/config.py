@@ -94,14 +94,14 @@ class BLTConfig:
 
     @classmethod
     def from_json(cls, text):
-        """Raises ValueError, naming the key, for JSON that is not a bltlab config."""
-        try:
-            data = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"config is not JSON: {error}") from None
-        if not isinstance(data, dict) or data.pop("model_type", None) != "bltlab":
-            raise ValueError("config must be an object with model_type 'bltlab'")
-        return _build(cls, data, "config")
+        return cls.from_dict(json.loads(text))
+
+    @classmethod
+    def from_dict(cls, data):
+        """Raises ValueError, naming the key, for what is not a bltlab config."""
+        if data.get("model_type") != "bltlab":
+            raise ValueError(f"model_type must be 'bltlab', got {data.get('model_type')!r}")
+        return _build(cls, {k: v for k, v in data.items() if k != "model_type"}, "config")
 
 
 def _build(kind, data, path):
@@ -133,9 +133,12 @@ def _preset(local, global_, patcher, n_rows, *, sizes=(3, 4, 5, 6, 7, 8), **chan
 
 
 _ENTROPY_100M = (768, 14, 12, 2048)
+_FAST = dict(patching=dict(max_patch_length=8), decoder_input="embedding", doubled_residual=False, block_size=8)
 PRESETS = {
     "blt-1b": _preset((1024, 16, 2816, 1, 9, 512), (2048, 25, 16, 5632), _ENTROPY_100M, 500_002),
     "blt-7b": _preset((1280, 20, 3584, 1, 6, 512), (4096, 32, 32, 11008), _ENTROPY_100M, 500_002, keys_per_patch=4),
+    "fast-blt-1b": _preset((1024, 16, 2816, 1, 9, 512), (2048, 25, 16, 5632), _ENTROPY_100M, 500_002, **_FAST),
+    "fast-blt-3b": _preset((1024, 16, 2816, 1, 9, 512), (3072, 25, 24, 8192), _ENTROPY_100M, 500_002, **_FAST),
     "probe": _preset((256, 4, 768, 1, 4, 512), (512, 4, 8, 1536), (192, 4, 6, 512), 5003),      # 21.5M, for timing
     "nano": _preset((128, 4, 352, 1, 4, 128), (256, 4, 4, 704), (128, 2, 4, 352), 6144, sizes=(2, 3, 4, 5, 6),
                     patching=dict(max_patch_length=8), block_size=8, max_length=2048),

@@ -8,7 +8,8 @@
               "b", "y", "t" read o_1, "e" reads o_2, if it is known by then that the next byte opens a patch.
 """
 
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -215,29 +216,63 @@ class BLT(nn.Module):
         return self
 
     @classmethod
+    def on_meta(cls, config):
+        """The model's shape without its weights: to count, to check, to load into."""
+        with torch.device("meta"):
+            return cls(config)
+
+    @classmethod
     def from_pretrained(cls, name, *, device="auto", dtype=torch.float32):
         """A model from a folder, a name shipped with bltlab ("blt-d-nano") or a hub id, in eval mode.
 
-        device "auto" is the GPU where there is one. Raises FileNotFoundError for a missing folder or file, ValueError
+        Folders may be in our layout, transformers' or the original. device "auto" is the GPU where there is one; dtype
+        None keeps what is stored. Raises FileNotFoundError for a missing folder or file, ValueError
         for a file that is damaged or does not fit its config.
         """
         folder = checkpoints.resolve(name)
-        config, tensors = checkpoints.load(folder)
-        with torch.device("meta"):
-            model = cls(config)
-        checkpoints.check(model.state_dict(), tensors, folder)
+        config, tensors = checkpoints.load(folder, lambda config: cls.on_meta(config).state_dict())
+        model = cls.on_meta(config)
         model.load_state_dict(tensors, assign=True)
         for module in model.modules():                               # buffers are not stored: compute them again
             if isinstance(module, HashEmbedding):
                 module.powers = HashEmbedding(module.config, 1).powers
         model.name = folder.name
         model = model.to(resolve_device(device), dtype).eval().requires_grad_(False)
-        return lay_out_by_column(model) if model.device.type == "cpu" else model
+        return lay_out_by_column(model) if (model.device.type, model.dtype) == ("cpu", torch.float32) else model
 
-    def save_pretrained(self, folder, dtype=None):
-        """Write `config.json` and `model.safetensors`, cast to `dtype` where given; whole or not at all."""
+    def save_pretrained(self, folder, dtype=None, **options):
+        """Write `config.json` and safetensors, cast to `dtype` where given; each file whole or not at all.
+
+        options: `layout` ("bltlab" or "transformers"), `shard_bytes`, `files`, as `checkpoints.save` takes them.
+        """
         tensors = {name: p.detach().cpu().to(dtype or p.dtype).contiguous() for name, p in self.state_dict().items()}
-        checkpoints.save(folder, self.config, tensors)
+        checkpoints.save(folder, self.config, tensors, **options)
+
+    def push_to_hub(self, repo_id, dtype=None, **options):
+        """Create the hub repository where it is missing and upload what `save_pretrained` writes; returns its address."""
+        from huggingface_hub import HfApi
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder, dtype, **options)
+            address = HfApi().create_repo(repo_id, exist_ok=True)
+            HfApi().upload_folder(repo_id=repo_id, folder_path=folder)
+        return str(address)
+
+
+def diffuse_from(blt, block_size=8, seed=0):
+    """A BLT-D that starts from an autoregressive BLT: its weights, and a new embedding for the bytes of blocks and MASK.
+
+    The new rows start as the encoder's byte embeddings, MASK as their mean, so only `decoder.embedding` is untrained.
+    """
+    if blt.config.block_size is not None:
+        raise ValueError(f"diffuse_from needs a plain BLT, this one is a BLT-D with blocks of {blt.config.block_size}")
+    model = BLT(replace(blt.config, block_size=block_size)).initialise(seed).to(blt.device, blt.dtype)
+    model.load_state_dict(blt.state_dict(), strict=False)
+    if not model.decoder.from_embedding:
+        rows = blt.encoder.embedding.weight.detach()
+        with torch.no_grad():
+            model.decoder.embedding.weight.copy_(torch.cat([rows, rows.mean(0, keepdim=True)]))
+    model.name = f"{blt.name}-d"
+    return model
 
 
 def documents(ids):

@@ -6,6 +6,9 @@ import torch
 
 import bltlab
 from bltlab import checkpoints, data
+from bltlab.config import PatcherConfig
+from bltlab.layers import masked, text_mask
+from bltlab.patching import EntropyModel, entropy
 
 from conftest import random_ids, random_model
 
@@ -76,3 +79,21 @@ def test_score_is_the_mean_of_surprises():
     log_probs = model(ids[:, :-1]).logits.log_softmax(-1)[0]
     bits = -log_probs.gather(1, ids[0, 1:, None]).mean() / math.log(2)
     assert abs(bltlab.score(model, text, chunk=100) - bits.item()) < 1e-9
+
+
+def test_the_entropy_model_reads_512_bytes_and_no_more():
+    """Without its window, a released entropy model falls apart past byte 512."""
+    config = bltlab.BLTConfig.preset("blt-1b").patcher
+    assert config.window == 512
+    model = EntropyModel(PatcherConfig(16, 1, 2, 24)).double()              # the default window
+    ids = torch.randint(4, 260, (1, 700), generator=torch.Generator().manual_seed(0))
+    other = ids.clone()
+    other[0, 50] = 4 + (other[0, 50] - 3) % 256
+    run = lambda x: entropy(patch_logits(model, x))[0]
+    changed = (run(ids) - run(other)).abs() > 1e-12
+    assert changed[50:50 + 512].any() and changed.nonzero()[[0, -1], 0].tolist() == [50, 50 + 511]
+
+
+def patch_logits(model, ids):
+    positions = torch.arange(ids.shape[1])[None]
+    return model(ids, positions, masked(text_mask(torch.zeros_like(ids), model.config.window)))

@@ -1,10 +1,11 @@
 """The model is the released BLT: every stage of a deterministic tiny model against values measured on transformers 5.23.0.
 
 Weights are drawn under transformers' parameter names (one generator per name, seeded by its crc32) and imported through
-`checkpoints.from_transformers`, so the key layout is tested too. transformers itself is not needed.
+`checkpoints.convert_in`, so the key layout is tested too. transformers itself is not needed.
 """
 
 import zlib
+from pathlib import Path
 
 import pytest
 import torch
@@ -65,8 +66,8 @@ def draw(name, shape):
 @pytest.fixture(scope="module")
 def model():
     model = BLT(CONFIG).eval().requires_grad_(False)
-    tensors = checkpoints.from_transformers({name: draw(name, shape) for name, shape in their_shapes()})
-    checkpoints.check(model.state_dict(), tensors, "golden")
+    theirs = {name: draw(name, shape) for name, shape in their_shapes()}
+    tensors = checkpoints.convert_in(theirs, {}, "transformers", CONFIG, model.state_dict(), Path("golden"))
     model.load_state_dict(tensors)
     return model
 

@@ -53,7 +53,7 @@ def test_a_resumed_run_ends_with_the_same_weights(corpus, tmp_path):
                     break
         running.close()
     list(train(halves, resume=True))
-    a, b = (checkpoints.read_tensors(tmp_path / x / "model.safetensors") for x in "ab")
+    a, b = (checkpoints.read_tensors(tmp_path / x)[0] for x in "ab")
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
