@@ -19,7 +19,7 @@ from . import checkpoints, data
 from .config import PRESETS, BLTConfig
 from .diffusion import STARTS, WEIGHTINGS, diffusion_loss, next_byte_loss
 from .layers import masked, text_mask
-from .model import BLT, documents, resolve_device
+from .model import BLT, diffuse_from, documents, resolve_device
 from .patching import entropy, next_opens, surprising
 
 
@@ -33,9 +33,10 @@ class TrainOptions:
     out: str = option("runs/nano", "folder for the model, the log and the state to resume from")
     text: str = option("plain-english", "shipped corpus, file, folder or hub id")
     preset: str = option("nano", "shape of the model", choices=tuple(PRESETS))
+    start: str = option("", "an autoregressive BLT to start from (its shape, patches and weights), instead of --preset")
     block_size: int = option(8, "bytes of a diffusion block; 0 trains a plain BLT", min=0, max=64)
     entropy_megabytes: float = option(4.0, "text that the entropy model is trained on, in MB", min=0.001)
-    megabytes: float = option(10.0, "text that the model is trained on, in MB", min=0.001)
+    megabytes: float = option(15.0, "text that the model is trained on, in MB", min=0.001)
     patch_length: float = option(4.0, "mean patch to choose the threshold for, in bytes", min=1.0, max=8.0)
     length: int = option(512, "window in bytes, BOS included", min=16)
     batch_size: int = option(8, "windows a step", min=1)
@@ -232,87 +233,120 @@ def held_out_bits(model, ids, block_size=None, batch_size=16):
     return sums[0] / n, (sums[1] / n if block_size else None)
 
 
+class Run:
+    """What one training run holds: model, text, stages, and the files it leaves in `options.out`."""
+
+    def __init__(self, options, saved):
+        self.options, self.saved, self.out = options, saved, Path(options.out)
+        self.device = resolve_device(options.device)
+        self.train_ids = data.stream(data.documents(options.text, "train"))
+        held_out = data.windows(data.stream(data.documents(options.text, "test")), options.length)
+        self.held_out = held_out[::max(1, len(held_out) // 48)][:48].to(self.device)
+        if options.start:
+            start = BLT.from_pretrained(options.start, device=self.device)
+            model = diffuse_from(start, options.block_size, options.seed) if options.block_size else start
+        else:
+            config = BLTConfig.preset(options.preset, block_size=options.block_size or None)
+            model = BLT(config).initialise(options.seed)
+        self.model = model.to(self.device).requires_grad_(True).train()
+        self.stages = {}
+        self.out.mkdir(parents=True, exist_ok=True)
+
+    def stage(self, name, module, loss, evaluate, megabytes):
+        """Run one stage, from where it was saved if it was; yields its reports."""
+        o = self.options
+        batches = data.Batches(self.train_ids, o.length, o.batch_size, o.seed)
+        stage = self.stages[name] = Stage(name, module, loss, evaluate, megabytes, batches, o)
+        if self.saved and name in self.saved["stages"]:
+            stage.resume(self.saved["stages"][name])
+        for report in stage.run(self.save, self.device):
+            self.log(report)
+            yield report
+
+    def save(self):
+        checkpoints.save_state(self.out / "state.pt", {
+            "options": asdict(self.options), "config": self.model.config.to_json(),
+            "stages": {name: stage.state() for name, stage in self.stages.items()}})
+
+    def log(self, report):
+        path = self.out / "log.csv"
+        fresh = not path.exists()
+        with path.open("a", newline="", encoding="utf-8") as f:
+            writer = csv.DictWriter(f, [x.name for x in fields(Report)])
+            if fresh:
+                writer.writeheader()
+            writer.writerow(asdict(report))
+
+    # -- the entropy model and its threshold ---------------------------------------------------------------------------
+
+    def patcher_logits(self, ids):
+        positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+        mask = text_mask(documents(ids), self.model.config.patcher.window)
+        return self.model.patcher(ids, positions, masked(mask))
+
+    def patcher_loss(self, ids, generator=None):
+        loss = next_byte_loss(self.patcher_logits(ids), ids)
+        return loss, loss
+
+    @torch.no_grad()
+    def patcher_bits(self):
+        return self.patcher_loss(self.held_out)[0].item() / math.log(2), None
+
+    @torch.no_grad()
+    def set_threshold(self):
+        """Round the entropy model as it will be shipped, then choose the threshold on training text."""
+        for p in self.model.patcher.parameters():
+            p.copy_(p.half())
+        sample = data.windows(self.train_ids, self.options.length)[:64].to(self.device)
+        entropies = entropy(self.patcher_logits(sample))
+        config = self.model.config
+        threshold = choose_threshold(config.patcher, entropies.cpu(), sample.cpu(), self.options.patch_length)
+        self.model.config = replace(config, patcher=replace(config.patcher, threshold=threshold))
+
+    # -- the model -----------------------------------------------------------------------------------------------------
+
+    def model_loss(self, ids, generator):
+        o = self.options
+        if not o.block_size:
+            loss = next_byte_loss(self.model(ids).logits, ids)
+            return loss, loss
+        loss = diffusion_loss(self.model, ids, o.block_size, generator, weight=o.masked_weight,
+                              block_starts=o.block_starts, fully_masked=o.fully_masked, weighting=o.weighting)
+        return loss.total, loss.next_byte
+
+    def model_bits(self):
+        return held_out_bits(self.model, self.held_out, self.options.block_size or None)
+
+
 def train(options, resume=False):
     """Train as `options` say; yields `Report`s, leaves model, `log.csv` and `state.pt` in `options.out`.
 
     Raises ValueError where `out` holds a run already and `resume` is False, or where the saved run had other options.
     """
-    out = Path(options.out)
-    state_file, log_file = out / "state.pt", out / "log.csv"
-    saved = None
-    if state_file.exists():
-        if not resume:
-            raise ValueError(f"{out} holds a run already: add --resume to go on, or choose another folder")
-        saved = checkpoints.load_state(state_file)
-        free = ("megabytes", "report_every", "save_every", "threads", "device", "out")
-        for f in fields(options):
-            if f.name not in free and saved["options"][f.name] != getattr(options, f.name):
-                raise ValueError(f"{f.name} was {saved['options'][f.name]} in the saved run, got {getattr(options, f.name)}")
+    run = Run(options, _saved(options, resume))
     if options.threads:
         torch.set_num_threads(options.threads)
     keep_freed_memory()
-    device = resolve_device(options.device)
-    train_ids = data.stream(data.documents(options.text, "train"))
-    test_ids = data.stream(data.documents(options.text, "test"))
-    held_out = data.windows(test_ids, options.length)
-    held_out = held_out[::max(1, len(held_out) // 48)][:48].to(device)
-    config = BLTConfig.preset(options.preset, block_size=options.block_size or None)
-    model = BLT(config).initialise(options.seed).to(device)
-    out.mkdir(parents=True, exist_ok=True)
-    batches = lambda: data.Batches(train_ids, options.length, options.batch_size, options.seed)
-
-    def patcher_logits(ids):
-        positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
-        return model.patcher(ids, positions, masked(text_mask(documents(ids), config.patcher.window)))
-
-    def patcher_loss(ids, generator=None):
-        loss = next_byte_loss(patcher_logits(ids), ids)
-        return loss, loss
-
-    @torch.no_grad()
-    def patcher_bits():
-        return next_byte_loss(patcher_logits(held_out), held_out).item() / math.log(2), None
-
-    def model_loss(ids, generator):
-        if not options.block_size:
-            loss = next_byte_loss(model(ids).logits, ids)
-            return loss, loss
-        loss = diffusion_loss(model, ids, options.block_size, generator, weight=options.masked_weight,
-                              block_starts=options.block_starts, fully_masked=options.fully_masked,
-                              weighting=options.weighting)
-        return loss.total, loss.next_byte
-
-    stages = [Stage("entropy model", model.patcher, patcher_loss, patcher_bits, options.entropy_megabytes, batches(), options)]
-    if saved:
-        stages[0].resume(saved["stages"][0])
-
-    def save():
-        checkpoints.save_state(state_file, {"options": asdict(options), "config": model.config.to_json(),
-                                            "stages": [s.state() for s in stages]})
-
-    def report(stage):
-        for r in stage.run(save, device):
-            fresh = not log_file.exists()
-            with log_file.open("a", newline="", encoding="utf-8") as f:
-                writer = csv.DictWriter(f, [x.name for x in fields(Report)])
-                if fresh:
-                    writer.writeheader()
-                writer.writerow(asdict(r))
-            yield r
-
-    yield from report(stages[0])
-    model.patcher.requires_grad_(False)
-    with torch.no_grad():                                            # as the weights will be shipped: rounded to fp16
-        for p in model.patcher.parameters():
-            p.copy_(p.half())
-        sample = data.windows(train_ids, options.length)[:64].to(device)
-        entropies = entropy(patcher_logits(sample))
-    threshold = choose_threshold(config.patcher, entropies.cpu(), sample.cpu(), options.patch_length)
-    model.config = replace(config, patcher=replace(config.patcher, threshold=threshold))
+    if not options.start:
+        yield from run.stage("entropy model", run.model.patcher, run.patcher_loss, run.patcher_bits, options.entropy_megabytes)
+        run.set_threshold()
+    run.model.patcher.requires_grad_(False)
     name = "BLT-D" if options.block_size else "BLT"
-    stages.append(Stage(name, model, model_loss, lambda: held_out_bits(model, held_out, options.block_size or None),
-                        options.megabytes, batches(), options))
-    if saved and len(saved["stages"]) > 1:
-        stages[1].resume(saved["stages"][1])
-    yield from report(stages[1])
-    model.save_pretrained(out, torch.float16)
+    yield from run.stage(name, run.model, run.model_loss, run.model_bits, options.megabytes)
+    run.model.save_pretrained(run.out, torch.float16)
+
+
+def _saved(options, resume):
+    """The saved state to go on from, or None. How long to train, what to show and where to run may change."""
+    path = Path(options.out) / "state.pt"
+    if not path.exists():
+        return None
+    if not resume:
+        raise ValueError(f"{options.out} holds a run already: add --resume to go on, or choose another folder")
+    saved = checkpoints.load_state(path)
+    free = ("megabytes", "report_every", "save_every", "threads", "device", "out")
+    for f in fields(options):
+        before = saved["options"].get(f.name, f.default)
+        if f.name not in free and before != getattr(options, f.name):
+            raise ValueError(f"{f.name} was {before} in the saved run, got {getattr(options, f.name)}")
+    return saved

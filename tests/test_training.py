@@ -135,3 +135,14 @@ def test_text_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"body": "x"}\n')
     with pytest.raises(ValueError, match="`text`"):
         next(data.documents(tmp_path))
+
+
+def test_a_blt_d_starts_from_an_autoregressive_blt(corpus, tmp_path):
+    plain = replace(OPTIONS, text=corpus, out=str(tmp_path / "plain"), block_size=0)
+    reports = list(train(plain))
+    assert [r.masked_bits for r in reports] == [None] * len(reports)
+    started = list(train(replace(OPTIONS, text=corpus, out=str(tmp_path / "d"), start=str(tmp_path / "plain"))))
+    assert {r.stage for r in started} == {"BLT-D"} and started[0].held_out_bits < reports[-1].held_out_bits + 0.5
+    a, b = (bltlab.BLT.from_pretrained(tmp_path / name) for name in ("plain", "d"))
+    assert a.config.patcher == b.config.patcher and b.config.block_size == 4
+    assert all(torch.equal(x, y) for x, y in zip(a.patcher.state_dict().values(), b.patcher.state_dict().values()))
