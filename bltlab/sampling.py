@@ -6,6 +6,7 @@ writes the very bytes of autoregression, at any temperature.
 """
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import torch
 
@@ -14,11 +15,16 @@ from . import vocab
 ALLOWED = (vocab.EOS_ID, *range(vocab.OFFSET, vocab.VOCAB_SIZE))     # ids that may ever be generated
 
 
+@lru_cache(maxsize=16)
+def _banned(n_ids, device):
+    banned = torch.ones(n_ids, dtype=torch.bool)
+    banned[list(ALLOWED)] = False
+    return banned.to(device)
+
+
 def allowed_logits(logits):
     """Logits (..., V) with the specials that are never generated at -inf; EOS may be."""
-    banned = torch.ones(logits.shape[-1], dtype=torch.bool, device=logits.device)
-    banned[list(ALLOWED)] = False
-    return logits.masked_fill(banned, -torch.inf)
+    return logits.masked_fill(_banned(logits.shape[-1], logits.device), -torch.inf)
 
 
 def _shift(z, n):

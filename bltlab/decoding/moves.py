@@ -39,7 +39,7 @@ def chain(state, pick, draft_length=0, latent="closed"):
     for n in range(draft_length + 1):
         at = ahead(state, n, 1)
         byte = pick(logits[:, None], at)                                                 # (B, 1)
-        prob, candidates = weigh(logits[:, None], byte)
+        prob, candidates = weigh(beliefs(logits[:, None]), byte)
         for row, position in enumerate(at[:, 0].tolist()):
             yield Drafted(row=row, position=position, id=byte[row, 0].item(), prob=prob[row, 0].item(),
                           candidates=candidates[row][0], **state.stamp())
@@ -60,14 +60,14 @@ def unmask(state, pick, rule, block_size, after=None, latent="closed"):
     final = torch.zeros(at.shape, dtype=torch.float64, device=at.device)
     while (masked := block == MASK_ID).any():
         logits = state.denoise(block, own, latent)                                       # (B, S, V)
-        revealed = rule(allowed_logits(logits).softmax(-1), masked) & masked
+        probs = beliefs(logits)
+        revealed = rule(probs, masked) & masked
         if not revealed.any():
             raise ValueError(f"an unmasking rule must reveal at least one slot a step, {rule} revealed none")
         block = torch.where(revealed, pick(logits, at), block)
-        best = torch.where(block == MASK_ID, allowed_logits(logits).argmax(-1), block)
-        probs, candidates = weigh(logits, best)
-        final = torch.where(revealed, probs.double(), final)
-        shown = torch.where(masked, probs.double(), final)
+        chosen, candidates = weigh(probs, torch.where(block == MASK_ID, probs.argmax(-1), block))
+        final = torch.where(revealed, chosen.double(), final)
+        shown = torch.where(masked, chosen.double(), final)
         for row in range(state.batch_size):
             if masked[row].any():
                 yield Unmasked(row=row, position=at[row, 0].item(), block=tuple(block[row].tolist()),
@@ -98,7 +98,7 @@ def verify(state, pick, proposal):
     target = pick(logits, at)                                                            # (B, k + 1)
     accepted = accepted_length(guesses, target[:, :-1])
     follow = target.gather(1, accepted[:, None])                                         # (B, 1)
-    target_probs, candidates = weigh(logits[:, :-1], guesses)
+    target_probs, candidates = weigh(beliefs(logits[:, :-1]), guesses)
     stamp = state.stamp()
     for row, agreed in enumerate(accepted.tolist()):
         yield Verified(row=row, position=since[row] + own, drafted=tuple(guesses[row].tolist()), accepted=agreed,
@@ -125,9 +125,13 @@ def ahead(state, offset, n):
     return start + offset + torch.arange(n, device=start.device)
 
 
-def weigh(logits, ids):
-    """Probability of ids (B, n) at temperature 1 and the best candidates: (B, n) and, per row and slot, ((id, p), ...)."""
-    probs = allowed_logits(logits).softmax(-1)
+def beliefs(logits):
+    """Probabilities (..., V) at temperature 1, specials removed: what rules and events see."""
+    return allowed_logits(logits).softmax(-1)
+
+
+def weigh(probs, ids):
+    """Probability of ids (B, n) under probs (B, n, V), and the best candidates per row and slot: ((id, p), ...)."""
     top = probs.topk(N_CANDIDATES, -1)
     candidates = [tuple(tuple(zip(i, p)) for i, p in zip(*slots)) for slots in zip(top.indices.tolist(), top.values.tolist())]
     return probs.gather(-1, ids[..., None])[..., 0], candidates
