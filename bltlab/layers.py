@@ -49,9 +49,9 @@ class RMSNorm(nn.Module):
         self.weight, self.eps = nn.Parameter(torch.ones(dim)), eps
 
     def forward(self, x):
-        wide = x if x.dtype in (torch.float32, torch.float64) else x.float()
-        wide = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
-        return self.weight * wide.to(x.dtype)
+        if x.dtype in (torch.float32, torch.float64):
+            return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+        return self.weight * F.rms_norm(x.float(), self.weight.shape, eps=self.eps).to(x.dtype)
 
 
 @lru_cache(maxsize=64)
@@ -62,15 +62,14 @@ def rotary_frequencies(dim, theta, dtype, device):
 
 
 def rotary_turns(positions, dim, theta, dtype):
-    """positions (B, T) -> unit complex numbers (B, T, dim/2), one for each (even, odd) pair of a head."""
-    angles = positions[..., None] * rotary_frequencies(dim, theta, dtype, positions.device)
+    """positions (B, T) -> unit complex numbers (B, T, 1, 1, dim/2), one for each (even, odd) pair of a head."""
+    angles = positions[..., None, None, None] * rotary_frequencies(dim, theta, dtype, positions.device)
     return torch.polar(torch.ones_like(angles), angles)
 
 
 def rotate(x, turns):
-    """x (B, T, ..., head) turned by `turns` (B, T, head/2): pairs are (even, odd) neighbours."""
+    """x (B, T, n, H, head) turned by `turns` (B, T, 1, 1, head/2): pairs are (even, odd) neighbours."""
     wide = x if x.dtype in (torch.float32, torch.float64) else x.float()
-    turns = turns.view(*turns.shape[:2], *[1] * (x.ndim - 3), -1)
     turned = torch.view_as_complex(wide.unflatten(-1, (-1, 2))) * turns
     return torch.view_as_real(turned).flatten(-2).to(x.dtype)
 
@@ -174,7 +173,7 @@ class CrossAttention(nn.Module):
         """Each byte reads the K keys of its one patch. x (B, T, D), keys (B, T, K, 2, H, head) -> (B, T, D)."""
         k, v = keys.unbind(3)                                                            # (B, T, K, H, head)
         weights = (self._query(x)[:, :, None] * k).sum(-1).softmax(2)                    # (B, T, K, H)
-        return self.residual * x + self.out((weights[..., None] * v).sum(2).flatten(2))
+        return torch.add(self.out((weights[..., None] * v).sum(2).flatten(2)), x, alpha=self.residual)
 
     def pool(self, queries, keys, patch):
         """Each patch's K queries read the bytes of that patch: a softmax over segments.

@@ -114,7 +114,7 @@ class DecodingState:
 
     # -- the verbs -----------------------------------------------------------------------------------------------------
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def extend(self, ids, logits=True, open_latent=False):
         """Append known bytes, any number at once -> logits (B, T, V) at every new position.
 
@@ -155,7 +155,7 @@ class DecodingState:
             row.truncate(n)
         self._forget_scratch()
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def draft(self, ids, latent="closed"):
         """One decoder step past the frontier on one byte a row, patch rule ignored -> logits (B, V). Scratch."""
         ids = [int(i) for i in (ids if isinstance(ids, (list, tuple)) else ids.flatten().tolist())]
@@ -166,7 +166,7 @@ class DecodingState:
         reads = self._frontier_reads(latent)[:, None]
         return self._run_decoder(x, span, reads, self._causal_mask(span, self.model.config.decoder.window))[:, -1]
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def denoise(self, block_ids, after=(), latent="closed"):
         """Logits (B, S, V) of a block with MASKs: causal on the prefix, bidirectional inside. Scratch.
 
@@ -204,7 +204,7 @@ class DecodingState:
             self._keep_logits(logits[:, :spans[0].width], spans[0])
         return logits[:, -block.shape[1]:]
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def peek_latent(self):
         """(B, G): the latent that the open patch would have if it closed here (an empty one: the last closed). Scratch."""
         if not self._open_ready:
