@@ -157,8 +157,13 @@ class DecodingState:
 
     @torch.inference_mode()
     def draft(self, ids, latent="closed"):
-        """One decoder step past the frontier on one byte a row, patch rule ignored -> logits (B, V). Scratch."""
-        ids = [int(i) for i in (ids if isinstance(ids, (list, tuple)) else ids.flatten().tolist())]
+        """One decoder step past the frontier on one byte a row, patch rule ignored -> logits (B, V). Scratch.
+
+        ids: one id a row; an int where there is one row.
+        """
+        ids = torch.as_tensor(ids).flatten().tolist()
+        if len(ids) != self.batch_size:
+            raise ValueError(f"draft needs one id for each of the {self.batch_size} texts, got {len(ids)}")
         self._prepare(latent)
         if any(row.decoded < row.length for row in self.rows):
             self._decode_pending()

@@ -83,6 +83,10 @@ class Committed(Event):
     opens: tuple
     entropies: tuple
 
+    @property
+    def bytes(self):
+        return vocab.decode(self.ids)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finished(Event):

@@ -59,7 +59,7 @@ def test_every_field_of_every_method_has_a_control():
 
 @pytest.mark.parametrize("method, controls, changes, words", [
     ("blt-d", dict(unmasking="confidence:1.5"), {}, "0..1"), ("blt-d", dict(unmasking="best"), {}, "confidence:0.7"),
-    ("ar", {}, dict(max_new_bytes=600), "max_length"), ("blt-s", dict(draft_length=0), {}, "at least 1 byte"),
+    ("ar", {}, dict(max_new_bytes=600), "max_length"), ("blt-s", dict(draft_length=0), {}, "at least 1"),
     ("blt-dv", dict(block_size=-3), {}, "block_size"), ("blt-dv", {}, dict(temperature=-1), "at least 0"),
 ])
 def test_bad_options_are_told_in_the_page(demo, method, controls, changes, words):

@@ -33,12 +33,13 @@ def folder(model, tmp_path):
 
 
 @pytest.mark.parametrize("make, words", [
-    (lambda: bltlab.BlockDiffusion(block_size=-1), "block_size must be an int of at least 1"),
-    (lambda: bltlab.DiffusionVerification(block_size=2.5), "block_size must be an int of at least 1"),
+    (lambda: bltlab.BlockDiffusion(block_size=-1), "block_size must be an int of at least 0"),
+    (lambda: bltlab.DiffusionVerification(block_size=2.5), "block_size must be an int of at least 0"),
+    (lambda: bltlab.BlockDiffusion(latent="ajar"), "latent must be one of closed, open"),
     (lambda: bltlab.Confidence(1.2), "0..1"), (lambda: bltlab.Confidence(-0.1), "0..1"),
     (lambda: bltlab.Confidence(float("nan")), "0..1"),
     (lambda: bltlab.EntropyBound(-1), "gamma"), (lambda: bltlab.TopK(0), "at least 1"),
-    (lambda: bltlab.SelfSpeculation(draft_length=0), "at least 1 byte"),
+    (lambda: bltlab.SelfSpeculation(draft_length=0), "at least 1, got 0"),
     (lambda: bltlab.DiffusionVerification(own_byte="after"), "before, none"),
     (lambda: BLTConfig.preset("huge"), "nano"),
 ])
@@ -163,3 +164,16 @@ def test_the_command_line_exits_with_2(arguments, words):
 def test_stride_needs_a_length():
     with pytest.raises(ValueError, match="max_patch_length"):
         PatcherConfig(16, 1, 2, 24, rule="stride")
+
+
+def test_a_rule_is_no_text():
+    with pytest.raises(TypeError, match="Confidence"):
+        bltlab.BlockDiffusion(unmasking="confidence:0.7")
+
+
+def test_a_state_refuses_more_or_fewer_drafts_than_rows(model):
+    state = bltlab.DecodingState(model, batch_size=2)
+    state.extend([[1, 101], [1, 102]])
+    for wrong in (101, [101], [101, 102, 103]):
+        with pytest.raises(ValueError, match="one id for each of the 2"):
+            state.draft(wrong)

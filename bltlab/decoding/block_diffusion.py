@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from ..sampling import Confidence
 from ..state import LATENTS
-from .moves import fit_block, trust, unmask
+from .moves import check_options, fit_block, trust, unmask
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,7 @@ class BlockDiffusion:
         choices=LATENTS, help="what a block reads: the last closed patch, or the open one as if it closed here"))
 
     def __post_init__(self):
-        if not (isinstance(self.block_size, int) and self.block_size >= 0):
-            raise ValueError(f"block_size must be an int of at least 1 byte (or 0 for the model's own), got {self.block_size}")
+        check_options(self)
 
     def round(self, state, pick):
         proposed = yield from unmask(state, pick, self.unmasking, self.block_size, latent=self.latent)

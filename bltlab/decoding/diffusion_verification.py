@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from ..sampling import OneStep
 from ..state import LATENTS
-from .moves import chain, fit_block, unmask, verify
+from .moves import chain, check_options, fit_block, unmask, verify
 
 OWN_BYTES = ("before", "none")
 
@@ -31,10 +31,7 @@ class DiffusionVerification:
         choices=LATENTS, help="what a block reads: the last closed patch, or the open one re-encoded (the paper; a pass more)"))
 
     def __post_init__(self):
-        if not (isinstance(self.block_size, int) and self.block_size >= 0):
-            raise ValueError(f"block_size must be an int of at least 1 byte (or 0 for the model's own), got {self.block_size}")
-        if self.own_byte not in OWN_BYTES:
-            raise ValueError(f"own_byte must be one of {', '.join(OWN_BYTES)}, got {self.own_byte!r}")
+        check_options(self)
 
     def round(self, state, pick):
         own = (yield from chain(state, pick)) if self.own_byte == "before" else None

@@ -5,7 +5,7 @@ logits and positions into ids; as its draws are keyed by position, drafter and m
 """
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 
@@ -135,6 +135,18 @@ def weigh(probs, ids):
     top = probs.topk(N_CANDIDATES, -1)
     candidates = [tuple(tuple(zip(i, p)) for i, p in zip(*slots)) for slots in zip(top.indices.tolist(), top.values.tolist())]
     return probs.gather(-1, ids[..., None])[..., 0], candidates
+
+
+def check_options(method):
+    """Raise ValueError or TypeError, in one sentence, for a field that its own metadata does not allow."""
+    for f in fields(method):
+        value, choices, low = getattr(method, f.name), f.metadata.get("choices"), f.metadata.get("min")
+        if choices and value not in choices:
+            raise ValueError(f"{f.name} must be one of {', '.join(choices)}, got {value!r}")
+        if low is not None and not (isinstance(value, int) and value >= low):
+            raise ValueError(f"{f.name} must be an int of at least {low}, got {value!r}")
+        if f.metadata.get("rule") and not callable(value):
+            raise TypeError(f"{f.name} must be a rule such as Confidence(0.7), got {value!r}")
 
 
 def fit_block(method, model):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from ..state import LATENTS
-from .moves import chain, verify
+from .moves import chain, check_options, verify
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,7 @@ class SelfSpeculation:
         choices=LATENTS, help="what drafts read: the last closed patch, or the open one re-encoded (the paper; one pass more)"))
 
     def __post_init__(self):
-        if not (isinstance(self.draft_length, int) and self.draft_length >= 1):
-            raise ValueError(f"draft_length must be an int of at least 1 byte, got {self.draft_length}")
+        check_options(self)
 
     def round(self, state, pick):
         proposed = yield from chain(state, pick, self.draft_length, self.latent)
