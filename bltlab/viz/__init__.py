@@ -1,9 +1,16 @@
-"""Seeing a trace: `view` in Jupyter, `to_html` as a file. Loaded lazily; nothing here imports torch."""
+"""Seeing a trace: `view` in Jupyter, `to_html` as a file, `figures` as plotly. Loaded lazily; no torch here."""
 
 import os
+from importlib import import_module
 from pathlib import Path
 
 from . import player
+
+
+def __getattr__(name):
+    if name == "figures":                                            # plotly is loaded when a figure is asked for
+        return import_module(f"{__name__}.figures")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class View:
