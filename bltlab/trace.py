@@ -252,7 +252,8 @@ class Trace:
     def to_json(self):
         """A dict of plain lists and numbers; `from_json` reads it back."""
         return {"schema": SCHEMA, "model": self.model, "method": self.method, "settings": self.settings,
-                "prompt": vocab.encode(self.prompt), "events": [_event_to_json(e) for e in self.events], "totals": _plain(self.totals)}
+                "prompt": vocab.encode(self.prompt), "events": [_event_to_json(e) for e in self.events],
+                "totals": _plain(self.totals)}
 
     @classmethod
     def from_json(cls, data):
