@@ -88,7 +88,7 @@ class DecodingState:
     @property
     def logits(self):
         """(B, V) at the frontier. Raises RuntimeError where the last extend left them pending or rollback went past it."""
-        if self._logits is None:
+        if self._logits is None or any(row.decoded < row.length for row in self.rows):
             raise RuntimeError("no logits at the frontier: extend first, with logits=True")
         at = [length - 1 - first for length, first in zip(self.lengths, self._logits_first)]
         if min(at) < 0:
@@ -137,10 +137,9 @@ class DecodingState:
             row.append(rows[b], nats[b], opens[b])
         self._close_patches(closed_before, open_latent)
         if not logits:
-            self._logits = None
             return None
+        offset = [f - row.decoded for f, row in zip(span.first, self.rows)]
         decoded = self._decode_pending()                                                 # (B, pending + new, V)
-        offset = [f - d for f, d in zip(span.first, self._logits_first)]
         if not any(offset):
             return decoded
         index = torch.tensor(offset, device=decoded.device)[:, None] + torch.arange(span.width, device=decoded.device)
@@ -149,9 +148,9 @@ class DecodingState:
     def rollback(self, length):
         """Forget everything past a byte position: an int, or one per row."""
         lengths = [int(length)] * self.batch_size if isinstance(length, int) else [int(n) for n in length]
+        if wrong := [(n, row.length) for row, n in zip(self.rows, lengths, strict=True) if not 0 <= n <= row.length]:
+            raise ValueError(f"rollback must go to a length in 0..{wrong[0][1]}, got {wrong[0][0]}")
         for row, n in zip(self.rows, lengths):
-            if not 0 <= n <= row.length:
-                raise ValueError(f"rollback must go to a length in 0..{row.length}, got {n}")
             row.truncate(n)
         self._forget_scratch()
 
@@ -344,8 +343,7 @@ class DecodingState:
         return self._gather(self._states.layers[0], span)
 
     def _row_reads(self, span):
-        reads = [row.reads[f:f + n] for row, f, n in zip(self.rows, span.first, span.counts)]
-        return self._pad(reads, span.width)
+        return self._pad([row.reads[f:f + n] for row, f, n in zip(self.rows, span.first, span.counts)], span.width)
 
     def _frontier_reads(self, latent):
         """(B,): the latent that scratch reads."""
@@ -362,9 +360,14 @@ class DecodingState:
         return logits
 
     def _keep_logits(self, logits, span):
-        self._logits, self._logits_first = logits, span.first
-        for row in self.rows:
+        """Logits of newly decoded bytes; a row without any keeps what it had at its frontier."""
+        first = list(span.first)
+        for b, row in enumerate(self.rows):
+            before = row.length - 1 - self._logits_first[b] if self._logits is not None else -1
+            if span.counts[b] == 0 and before >= 0:
+                logits[b, 0], first[b] = self._logits[b, before], row.length - 1
             row.decoded = row.length
+        self._logits, self._logits_first = logits, first
 
     def _run_decoder(self, x, span, reads, low_mask):
         """x (B, T, D), reads (B, T) latents -> logits (B, T, V)."""

@@ -195,6 +195,13 @@ def test_5_a_row_alone_equals_a_row_in_a_batch(seed):
     step([random_ids(seed + 20 + i, 12)[1:2 + draw.randint(0, 6)] for i in range(4)], logits=False)
     agree(batch.denoise(block, latent=latent), [s.denoise(block[b:b + 1], latent=latent) for b, s in enumerate(alone)])
     agree(batch.logits, [s.logits for s in alone])
+    for logits in (True, False):                         # rows that get nothing keep their logits
+        some = [random_ids(seed + 40 + i, 4)[1:] if draw.random() < 0.5 else [] for i in range(4)]
+        step(some, logits=logits)
+        if not logits:
+            batch.denoise(block, latent=latent)
+            [s.denoise(block[b:b + 1], latent=latent) for b, s in enumerate(alone)]
+        agree(batch.logits, [s.logits for s in alone])
     batch.select([2, 0])
     alone = [alone[2], alone[0]]
     step([random_ids(seed + 30 + i, 9)[1:] for i in range(2)])
