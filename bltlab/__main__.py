@@ -1,4 +1,4 @@
-"""The command line: `python -m bltlab generate|patch|train|bench|view|convert`. Flags are made from dataclass fields."""
+"""The command line: `python -m bltlab generate|patch|score|train|bench|view|convert`. Flags are made from dataclass fields."""
 
 import argparse
 import json
@@ -80,6 +80,18 @@ def run_patch(arguments):
     print(f"{n} bytes, {count} patches, {n / max(1, count):.2f} bytes each")
 
 
+def run_score(arguments):
+    from tqdm.auto import tqdm
+
+    from . import BLT, score
+    from .data import documents
+    model, bits, size = BLT.from_pretrained(arguments.model), 0.0, 0
+    for text in tqdm(list(documents(arguments.text, arguments.split)), unit="text"):
+        n = len(text.encode())
+        bits, size = bits + n * score(model, text), size + n
+    print(f"{bits / size:.4f} bits a byte on {size:,} bytes ({arguments.text}, {arguments.split})")
+
+
 def run_view(arguments):
     from .trace import Trace
     from .viz import to_html
@@ -131,6 +143,12 @@ def parser():
     verb.add_argument("text")
     verb.add_argument("--model", default="blt-d-nano", help="shipped name, folder or hub id")
     verb.set_defaults(run=run_patch)
+
+    verb = verbs.add_parser("score", help="bits per byte of a corpus, read autoregressively")
+    verb.add_argument("text", nargs="?", default="plain-english", help="shipped corpus, file, folder or hub id")
+    verb.add_argument("--split", default="test", choices=("train", "test"))
+    verb.add_argument("--model", default="blt-d-nano", help="shipped name, folder or hub id")
+    verb.set_defaults(run=run_score)
 
     verb = verbs.add_parser("train", help="train a BLT or BLT-D on text")
     verb.add_argument("--resume", action="store_true", help="go on with the run in --out")

@@ -39,6 +39,15 @@ def test_patch_and_view(tmp_path, capsys):
     assert "bltlabPlayer" in (tmp_path / "t.html").read_text()
 
 
+def test_score_counts_bits_over_all_texts(tmp_path, capsys):
+    texts = ["And he said to them", "In the beginning God made the heaven"]
+    (tmp_path / "t.jsonl").write_text("\n".join(json.dumps(dict(text=t, split="test")) for t in texts))
+    main(["score", str(tmp_path / "t.jsonl")])
+    model = bltlab.BLT.from_pretrained("blt-d-nano")
+    bits = sum(len(t) * bltlab.score(model, t) for t in texts) / sum(map(len, texts))
+    assert capsys.readouterr().out.startswith(f"{bits:.4f} bits a byte on 55 bytes")
+
+
 def test_bench_prints_every_method_beside_autoregression(capsys):
     main(["bench", "decode", "--prompts", "1", "--max-new-bytes", "16", "--repeats", "1", "--temperature", "0", "--json"])
     rows = json.loads(capsys.readouterr().out)
