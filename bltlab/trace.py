@@ -9,8 +9,8 @@ import json
 import os
 from dataclasses import dataclass, field, fields
 from functools import cached_property
+from math import isfinite
 from pathlib import Path
-from types import NoneType
 
 from . import vocab
 from .costs import NFE, measured_gb, paper_gb, ratio
@@ -268,15 +268,15 @@ class Trace:
             raise ValueError("not a trace: method must have a name")
         parameters = data["model"].get("parameters")
         if not isinstance(parameters, dict) or not all(
-                isinstance(parameters.get(part), int) for part in ("encoder", "global_", "decoder")):
+                isinstance(parameters.get(part), (int, float)) and isfinite(parameters[part]) for part in ("encoder", "global_", "decoder")):
             raise ValueError("not a trace: model.parameters must count encoder, global_ and decoder")
-        if not isinstance(data.get("events"), list):
-            raise ValueError("not a trace: 'events' must be a list")
+        if not isinstance(data.get("events"), list) or not data["events"]:
+            raise ValueError("not a trace: 'events' must be a list with at least one event")
         events = tuple(_event_from_json(e, i) for i, e in enumerate(data["events"]))
         trace = cls(data["model"], data["method"], data["settings"], events)
         try:                                             # a file may hold anything: does it fold, add up and print?
             trace.totals, trace.to_text()
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError) as error:
             raise ValueError(f"not a trace: its events do not fit together ({error})") from None
         return trace
 
@@ -292,7 +292,7 @@ class Trace:
         """Read a saved trace. Raises FileNotFoundError, or ValueError where the file is not a trace."""
         try:
             return cls.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ValueError(f"{path} is not a trace: not JSON ({error})") from None
         except ValueError as error:
             raise ValueError(f"{path} is {error}") from None
@@ -361,8 +361,8 @@ def _event_from_json(data, index):
     if not (type(values["position"]) is int and values["position"] >= lowest and isinstance(ids, tuple)
             and all(type(i) is int and 0 <= i <= vocab.MASK_ID for i in ids)):
         raise ValueError(f"not a trace: event {index} has a position or an id out of range (ids are 0..{vocab.MASK_ID})")
-    if not all(isinstance(leaf, (int, float, NoneType)) for name in names - {"reason"} for leaf in _leaves(values[name])):
-        raise ValueError(f"not a trace: event {index} ({data['type']}) holds something that is not a number")
+    if not all(leaf is None or isinstance(leaf, (int, float)) and isfinite(leaf) for name in names - {"reason"} for leaf in _leaves(values[name])):
+        raise ValueError(f"not a trace: event {index} ({data['type']}) holds something that is no finite number")
     if kind is Finished and values["reason"] not in REASONS:
         raise ValueError(f"not a trace: event {index} has reason {values['reason']!r}, accepted are {', '.join(REASONS)}")
     return kind(**values | {"nfe": NFE(*nfe)})

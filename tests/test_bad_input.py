@@ -54,7 +54,8 @@ def test_options(make, words):
     (dict(max_new_bytes=-1), ValueError, "at least 0"), (dict(max_new_bytes=1.5), ValueError, "at least 0"),
     (dict(max_new_bytes=600), ValueError, "max_length is 512"), (dict(stop=[""]), ValueError, "must not be empty"),
     (dict(stop=""), ValueError, "must not be empty"), (dict(temperature=-0.5), ValueError, "at least 0"),
-    (dict(top_p=0.0), ValueError, "above 0"), (dict(seed="a"), ValueError, "64-bit int"), (dict(seed=[1, 2]), ValueError, "64-bit int"),
+    (dict(top_p=0.0), ValueError, "above 0"), (dict(seed="a"), ValueError, "64-bit int"), (dict(seed=None), ValueError, "64-bit int"),
+    (dict(seed=1.5), ValueError, "64-bit int"), (dict(seed=[1, 2]), ValueError, "64-bit int"),
     (dict(prompt=7), TypeError, "str or bytes"), (dict(prompt=[]), ValueError, "empty list"),
 ])
 def test_generate_refuses_before_anything_runs(model, kwargs, kind, words):
@@ -135,10 +136,12 @@ def test_traces_that_are_none(tmp_path, model):
     bltlab.generate(model, "ab", "blt-s", max_new_bytes=9).trace.save(path)
     good = json.loads(path.read_text())
     assert bltlab.Trace.load(path).totals.new_bytes == 9
-    for wrong, words in ((dict(schema="other/1"), "schema"), (dict(events=3), "events"), (dict(model={}), "parameters"),
+    for wrong, words in ((dict(schema="other/1"), "schema"), (dict(events=3), "events"), (dict(events=[]), "events"), (dict(model={}), "parameters"),
                          (dict(events=[{"type": "Guessed"}]), "event 0"),
                          (dict(events=[good["events"][0] | {"ids": [999]}]), "out of range"),
-                         (dict(events=[good["events"][0] | {"more": 1}]), "exactly the fields")):
+                         (dict(events=[good["events"][0] | {"more": 1}]), "exactly the fields"),
+                         (dict(events=[good["events"][0] | {"seconds": float("nan")}]), "finite"),
+                         (dict(events=good["events"][2:]), "do not fit together")):
         path.write_text(json.dumps(good | wrong))
         with pytest.raises(ValueError, match=words) as error:
             bltlab.Trace.load(path)

@@ -152,7 +152,7 @@ def stream(model, prompt, method="ar", *, max_new_bytes=128, temperature=0.0, to
     if (need := max(map(len, ids)) + max_new_bytes) > model.config.max_length:
         raise ValueError(f"prompt and max_new_bytes need {need} bytes with BOS, "
                          f"this model's max_length is {model.config.max_length}")
-    seeds = [seed] * len(prompts) if isinstance(seed, int) else list(seed)
+    seeds = list(seed) if isinstance(seed, (list, tuple)) else [seed] * len(prompts)
     if len(seeds) != len(prompts) or not all(isinstance(s, int) and abs(s) < 2 ** 63 for s in seeds):
         raise ValueError(f"seed must be a 64-bit int, or one for each of the {len(prompts)} prompts, got {seed!r}")
     stops = [vocab.to_bytes(s) for s in ([stop] if isinstance(stop, (str, bytes)) else stop)]

@@ -97,7 +97,7 @@ var bltlabPlayer = (() => {
     const e = events[i], hidden = e?.block?.filter(id => id === MASK).length, n = e?.drafted?.length;
     return {
       Prefilled: () => `read the prompt, ${many(e.ids.length - 1, "byte")}`,
-      Drafted: () => `${isOwn(events, i) ? "the model's own next byte is" : "drafted"} ${named(e.id)} (p = ${shown(e.prob)})`,
+      Drafted: () => `${isOwn(events, i) ? "the model's own next byte is" : "drafted"} ${named(e.id)} (p ${odds(e.prob)})`,
       Unmasked: () => `denoising revealed ${e.revealed.length} of ${many(e.block.length, "byte")}` +
         `${e.revealed.length > 1 ? " at once" : ""}, ${hidden ? `${hidden} still masked` : "the block is full"}`,
       Verified: () => "verify: " + (n === 0 ? "nothing was guessed" : n === 1 && e.accepted ? "the guess accepted" :
@@ -127,7 +127,7 @@ var bltlabPlayer = (() => {
   const write = (node, text) => { if (node.textContent !== text) node.textContent = text; };
   const small = (id, state) => el("span", `cell ${state}${isHex(id) ? " hex" : ""}`, glyph(id));
   const pair = ([key, value]) => el("div", "", el("dt", "", key), el("dd", "", value));
-  const group = label => ({ role: "group", "aria-label": label });
+  const group = label => ({ role: "group", "aria-label": label }), odds = p => shown(p).replace(/^(?=\d)/, "= ");
   class Lane {
     constructor(trace, index, inspect) {
       const { name, ...fields } = trace.method, { events } = trace, model = el("span", "model", trace.model.name ?? "");
@@ -195,7 +195,7 @@ var bltlabPlayer = (() => {
       for (const { step, position, ids, probs } of this.canvas.ghosts.slice(this.rows.length)) {
         const row = el("div", "ghost", el("span", "round", `round ${this.sums[step].rounds + 1} rejected:`),
                        el("span", "word", ...ids.map(id => small(id, "rejected"))),
-                       el("span", "where", `at byte ${position - 1}, drafted with p = ${shown(probs[0])}`));
+                       el("span", "where", `at byte ${position - 1}, drafted with p ${odds(probs[0])}`));
         for (const [kind, ...at] of [["enter", this, position], ["leave"]])
           row.addEventListener(`pointer${kind}`, () => this.inspect("pointerover", ...at));
         this.rows.push(row);

@@ -1,0 +1,97 @@
+"""Figures: plain plotly, named axes with units, and the numbers that they were given."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+import bltlab
+from bltlab.layers import causal
+from bltlab.patching import TextPatches
+from bltlab.training import Report
+from bltlab.viz import figures
+
+from conftest import random_model
+
+PATCHES = TextPatches(b"a \xff\"", [1, 2, 2], [0, 1, 3], [3.0, 0.5, 2.0, 0.1, 1.0], False)
+
+
+def traces(*methods):
+    model = random_model(1)
+    return [bltlab.generate(model, "river", m, max_new_bytes=20).trace for m in methods]
+
+
+def reports():
+    return [Report("entropy model", 1, 0.1, 4.0, 3.9, None, 1.0, 1.0), Report("BLT-D", 1, 0.1, 4.0, 3.5, 5.0, 1.0, 1.0),
+            Report("BLT-D", 2, 0.2, 3.0, 2.5, 4.0, 1.0, 1.0)]
+
+
+ALL = {
+    "entropies": lambda: figures.entropies(PATCHES, 1.3),
+    "slider": lambda: figures.entropies([PATCHES, PATCHES], [1.3, 2.3]),
+    "mask": lambda: figures.mask(causal(torch.arange(3)[:, None], torch.arange(3)), "abc", "a mask"),
+    "training_curve": lambda: figures.training_curve(reports()),
+    "race": lambda: figures.race(traces("ar", "blt-s", "blt-d", "blt-dv")),
+    "acceptance": lambda: figures.acceptance_by_position({"S": traces("blt-s"), "DV": traces("blt-dv")}),
+    "lines": lambda: figures.lines({"a": [(0, 1), (1, 2)]}, "bytes", "bits"),
+}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_figure_is_plain_plotly_with_named_axes(name):
+    figure = ALL[name]()
+    assert type(figure).__name__ == "Figure" and figure.to_json()
+    assert figure.layout.xaxis.title.text and figure.layout.yaxis.title.text
+
+
+def test_entropies_stand_before_their_bytes_and_edges_in_front_of_patches():
+    figure = ALL["entropies"]()
+    edges, threshold, curve = figure.data
+    assert list(curve.y) == [3.0, 0.5, 2.0, 0.1] and set(threshold.y) == {1.3}
+    assert [x for x in edges.x[::3]] == [-0.5, 1.5]
+    assert list(figure.layout.xaxis.ticktext) == ["a", "\u2423", "ff", '"']
+
+
+def test_the_slider_shows_one_threshold_at_a_time():
+    figure = ALL["slider"]()
+    for i, step in enumerate(figure.layout.sliders[0].steps):
+        visible = step.args[0]["visible"]
+        assert len(visible) == len(figure.data) and [n for n, v in enumerate(visible) if v] == [2 * i, 2 * i + 1, 4]
+
+
+def test_an_empty_text_has_a_figure_too():
+    assert figures.entropies(TextPatches(b"", [1], [0], [3.0], True), 1.0).data
+
+
+def test_a_mask_is_drawn_as_it_is():
+    assert [list(row) for row in ALL["mask"]().data[0].z] == [[1, 0, 0], [1, 1, 0], [1, 1, 1]]
+
+
+def test_a_training_curve_has_one_line_a_loss():
+    assert {line.name: list(line.y) for line in ALL["training_curve"]().data} == {
+        "entropy model, next byte": [3.9], "BLT-D, next byte": [3.5, 2.5], "BLT-D, masked bytes": [5.0, 4.0]}
+
+
+def test_race_counts_evaluations_a_new_byte():
+    found = traces("ar", "blt-dv")
+    bars = {bar.name: list(bar.y) for bar in figures.race(found).data}
+    assert bars["decoder"] == [t.totals.nfe.decoder / 20 for t in found] and bars["decoder"][0] == 1
+
+
+def test_methods_of_one_name_stay_apart():
+    bars = figures.race(traces(bltlab.SelfSpeculation(2), bltlab.SelfSpeculation(4))).data
+    assert list(bars[0].x) == ["blt-s (draft_length 2)", "blt-s (draft_length 4)"]
+
+
+def test_accepted_share_by_hand():
+    verified = lambda accepted, n: bltlab.Verified(drafted=(9,) * n, accepted=accepted, replacement=None, draft_probs=(),
+                                                   target_probs=(), candidates=())
+    trace = SimpleNamespace(events=(verified(2, 2), verified(0, 2), verified(1, 1)))
+    assert figures.accepted_share([trace]) == [2 / 3, 1 / 2] and figures.accepted_share([]) == []
+
+
+def test_figures_load_no_torch():
+    code = "import sys; from bltlab.viz import figures; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
