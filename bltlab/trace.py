@@ -361,7 +361,8 @@ def _event_from_json(data, index):
     if not (type(values["position"]) is int and values["position"] >= lowest and isinstance(ids, tuple)
             and all(type(i) is int and 0 <= i <= vocab.MASK_ID for i in ids)):
         raise ValueError(f"not a trace: event {index} has a position or an id out of range (ids are 0..{vocab.MASK_ID})")
-    if not all(leaf is None or isinstance(leaf, (int, float)) and isfinite(leaf) for name in names - {"reason"} for leaf in _leaves(values[name])):
+    leaves = [leaf for name in names - {"reason"} for leaf in _leaves(values[name])]
+    if not all(leaf is None or isinstance(leaf, (int, float)) and isfinite(leaf) for leaf in leaves):
         raise ValueError(f"not a trace: event {index} ({data['type']}) holds something that is no finite number")
     if kind is Finished and values["reason"] not in REASONS:
         raise ValueError(f"not a trace: event {index} has reason {values['reason']!r}, accepted are {', '.join(REASONS)}")
