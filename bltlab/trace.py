@@ -267,8 +267,8 @@ class Trace:
         if not isinstance(data["method"].get("name"), str):
             raise ValueError("not a trace: method must have a name")
         parameters = data["model"].get("parameters")
-        if not isinstance(parameters, dict) or not all(
-                isinstance(parameters.get(part), (int, float)) and isfinite(parameters[part]) for part in ("encoder", "global_", "decoder")):
+        count = lambda part: parameters.get(part) if isinstance(parameters, dict) else None
+        if not all(isinstance(count(part), int) and abs(count(part)) < 2 ** 63 for part in ("encoder", "global_", "decoder")):
             raise ValueError("not a trace: model.parameters must count encoder, global_ and decoder")
         if not isinstance(data.get("events"), list) or not data["events"]:
             raise ValueError("not a trace: 'events' must be a list with at least one event")
