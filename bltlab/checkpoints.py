@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from .config import BLTConfig, HashConfig, PatcherConfig, TransformerConfig
 
@@ -159,6 +160,28 @@ def save(folder, config, tensors, files=(), layout="bltlab", shard_bytes=5 * 10 
             os.replace(Path(part) / name, folder / name)
         for old in {WEIGHTS, INDEX} - set(weights):                  # of an earlier save with other shards
             (folder / old).unlink(missing_ok=True)
+
+
+def save_random(folder, config, shapes, layout, shard_bytes=2 * 10 ** 9):
+    """Write a bf16 checkpoint of random weights, one shard in memory at a time, for measuring -> its bytes on disk.
+
+    shapes: tensors (on the meta device) by our names.
+    """
+    table = names(config, layout) if layout == "transformers" else {own: [own] for own in shapes}
+    waiting = [(name, (shapes[own].shape[0] // len(parts), *shapes[own].shape[1:]))
+               for own, parts in table.items() for name in parts]
+    where, disk = {}, 0
+    while waiting:
+        shard, file = {}, f"model-{len(set(where.values())) + 1:05d}.safetensors"
+        while waiting and sum(t.nbytes for t in shard.values()) < shard_bytes:
+            name, shape = waiting.pop()
+            shard[name], where[name] = torch.empty(shape, dtype=torch.bfloat16).uniform_(-0.05, 0.05), file
+        save_file(shard, Path(folder) / file)
+        disk += (Path(folder) / file).stat().st_size
+    (Path(folder) / INDEX).write_text(json.dumps({"weight_map": where}))
+    text = json.dumps(to_transformers_config(config)) if layout == "transformers" else config.to_json()
+    (Path(folder) / CONFIG).write_text(text)
+    return disk
 
 
 def save_state(path, state):

@@ -39,6 +39,14 @@ def test_patch_and_view(tmp_path, capsys):
     assert "bltlabPlayer" in (tmp_path / "t.html").read_text()
 
 
+def test_bench_memory_loads_both_layouts(capsys):
+    main(["bench", "memory", "--model", "preset:tiny", "--json"])
+    rows = json.loads(capsys.readouterr().out)
+    assert [r["layout"] for r in rows] == ["bltlab", "transformers"]
+    parameters = sum(p.numel() for p in bltlab.BLT.on_meta(bltlab.BLTConfig.preset("tiny", block_size=None)).parameters())
+    assert all(r["disk_gb"] * 1e9 >= 2 * parameters and r["peak_gb"] > r["disk_gb"] for r in rows)
+
+
 def test_score_counts_bits_over_all_texts(tmp_path, capsys):
     texts = ["And he said to them", "In the beginning God made the heaven"]
     (tmp_path / "t.jsonl").write_text("\n".join(json.dumps(dict(text=t, split="test")) for t in texts))

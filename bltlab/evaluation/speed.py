@@ -1,13 +1,16 @@
 """The benchmark: every figure beside autoregression from the same run, only new bytes counted, run -1 as the warm-up."""
 
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from dataclasses import replace
 
 import torch
 from tqdm.auto import tqdm
 
-from .. import data
+from .. import checkpoints, data
 from ..config import BLTConfig
 from ..layers import lay_out_by_column
 from ..decoding import METHODS, generate, method_of
@@ -16,8 +19,9 @@ from ..state import DecodingState
 
 
 def add_bench_flags(parser):
-    parser.add_argument("what", choices=("decode", "cached"),
-                        help="decode: all methods on held-out prompts; cached: autoregression against recomputing the text")
+    parser.add_argument("what", choices=("decode", "cached", "memory"),
+                        help="decode: all methods on held-out prompts; cached: autoregression against recomputing the text; "
+                             "memory: peak while a random checkpoint of a preset's shape is loaded (9 GB of disk for blt-1b)")
     parser.add_argument("--model", default="blt-d-nano", help="shipped name, folder, hub id, or preset:NAME for random weights")
     parser.add_argument("--prompts", type=int, default=6, help="held-out prompts (default 6)")
     parser.add_argument("--prompt-bytes", type=int, default=128, help="length of each (default 128)")
@@ -128,6 +132,21 @@ def cached(arguments):
         fast, slow = (statistics.median(times[kind]) for kind in times)
         rows.append(dict(model=name, parameters=sum(p.numel() for p in model.parameters()), cached_ms=1e3 * fast,
                          recomputed_ms=1e3 * slow, ratio=slow / fast))
+    return rows
+
+
+def memory(arguments):
+    """Peak memory of a process that loads a random bf16 checkpoint of a preset's shape, in both layouts that are written."""
+    preset = arguments.model.removeprefix("preset:")
+    config, rows = BLTConfig.preset(preset, block_size=None), []
+    code = ("import resource, sys, torch, bltlab; bltlab.BLT.from_pretrained(sys.argv[1], dtype=torch.bfloat16, device='cpu');"
+            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)")
+    for layout in ("bltlab", "transformers"):
+        with tempfile.TemporaryDirectory() as folder:
+            disk = checkpoints.save_random(folder, config, BLT.on_meta(config).state_dict(), layout)
+            done = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True, check=True)
+        rows.append(dict(preset=preset, layout=layout, disk_gb=disk / 1e9, peak_gb=int(done.stdout) / 1e9,
+                         ratio=int(done.stdout) / disk))
     return rows
 
 
