@@ -194,13 +194,13 @@ class Stage:
             bar.update()
             if not math.isfinite(loss.item()):
                 raise RuntimeError(f"the loss of {self.name} is {loss.item()} at step {self.step}: lower the learning rates")
+            if self.step % self.options.save_every == 0 or self.step == self.total:
+                save()
             if self.step % self.options.report_every == 0 or self.step == self.total:
                 held_out, hidden = self.evaluate()
                 bar.set_postfix_str(f"held-out {held_out:.3f} bits/byte" + (f", masked {hidden:.3f}" if hidden else ""))
                 yield Report(self.name, self.step, self.step * self.bytes_a_step / 1e6, next_byte.item() / math.log(2),
                              held_out, hidden, self.step * self.bytes_a_step / self.seconds, float(norm))
-            if self.step % self.options.save_every == 0 or self.step == self.total:
-                save()
         bar.close()
 
 

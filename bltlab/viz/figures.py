@@ -76,7 +76,7 @@ def mask(rows, labels=None, title=None):
     rows: a tensor or nested lists of bools, (queries, keys). labels: one for each row and column of a square mask.
     """
     rows = [[int(v) for v in row] for row in (rows.tolist() if hasattr(rows, "tolist") else rows)]
-    figure = _figure(title, "may read", "position", height=120 + 22 * len(rows), width=200 + 22 * len(rows[0]))
+    figure = _figure(title, "may read", "position", height=120 + 22 * len(rows), width=max(460, 200 + 22 * len(rows[0])))
     figure.add_heatmap(z=rows, zmin=0, zmax=1, colorscale=[[0, "#F2F2F2"], [1, BLUE]], showscale=False, xgap=1, ygap=1)
     figure.update_yaxes(autorange="reversed", scaleanchor="x", constrain="domain", showgrid=False)
     figure.update_xaxes(constrain="domain", showgrid=False)
