@@ -20,6 +20,8 @@ def control(f, value=None, **more):
         return gr.Radio(list(f.metadata["choices"]), value=value, **more)
     if isinstance(value, bool):
         return gr.Checkbox(value, **more)
+    if f.metadata.get("kind") is int:                                # an int that may be left open
+        return gr.Number(value, precision=0, minimum=f.metadata.get("min"), maximum=f.metadata.get("max"), **more)
     if not isinstance(value, (int, float)):
         return gr.Textbox(str(value), **more)
     step, low, high = 1 if isinstance(value, int) else 0.01, f.metadata.get("min"), f.metadata.get("max")

@@ -1,4 +1,7 @@
-"""The command line: `python -m bltlab generate|patch|score|train|bench|view|convert`. Flags are made from dataclass fields."""
+"""The command line: `python -m bltlab generate|patch|train|evaluate|bench|view|convert`.
+
+Flags are made from dataclass fields.
+"""
 
 import argparse
 import json
@@ -10,7 +13,7 @@ def add_flags(parser, *kinds):
     """One flag per field of the dataclasses, a shared name once: type, default, help and choices from the field."""
     for f in {f.name: f for kind in kinds for f in fields(kind)}.values():
         choices, rule = f.metadata.get("choices"), f.metadata.get("rule")
-        value_type = str if rule else type(f.default)
+        value_type = str if rule else f.metadata.get("kind", type(f.default))
         parser.add_argument(f"--{f.name.replace('_', '-')}", type=value_type, default=None, choices=choices,
                             metavar=None if choices else "RULE" if rule else value_type.__name__.upper(),
                             help=f.metadata["help"] + ("" if rule else f" (default {f.default})"))
@@ -80,7 +83,7 @@ def run_patch(arguments):
     print(f"{n} bytes, {count} patches, {n / max(1, count):.2f} bytes each")
 
 
-def run_score(arguments):
+def run_evaluate(arguments):
     from tqdm.auto import tqdm
 
     from . import BLT, score
@@ -119,15 +122,27 @@ def run_bench(arguments):
     print(json.dumps(rows, indent=1) if arguments.json else speed.table(rows))
 
 
+class Parser(argparse.ArgumentParser):
+    """One line and exit code 2 on bad input; `example` stands at the end of --help."""
+
+    def __init__(self, *args, example=None, **kwargs):
+        super().__init__(*args, epilog=example and f"example: python -m bltlab {example}", **kwargs)
+
+    def error(self, message):
+        self.exit(2, f"bltlab: {message}; see {self.prog} --help\n")
+
+
 def parser():
     """The whole command line."""
-    top = argparse.ArgumentParser(prog="python -m bltlab", description="A workbench for fast byte-level language models.")
+    top = Parser(prog="python -m bltlab", description="A workbench for fast byte-level language models.")
     verbs = top.add_subparsers(dest="verb", required=True)
 
-    verb = verbs.add_parser("generate", help="write text")
+    verb = verbs.add_parser("generate", help="write text",
+                           example='generate --checkpoint blt-d-nano --method blt-dv "In the beginning"')
     verb.add_argument("prompt")
-    verb.add_argument("--model", default="blt-d-nano", help="shipped name, folder or hub id")
-    verb.add_argument("--method", default="blt-d", choices=("ar", "blt-s", "blt-d", "blt-dv"))
+    verb.add_argument("--checkpoint", "--model", dest="model", default="blt-d-nano", help="shipped name, folder or hub id")
+    from .decoding import METHODS
+    verb.add_argument("--method", default="blt-d", choices=tuple(METHODS), help="default blt-d")
     verb.add_argument("--max-new-bytes", type=int, default=200)
     verb.add_argument("--temperature", type=float, default=0.8)
     verb.add_argument("--top-k", type=int, default=0)
@@ -135,34 +150,36 @@ def parser():
     verb.add_argument("--seed", type=int, default=0)
     verb.add_argument("--stop", action="append", default=[], help="end after this text; may be given several times")
     verb.add_argument("--trace", help="write the trace to this file")
-    from .decoding import METHODS
     add_flags(verb, *METHODS.values())
     verb.set_defaults(run=run_generate)
 
-    verb = verbs.add_parser("patch", help="show where patches begin")
+    verb = verbs.add_parser("patch", help="show where patches begin", example='patch "In the beginning"')
     verb.add_argument("text")
-    verb.add_argument("--model", default="blt-d-nano", help="shipped name, folder or hub id")
+    verb.add_argument("--checkpoint", "--model", dest="model", default="blt-d-nano", help="shipped name, folder or hub id")
     verb.set_defaults(run=run_patch)
 
-    verb = verbs.add_parser("score", help="bits per byte of a corpus, read autoregressively")
+    verb = verbs.add_parser("evaluate", help="bits per byte of a corpus, read autoregressively",
+                           example="evaluate plain-english")
     verb.add_argument("text", nargs="?", default="plain-english", help="shipped corpus, file, folder or hub id")
     verb.add_argument("--split", default="test", choices=("train", "test"))
-    verb.add_argument("--model", default="blt-d-nano", help="shipped name, folder or hub id")
-    verb.set_defaults(run=run_score)
+    verb.add_argument("--checkpoint", "--model", dest="model", default="blt-d-nano", help="shipped name, folder or hub id")
+    verb.set_defaults(run=run_evaluate)
 
-    verb = verbs.add_parser("train", help="train a BLT or BLT-D on text")
+    verb = verbs.add_parser("train", help="train a BLT or BLT-D on text", example="train --out runs/mine --megabytes 5")
     verb.add_argument("--resume", action="store_true", help="go on with the run in --out")
     from .training import TrainOptions
     add_flags(verb, TrainOptions)
     verb.set_defaults(run=run_train)
 
-    verb = verbs.add_parser("view", help="show saved traces in the terminal, or as one HTML file")
+    verb = verbs.add_parser("view", help="show saved traces in the terminal, or as one HTML file",
+                           example="view t.json --html t.html")
     verb.add_argument("traces", nargs="+")
     verb.add_argument("--html", help="write this file instead")
     verb.add_argument("--clock", choices=("event", "passes", "decoder", "global", "seconds"))
     verb.set_defaults(run=run_view)
 
-    verb = verbs.add_parser("convert", help="write a model in our layout, or in transformers'")
+    verb = verbs.add_parser("convert", help="write a model in our layout, or in transformers'",
+                           example="convert facebook/blt-1b blt-1b --layout bltlab")
     verb.add_argument("model", help="folder in our, transformers' or the original layout, shipped name or hub id")
     verb.add_argument("out", help="folder to write")
     verb.add_argument("--layout", default="bltlab", choices=("bltlab", "transformers"))
@@ -170,7 +187,7 @@ def parser():
     verb.set_defaults(run=run_convert)
 
     from .evaluation.speed import add_bench_flags
-    verb = verbs.add_parser("bench", help="measure decoding")
+    verb = verbs.add_parser("bench", help="measure decoding", example="bench decode --max-new-bytes 256")
     add_bench_flags(verb)
     verb.set_defaults(run=run_bench)
     return top
@@ -180,7 +197,7 @@ def main(argv=None):
     arguments = parser().parse_args(argv)
     try:
         arguments.run(arguments)
-    except (ValueError, TypeError, FileNotFoundError) as error:
+    except (ValueError, TypeError, OSError) as error:
         print(f"bltlab: {error}", file=sys.stderr)
         return 2
 

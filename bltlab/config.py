@@ -2,6 +2,8 @@
 
 import json
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from math import isfinite
+from typing import get_args
 
 PATCH_RULES = ("entropy", "stride", "space")
 DECODER_INPUTS = ("encoder", "embedding")
@@ -19,6 +21,8 @@ class TransformerConfig:
     norm_eps: float = 1e-5
 
     def __post_init__(self):
+        if min(self.dim, self.n_layers, self.n_heads, self.hidden_dim, 1 if self.window is None else self.window) < 1:
+            raise ValueError("dim, n_layers, n_heads, hidden_dim and window must be at least 1")
         if self.dim % self.n_heads or (self.dim // self.n_heads) % 2:
             raise ValueError(f"dim must be n_heads times an even head width, got dim {self.dim} and n_heads {self.n_heads}")
 
@@ -104,6 +108,15 @@ class BLTConfig:
         return _build(cls, {k: v for k, v in data.items() if k != "model_type"}, "config")
 
 
+def _fits(value, kind):
+    """Is a JSON value of a field's type? Whole numbers pass for float, lists of whole numbers for tuple."""
+    if kind is float:
+        return type(value) in (int, float) and isfinite(value)
+    if kind is tuple:
+        return isinstance(value, (list, tuple)) and len(value) > 0 and all(type(v) is int for v in value)
+    return type(value) in (get_args(kind) or (kind,))
+
+
 def _build(kind, data, path):
     """A dataclass from plain JSON, naming the first key that does not fit."""
     types = {f.name: f.type for f in fields(kind)}
@@ -112,11 +125,15 @@ def _build(kind, data, path):
     values = {}
     for name, value in data.items():
         if is_dataclass(types[name]):
+            if not isinstance(value, dict):
+                raise ValueError(f"{path}.{name} must be an object, got {value!r}")
             value = _build(types[name], value, f"{path}.{name}")
+        elif not _fits(value, types[name]):
+            raise ValueError(f"{path}.{name} must be {getattr(types[name], '__name__', types[name])}, got {value!r}")
         values[name] = tuple(value) if isinstance(value, list) else value
     try:
         return kind(**values)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
 
 

@@ -159,7 +159,9 @@ def diffusion_loss(model, ids, block_size=None, generator=None, *, weight=1.0, b
     """
     if model.config.block_size is None:
         raise ValueError("diffusion_loss needs a BLT-D (config.block_size set), got a plain BLT")
-    block_size = block_size or model.config.block_size
+    block_size = model.config.block_size if block_size is None else block_size
+    if type(block_size) is not int or block_size < 1:
+        raise ValueError(f"block_size must be an int of at least 1 byte, got {block_size!r}")
     if block_size > model.config.block_size:
         warnings.warn(f"block_size {block_size} is above the model's {model.config.block_size}", stacklevel=2)
     if block_starts not in STARTS or weighting not in WEIGHTINGS:

@@ -203,6 +203,17 @@ class BLT(nn.Module):
         counts = {part: sum(p.numel() for p in getattr(self, part).parameters() if id(p) not in tables) for part in PARTS}
         return counts | {"tables": sum(p.numel() for p in self.parameters() if id(p) in tables)}
 
+    def weight_bytes(self):
+        """Bytes of the weights that one pass of each part reads, embedding tables left out; `pool` and `keys` go with the
+        global transformer: they run once a patch."""
+        size = lambda *modules: sum(p.nbytes for m in modules for p in m.parameters())
+        d, e = self.decoder, self.encoder
+        keys = size(d.latent_projection, *(m for cross in d.cross for m in (cross.key_norm, cross.key_value)))
+        table = size(d.embedding) if hasattr(d, "embedding") else 0
+        return {"patcher": size(self.patcher) - size(self.patcher.embedding), "encoder": size(e.stack),
+                "pool": size(e.query_projection, e.cross), "global_": size(self.global_), "keys": keys,
+                "decoder": size(d) - keys - table}
+
     def initialise(self, seed=0):
         """Fill all weights from `seed`: normal with std fan_in^-1/2 (tables: 0.02), residual outputs smaller."""
         generator = torch.Generator().manual_seed(seed)
@@ -237,7 +248,9 @@ class BLT(nn.Module):
             if isinstance(module, HashEmbedding):
                 module.powers = HashEmbedding(module.config, 1).powers
         model.name = folder.name
-        model = model.to(resolve_device(device), dtype).eval().requires_grad_(False)
+        if not (dtype is None or isinstance(dtype, torch.dtype)):
+            raise TypeError(f"dtype must be a torch dtype such as torch.bfloat16, or None, got {dtype!r}")
+        model = model.to(resolve_device(device), dtype).eval()
         return lay_out_by_column(model) if (model.device.type, model.dtype) == ("cpu", torch.float32) else model
 
     def save_pretrained(self, folder, dtype=None, **options):

@@ -33,14 +33,15 @@ class EntropyModel(nn.Module):
         self.output = nn.Linear(config.dim, vocab.VOCAB_SIZE, bias=False)
 
     def forward(self, ids, positions, attend):
-        """ids, positions (B, T) -> logits (B, T, V)."""
-        return self.output(self.norm(self.stack(self.embedding(ids), positions, attend)))
+        """ids, positions (B, T) -> logits (B, T, V), never autocast: rounding flips boundaries."""
+        with torch.autocast(ids.device.type, enabled=False):
+            return self.output(self.norm(self.stack(self.embedding(ids), positions, attend)))
 
     def _apply(self, fn, recurse=True):
         def keep_wide(tensor):
             moved = fn(tensor)
             narrow = moved.is_floating_point() and moved.itemsize < 4
-            return tensor.to(moved.device, torch.promote_types(tensor.dtype, torch.float32)) if narrow else moved
+            return tensor.to(moved.device, torch.float32) if narrow else moved
         return super()._apply(keep_wide, recurse)
 
 
@@ -197,8 +198,7 @@ def patch_text(config, model, ids, document):
     """`Patches` and entropies (B, T) of whole texts. ids (B, T), -1 at padding; document (B, T) numbers them."""
     positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
     known = ids.clamp_min(0)
-    with torch.autocast(ids.device.type, enabled=False):             # rounding flips boundaries
-        entropies = entropy(model(known, positions, masked(text_mask(document, config.window))))
+    entropies = entropy(model(known, positions, masked(text_mask(document, config.window))))
     surprise = surprising(config, ids, entropies)
     surprise[:, 0] = True
     start = torch.zeros(len(ids), dtype=torch.long, device=ids.device)

@@ -53,6 +53,9 @@ class Pick:
     seeds: tuple = (0,)
 
     def __post_init__(self):
+        for name in ("temperature", "top_p"):
+            if not isinstance(getattr(self, name), (int, float)):
+                raise TypeError(f"{name} must be a number, got {getattr(self, name)!r}")
         if not self.temperature >= 0 or self.temperature == float("inf"):
             raise ValueError(f"temperature must be a finite number of at least 0, got {self.temperature}")
         if not (isinstance(self.top_k, int) and self.top_k >= 0):
@@ -65,7 +68,7 @@ class Pick:
         logits = allowed_logits(logits)
         if self.temperature == 0:
             return logits.argmax(-1)
-        probs = (logits.double() / self.temperature).softmax(-1)
+        probs = ((logits.double() - logits.amax(-1, keepdim=True)) / self.temperature).softmax(-1)
         if self.top_k or self.top_p < 1:
             probs = self._truncate(probs)
         seeds = torch.tensor(self.seeds, device=logits.device).view(-1, *[1] * (positions.ndim - 1))
@@ -114,8 +117,8 @@ class Confidence:
     threshold: float = _option(0.7, "probability that the best byte must exceed", min=0.0, max=1.0)
 
     def __post_init__(self):
-        if not 0 <= self.threshold <= 1:
-            raise ValueError(f"the confidence threshold must be in 0..1, got {self.threshold}")
+        if not (isinstance(self.threshold, (int, float)) and 0 <= self.threshold <= 1):
+            raise ValueError(f"the confidence threshold must be a number in 0..1, got {self.threshold!r}")
 
     def __call__(self, probs, masked):
         top = probs.amax(-1)
@@ -128,8 +131,8 @@ class EntropyBound:
     gamma: float = _option(0.5, "sum of entropies, in nats, revealed at once", min=0.0, max=20.0)
 
     def __post_init__(self):
-        if not 0 <= self.gamma < float("inf"):
-            raise ValueError(f"gamma must be a finite number of nats of at least 0, got {self.gamma}")
+        if not (isinstance(self.gamma, (int, float)) and 0 <= self.gamma < float("inf")):
+            raise ValueError(f"gamma must be a finite number of nats of at least 0, got {self.gamma!r}")
 
     def __call__(self, probs, masked):
         nats = -torch.special.xlogy(probs, probs).sum(-1)
@@ -180,11 +183,10 @@ def parse_rule(text):
 
 
 def format_rule(rule):
-    """The text that `parse_rule` reads.
+    """The text that `parse_rule` reads; a rule of your own shows as its repr.
 
     >>> format_rule(Confidence(0.7))
     'confidence:0.7'
     """
-    name = next(n for n, kind in RULES.items() if isinstance(rule, kind))
-    values = [f"{v:g}" for v in vars(rule).values()]
-    return ":".join([name, *values])
+    name = next((n for n, kind in RULES.items() if type(rule) is kind), None)
+    return ":".join([name, *map(repr, vars(rule).values())]) if name else repr(rule)

@@ -36,17 +36,6 @@ class Clock:
         return self.total + (time.perf_counter() - self.since if self.since is not None else 0.0)
 
 
-def _sizes(model):
-    """Bytes of the weights that one pass of each part reads, embedding tables left out."""
-    size = lambda *modules: sum(p.numel() * p.itemsize for m in modules for p in m.parameters())
-    d = model.decoder
-    keys = [m for cross in d.cross for m in (cross.key_norm, cross.key_value)] + [d.latent_projection]
-    table = [d.embedding] if hasattr(d, "embedding") else []
-    return {"patcher": size(model.patcher) - size(model.patcher.embedding), "encoder": size(model.encoder.stack),
-            "pool": size(model.encoder.query_projection, model.encoder.cross), "global_": size(model.global_),
-            "keys": size(*keys), "decoder": size(d) - size(*keys, *table)}
-
-
 class DecodingState:
     """Caches of one batch of texts under one model, with the verbs extend, rollback, draft, denoise, peek_latent.
 
@@ -54,7 +43,10 @@ class DecodingState:
     """
 
     def __init__(self, model, batch_size=1, max_length=None):
-        c, self.model, self.max_length = model.config, model, max_length or model.config.max_length
+        c, self.model = model.config, model
+        self.max_length = c.max_length if max_length is None else max_length
+        if batch_size < 1 or self.max_length < 1:
+            raise ValueError(f"batch_size and max_length must be at least 1, got {batch_size} and {self.max_length}")
         self.rows = [GrowingPatches() for _ in range(batch_size)]
         cache = lambda n, inner, outer=(), dtype=model.dtype: Cache(n, outer, inner, batch_size, dtype, model.device)
         kv = lambda s, **kw: cache(s.n_layers, (s.dim // s.n_heads,), (2, s.n_heads), **kw)
@@ -63,10 +55,11 @@ class DecodingState:
         d = c.decoder
         self._keys = cache(d.n_layers, (c.keys_per_patch, 2, d.n_heads, d.dim // d.n_heads))
         self._states, self._latents = cache(1, (c.encoder.dim,)), cache(1, (c.global_.dim,))
-        self._scratch = []                               # clean bytes past the frontier, one list of B ids a position
+        self._scratch = []                               # drafts past the frontier, one list of B ids a position
+        self._after = None                               # (rows, latent) of the clean bytes that the last denoise cached
         self._open_ready = False
         self._logits, self._logits_first = None, None
-        self._weights = _sizes(model)
+        self._weights = model.weight_bytes()
         self.nfe, self.weight_bytes, self.cache_bytes, self.clock = NFE(), 0, 0, Clock()
 
     # -- what can be asked -------------------------------------------------------------------------------------------
@@ -164,6 +157,7 @@ class DecodingState:
         if len(ids) != self.batch_size:
             raise ValueError(f"draft needs one id for each of the {self.batch_size} texts, got {len(ids)}")
         self._prepare(latent)
+        self._after = None
         if any(row.decoded < row.length for row in self.rows):
             self._decode_pending()
         x, span = self._enter_scratch([[i] for i in ids])
@@ -182,6 +176,8 @@ class DecodingState:
             raise ValueError("denoise needs a model with a diffusion head (config.block_size set), got a plain BLT")
         self._prepare(latent)
         after = self._as_rows(after) if len(after) else [[] for _ in self.rows]
+        if len({len(r) for r in after}) > 1:
+            raise ValueError(f"after must hold equally many bytes in each row, got {[len(r) for r in after]}")
         pieces, spans, reads = [], [], []
         frontier = self._frontier_reads(latent)[:, None]
         pending = [row.length - row.decoded for row in self.rows]
@@ -189,12 +185,11 @@ class DecodingState:
             spans.append(self._span([row.decoded for row in self.rows], pending))
             pieces.append(self._inputs(spans[-1]))
             reads.append(self._row_reads(spans[-1]))
-        if not after[0]:
-            self._scratch = []
-        elif after != [list(x) for x in zip(*self._scratch)]:                 # else they are cached already
-            self._scratch = []
+        self._scratch = []
+        if after[0] and self._after != (after, latent):                                  # else they are cached already
             x, span = self._enter_scratch(after)
             pieces, spans, reads = pieces + [x], spans + [span], reads + [frontier.expand(-1, span.width)]
+        self._scratch, self._after = [], (after, latent)
         starts = [length + len(after[0]) for length in self.lengths]
         span = self._span(starts, [block.shape[1]] * self.batch_size)
         spans, reads = spans + [span], reads + [frontier.expand(-1, span.width)]
@@ -211,18 +206,22 @@ class DecodingState:
     @torch.inference_mode()
     def peek_latent(self):
         """(B, G): the latent that the open patch would have if it closed here (an empty one: the last closed). Scratch."""
+        self._prepare("closed")
         if not self._open_ready:
             self._close_patches([row.closed for row in self.rows], open_latent=True)
         at = [row.closed if row.has_open else row.closed - 1 for row in self.rows]
         return self._latents.layers[0][torch.arange(self.batch_size), at]
 
     def select(self, rows):
-        """Keep these rows, in this order."""
-        rows = list(rows)
+        """Keep these rows, in this order: indices, or one bool a row. Raises ValueError for a row named twice."""
+        rows = torch.as_tensor(rows)
+        rows = (rows.nonzero()[:, 0] if rows.dtype == torch.bool else rows).tolist()
+        if len(set(rows)) < len(rows) or not set(rows) <= set(range(self.batch_size)):
+            raise ValueError(f"select takes different rows of 0..{self.batch_size - 1}, got {rows}")
         self.rows = [self.rows[b] for b in rows]
         for cache in (*self._kv.values(), self._keys, self._states, self._latents):
             cache.select(rows)
-        self._scratch = []
+        self._forget_scratch()
         if self._logits is not None:
             self._logits, self._logits_first = self._logits[rows], [self._logits_first[b] for b in rows]
         return self
@@ -236,11 +235,12 @@ class DecodingState:
             rows = [rows] * self.batch_size if not torch.is_tensor(ids) or ids.ndim == 1 else rows
         if len(rows) != self.batch_size:
             raise ValueError(f"ids must have one row for each of the {self.batch_size} texts, got {len(rows)}")
-        rows = [[int(i) for i in row if i != vocab.PAD_ID] for row in rows]
+        rows = [[int(i) for i in row] for row in rows]
+        rows = [row[:row.index(vocab.PAD_ID)] if set(row[-1:]) == {vocab.PAD_ID} else row for row in rows]
         for row, known in zip(rows, self.rows):
-            for at, i in enumerate(row):
-                if not 0 <= i < vocab.VOCAB_SIZE or (i == vocab.BOS_ID and known.length + at > 0):
-                    raise ValueError(f"ids must be in 0..{vocab.VOCAB_SIZE - 1} with BOS at the start only, got {i}")
+            for at, i in enumerate(row, known.length):
+                if not 0 <= i < vocab.VOCAB_SIZE or (i == vocab.BOS_ID) != (at == 0):
+                    raise ValueError(f"ids must be in 0..{vocab.VOCAB_SIZE - 1}, BOS at the start and only there, got {i}")
         return rows
 
     def _span(self, first, counts):
@@ -397,4 +397,4 @@ class DecodingState:
         return x, span
 
     def _forget_scratch(self):
-        self._scratch, self._open_ready = [], False
+        self._scratch, self._after, self._open_ready = [], None, False

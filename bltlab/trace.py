@@ -364,6 +364,14 @@ def _event_from_json(data, index):
     leaves = [leaf for name in names - {"reason"} for leaf in _leaves(values[name])]
     if not all(leaf is None or isinstance(leaf, (int, float)) and isfinite(leaf) for leaf in leaves):
         raise ValueError(f"not a trace: event {index} ({data['type']}) holds something that is no finite number")
+    n = len(ids) - (values.get("replacement") is not None)
+    per_slot = [values[name] for name in ("opens", "entropies", "probs", "draft_probs", "target_probs") if name in names]
+    per_slot += [values["candidates"]] if kind in (Unmasked, Verified) else []
+    if not all(isinstance(v, tuple) and len(v) == n for v in per_slot):
+        raise ValueError(f"not a trace: event {index} ({data['type']}) needs one entry for each of its {n} ids")
+    if kind is Verified and not (0 <= values["accepted"] <= n and (values["replacement"] is None) == (values["accepted"] == n)):
+        raise ValueError(f"not a trace: event {index} accepts {values['accepted']} of {n}; if fewer, it must name "
+                         "the replacement")
     if kind is Finished and values["reason"] not in REASONS:
         raise ValueError(f"not a trace: event {index} has reason {values['reason']!r}, accepted are {', '.join(REASONS)}")
     return kind(**values | {"nfe": NFE(*nfe)})

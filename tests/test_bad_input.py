@@ -33,8 +33,11 @@ def folder(model, tmp_path):
 
 
 @pytest.mark.parametrize("make, words", [
-    (lambda: bltlab.BlockDiffusion(block_size=-1), "block_size must be an int of at least 0"),
-    (lambda: bltlab.DiffusionVerification(block_size=2.5), "block_size must be an int of at least 0"),
+    (lambda: bltlab.BlockDiffusion(block_size=-1), "block_size must be an int of at least 1"),
+    (lambda: bltlab.DiffusionVerification(block_size=2.5), "block_size must be an int of at least 1"),
+    (lambda: bltlab.BlockDiffusion(block_size=0), "block_size must be an int of at least 1"),
+    (lambda: bltlab.BlockDiffusion(block_size=True), "block_size must be an int of at least 1"),
+    (lambda: bltlab.Confidence("0.7"), "0..1"),
     (lambda: bltlab.BlockDiffusion(latent="ajar"), "latent must be one of closed, open"),
     (lambda: bltlab.Confidence(1.2), "0..1"), (lambda: bltlab.Confidence(-0.1), "0..1"),
     (lambda: bltlab.Confidence(float("nan")), "0..1"),
@@ -51,6 +54,7 @@ def test_options(make, words):
 
 @pytest.mark.parametrize("kwargs, kind, words", [
     (dict(method="fast"), ValueError, "ar, blt-s, blt-d, blt-dv"), (dict(method=3), TypeError, "name or an object"),
+    (dict(method=bltlab.BlockDiffusion), TypeError, "name or an object"), (dict(temperature=None), TypeError, "temperature must be a number"),
     (dict(max_new_bytes=-1), ValueError, "at least 0"), (dict(max_new_bytes=1.5), ValueError, "at least 0"),
     (dict(max_new_bytes=600), ValueError, "max_length is 512"), (dict(stop=[""]), ValueError, "must not be empty"),
     (dict(stop=""), ValueError, "must not be empty"), (dict(temperature=-0.5), ValueError, "at least 0"),
@@ -121,7 +125,11 @@ def test_wrong_tensors_name_the_key(model, folder):
 def test_wrong_configs_name_the_key(folder):
     good = json.loads((folder / "config.json").read_text())
     for change, words in ((dict(model_type="gpt2"), "model_type"), (dict(colour=1), "colour"),
-                          (dict(decoder_input="bytes"), "decoder_input"), (dict(encoder=dict(dim=3)), "config.encoder")):
+                          (dict(decoder_input="bytes"), "decoder_input"), (dict(encoder=dict(dim=3)), "config.encoder"),
+                          (dict(encoder=None), "config.encoder"), (dict(max_length="x"), "config.max_length"),
+                          (dict(encoder=good["encoder"] | dict(n_heads=0)), "n_heads"),
+                          (dict(patcher=good["patcher"] | dict(threshold=None)), "config.patcher.threshold"),
+                          (dict(patcher=good["patcher"] | dict(window=0)), "window"), (dict(doubled_residual="no"), "doubled_residual")):
         (folder / "config.json").write_text(json.dumps(good | change))
         with pytest.raises(ValueError, match=words) as error:
             bltlab.BLT.from_pretrained(folder)
@@ -135,12 +143,15 @@ def test_traces_that_are_none(tmp_path, model):
     path = tmp_path / "t.json"
     bltlab.generate(model, "ab", "blt-s", max_new_bytes=9).trace.save(path)
     good = json.loads(path.read_text())
+    spoilt = next(e for e in good["events"] if e["type"] == "Verified") | {"accepted": -1}
     assert bltlab.Trace.load(path).totals.new_bytes == 9
     for wrong, words in ((dict(schema="other/1"), "schema"), (dict(events=3), "events"), (dict(events=[]), "events"), (dict(model={}), "parameters"),
                          (dict(events=[{"type": "Guessed"}]), "event 0"),
                          (dict(events=[good["events"][0] | {"ids": [999]}]), "out of range"),
                          (dict(events=[good["events"][0] | {"more": 1}]), "exactly the fields"),
                          (dict(events=[good["events"][0] | {"seconds": float("nan")}]), "finite"),
+                         (dict(events=[good["events"][0] | {"opens": []}]), "one entry for each"),
+                         (dict(events=[spoilt if e["type"] == "Verified" else e for e in good["events"]]), "accepts -1"),
                          (dict(events=good["events"][2:]), "do not fit together")):
         path.write_text(json.dumps(good | wrong))
         with pytest.raises(ValueError, match=words) as error:
@@ -156,12 +167,13 @@ def test_traces_that_are_none(tmp_path, model):
     (["generate", "abc", "--method", "ar", "--draft-length", "4"], "no option draft_length"),
     (["generate", "abc", "--unmasking", "confidence:7"], "0..1"),
     (["generate", "abc", "--method", "blt-s", "--draft-length", "99"], "1..32"),
-    (["view", "no-such-trace.json"], "no-such-trace.json"),
+    (["view", "no-such-trace.json"], "no-such-trace.json"), (["view", "."], "directory"),
+    (["generate", "abc", "--block-size", "x"], "--block-size"), (["wander"], "wander"),
     (["train", "--text", "no-such-text"], "no-such-text"),
 ])
 def test_the_command_line_exits_with_2(arguments, words):
     done = subprocess.run([sys.executable, "-m", "bltlab", *arguments], capture_output=True, text=True)
-    assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 2 and words in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
 
 
 def test_stride_needs_a_length():
@@ -180,3 +192,42 @@ def test_a_state_refuses_more_or_fewer_drafts_than_rows(model):
     for wrong in (101, [101], [101, 102, 103]):
         with pytest.raises(ValueError, match="one id for each of the 2"):
             state.draft(wrong)
+
+
+def test_a_loaded_model_can_be_trained(folder):
+    model = bltlab.BLT.from_pretrained(folder)
+    bltlab.diffusion_loss(model, torch.tensor([[1, 101, 102, 103]])).total.backward()
+    assert model.decoder.output.weight.grad.abs().sum() > 0
+    with pytest.raises(TypeError, match="torch.bfloat16"):
+        bltlab.BLT.from_pretrained(folder, dtype="bfloat16")
+    for wrong in (0, -1, 2.5):
+        with pytest.raises(ValueError, match="at least 1 byte"):
+            bltlab.diffusion_loss(model, torch.tensor([[1, 101]]), block_size=wrong)
+
+
+def test_a_rule_of_your_own_is_recorded(model, tmp_path):
+    class Leftmost:
+        def __call__(self, probs, masked):
+            return masked & (masked.cumsum(1) == 1)
+
+        def __repr__(self):
+            return "Leftmost()"
+    out = bltlab.generate(model, "abc", bltlab.BlockDiffusion(unmasking=Leftmost()), max_new_bytes=9)
+    out.trace.save(tmp_path / "t.json")
+    assert bltlab.Trace.load(tmp_path / "t.json").method["unmasking"] == "Leftmost()"
+    assert out.trace.totals.denoising_steps_per_block == 8
+
+
+def test_select_takes_different_rows_or_a_mask(model):
+    state = bltlab.DecodingState(model, batch_size=3)
+    state.extend([[1, 101], [1, 102], [1, 103]])
+    for wrong in ([0, 0], [3], [-1]):
+        with pytest.raises(ValueError, match="different rows"):
+            state.select(wrong)
+    assert [row.ids[1] for row in state.select([True, False, True]).rows] == [101, 103]
+
+
+@pytest.mark.parametrize("ids", [[70, 71], [1, -1, 70], [1, 1]])
+def test_a_text_starts_with_bos_and_has_no_holes(model, ids):
+    with pytest.raises(ValueError, match="BOS at the start and only there"):
+        bltlab.DecodingState(model).extend(ids)

@@ -46,6 +46,10 @@ def test_the_entropy_model_stays_in_fp32_in_a_bf16_model():
     assert len(out.bytes) == 12
 
 
+def test_a_float64_model_cast_to_bf16_has_an_fp32_entropy_model():
+    assert random_model(4).to(torch.bfloat16).patcher.output.weight.dtype == torch.float32
+
+
 def test_a_float64_model_is_float64_everywhere():
     model, ids = random_model(4), random_ids(0, 30)[None]
     out = model(ids)

@@ -47,10 +47,10 @@ def test_bench_memory_loads_both_layouts(capsys):
     assert all(r["disk_gb"] * 1e9 >= 2 * parameters and r["peak_gb"] > r["disk_gb"] for r in rows)
 
 
-def test_score_counts_bits_over_all_texts(tmp_path, capsys):
+def test_evaluate_counts_bits_over_all_texts(tmp_path, capsys):
     texts = ["And he said to them", "In the beginning God made the heaven"]
     (tmp_path / "t.jsonl").write_text("\n".join(json.dumps(dict(text=t, split="test")) for t in texts))
-    main(["score", str(tmp_path / "t.jsonl")])
+    main(["evaluate", str(tmp_path / "t.jsonl")])
     model = bltlab.BLT.from_pretrained("blt-d-nano")
     bits = sum(len(t) * bltlab.score(model, t) for t in texts) / sum(map(len, texts))
     assert capsys.readouterr().out.startswith(f"{bits:.4f} bits a byte on 55 bytes")

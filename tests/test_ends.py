@@ -103,6 +103,14 @@ def test_a_keyboard_interrupt_inside_generate_keeps_the_trace(model, monkeypatch
     assert out.stopped == "interrupted" and len(out.bytes) == 5
 
 
+def test_an_interrupt_while_the_prompt_is_read(model, monkeypatch):
+    def interrupted(self, *args, **kwargs):
+        raise KeyboardInterrupt
+    monkeypatch.setattr("bltlab.decoding.DecodingState.extend", interrupted)
+    out = bltlab.generate(model, "abc", max_new_bytes=20)
+    assert out.stopped == "interrupted" and out.bytes == b"" and Trace.from_json(out.trace.to_json())
+
+
 @pytest.mark.parametrize("method", ALL)
 def test_the_empty_prompt_is_bos_alone(model, method):
     out = bltlab.generate(model, "", method(), max_new_bytes=10)

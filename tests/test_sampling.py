@@ -47,6 +47,12 @@ def test_uniforms_are_uniform_and_do_not_repeat():
     assert neighbours.abs() < 0.01
 
 
+def test_a_tiny_temperature_is_greedy():
+    logits = torch.randn(50, V, generator=torch.Generator().manual_seed(0))
+    tiny = Pick(1e-308, seeds=tuple(range(50)))(logits, torch.arange(50))
+    assert torch.equal(tiny, Pick()(logits, torch.arange(50)))
+
+
 def test_temperature_top_k_and_top_p():
     positions = torch.arange(2000)
     draw = lambda pick: torch.bincount(pick(logits_of([0.5, 0.25, 0.15, 0.1]).expand(2000, V), positions) - 4, minlength=4) / 2000

@@ -269,3 +269,33 @@ def test_errors_name_the_limit():
         plain = DecodingState(random_model(0, block_size=None))
         plain.extend([1])
         plain.denoise([vocab.MASK_ID])
+
+
+@pytest.mark.parametrize("decoder_input", ["encoder", "embedding"])
+def test_3_scratch_of_one_call_is_not_seen_by_the_next(decoder_input):
+    model = random_model(3, decoder_input=decoder_input)
+    for n in range(8, 20):                               # inside a patch and at its edge
+        def fresh():
+            state = DecodingState(model)
+            state.extend(random_ids(7, n))
+            return state
+        mask, state = [vocab.MASK_ID] * 4, fresh()
+        state.draft(110)
+        state.denoise(mask, after=[110])
+        opened = state.denoise(mask, after=[110], latent="open")
+        assert (opened - fresh().denoise(mask, after=[110], latent="open")).abs().max() < TOLERANCE
+        assert (state.denoise(mask, after=[110], latent="open") - opened).abs().max() < TOLERANCE
+        assert (state.draft(105) - fresh().draft(105)).abs().max() < TOLERANCE
+        assert (state.denoise(mask, after=[110], latent="open") - opened).abs().max() < TOLERANCE
+    batch = DecodingState(model, 2)
+    batch.extend([[1, 101], [1, 102]])
+    with pytest.raises(ValueError, match="equally many"):
+        batch.denoise([vocab.MASK_ID] * 4, after=[[101, 102], [103]])
+
+
+def test_autocast_moves_no_boundary():
+    model, ids = random_model(3).float(), random_ids(5, 40)
+    state = DecodingState(model)
+    with torch.autocast("cpu", torch.bfloat16):
+        state.extend(ids)
+        assert torch.allclose(torch.tensor(state.rows[0].entropies), model.patch(ids[None])[1][0], atol=1e-5)

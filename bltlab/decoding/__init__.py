@@ -8,7 +8,7 @@
 from dataclasses import dataclass, fields, replace
 
 from .. import vocab
-from ..sampling import RULES, Pick, format_rule
+from ..sampling import Pick, format_rule
 from ..state import DecodingState
 from ..trace import Committed, Event, Finished, Prefilled, Trace
 from .autoregressive import Autoregressive
@@ -26,7 +26,7 @@ def method_of(method):
         if method not in METHODS:
             raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
         return METHODS[method]()
-    if not hasattr(method, "round"):
+    if isinstance(method, type) or not hasattr(method, "round"):
         raise TypeError(f"method must be a name or an object with a round, got {type(method).__name__}")
     return method
 
@@ -37,6 +37,7 @@ class Stream:
     def __init__(self, model, prompts, method, settings):
         self.model, self.prompts, self.method, self.settings = model, prompts, method, settings
         self.state = None
+        self.summary = {"name": model.name, "parameters": model.parameter_counts(), "threshold": model.config.patcher.threshold}
         self._events = [[] for _ in prompts]
         self._running = self._run()
 
@@ -52,7 +53,9 @@ class Stream:
         """Stop here: rows that were not done are marked as interrupted, and nothing is lost."""
         self._running.close()
         for row, events in enumerate(self._events):
-            if events and not isinstance(events[-1], Finished):
+            if not events:                               # not even the prompt was read
+                events.append(Finished(row=row, position=1, reason="interrupted"))
+            elif not isinstance(events[-1], Finished):
                 text = [e for e in events if isinstance(e, (Prefilled, Committed))][-1]
                 last = replace_stamp(events[-1])
                 events.append(Finished(row=row, position=text.position + len(text.ids), reason="interrupted", **last))
@@ -60,13 +63,11 @@ class Stream:
     @property
     def traces(self):
         """One `Trace` a row, of the events so far."""
-        model = {"name": self.model.name, "parameters": self.model.parameter_counts(),
-                 "threshold": self.model.config.patcher.threshold}
         method = {"name": self.method.name}
         for f in fields(self.method):
             value = getattr(self.method, f.name)
-            method[f.name] = format_rule(value) if isinstance(value, tuple(RULES.values())) else value
-        return [Trace(model, method, self.settings | {"seed": seed}, tuple(events))
+            method[f.name] = format_rule(value) if f.metadata.get("rule") else value
+        return [Trace(self.summary, method, self.settings | {"seed": seed}, tuple(events))
                 for events, seed in zip(self._events, self.settings["seed"])]
 
     def _run(self):
@@ -158,7 +159,7 @@ def stream(model, prompt, method="ar", *, max_new_bytes=128, temperature=0.0, to
     stops = [vocab.to_bytes(s) for s in ([stop] if isinstance(stop, (str, bytes)) else stop)]
     if not all(stops):
         raise ValueError("a stop string must not be empty")
-    settings = dict(max_new_bytes=max_new_bytes, temperature=float(temperature), top_k=top_k, top_p=top_p, seed=seeds,
+    settings = dict(max_new_bytes=max_new_bytes, temperature=temperature, top_k=top_k, top_p=top_p, seed=seeds,
                     stop=[s.decode("latin-1") for s in stops])
     Pick(settings["temperature"], top_k, top_p)                       # refuses values out of range now, not later
     return Stream(model, ids, method, settings)

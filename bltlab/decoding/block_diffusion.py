@@ -19,8 +19,8 @@ class BlockDiffusion:
     """Unmask, trusted: the fastest, and not the bytes of autoregression."""
     name: ClassVar[str] = "blt-d"
     title: ClassVar[str] = "BLT-D, block diffusion"
-    block_size: int = field(default=0, metadata=dict(
-        min=0, max=64, help="bytes of a block; 0 takes the size the model was trained with"))
+    block_size: int | None = field(default=None, metadata=dict(
+        kind=int, min=1, max=64, help="bytes of a block; none is the size the model was trained with"))
     unmasking: object = field(default=Confidence(0.7), metadata=dict(
         rule=True, help="which bytes a step reveals: confidence:0.7, entropy:0.5, topk:2 or onestep"))
     latent: str = field(default="closed", metadata=dict(

@@ -21,8 +21,8 @@ class DiffusionVerification:
     """Unmask, verified: the bytes of autoregression at any temperature."""
     name: ClassVar[str] = "blt-dv"
     title: ClassVar[str] = "BLT-DV, diffusion and verification"
-    block_size: int = field(default=0, metadata=dict(
-        min=0, max=64, help="bytes of a block; 0 takes the size the model was trained with"))
+    block_size: int | None = field(default=None, metadata=dict(
+        kind=int, min=1, max=64, help="bytes of a block; none is the size the model was trained with"))
     unmasking: object = field(default=OneStep(), metadata=dict(
         rule=True, help="which bytes a step reveals: confidence:0.7, entropy:0.5, topk:2 or onestep"))
     own_byte: str = field(default="before", metadata=dict(

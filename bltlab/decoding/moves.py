@@ -143,9 +143,9 @@ def check_options(method):
         value, choices, low = getattr(method, f.name), f.metadata.get("choices"), f.metadata.get("min")
         if choices and value not in choices:
             raise ValueError(f"{f.name} must be one of {', '.join(choices)}, got {value!r}")
-        if low is not None and not (isinstance(value, int) and value >= low):
+        if low is not None and value is not f.default and not (type(value) is int and value >= low):
             raise ValueError(f"{f.name} must be an int of at least {low}, got {value!r}")
-        if f.metadata.get("rule") and not callable(value):
+        if f.metadata.get("rule") and (isinstance(value, type) or not callable(value)):
             raise TypeError(f"{f.name} must be a rule such as Confidence(0.7), got {value!r}")
 
 
@@ -154,7 +154,7 @@ def fit_block(method, model):
     trained = model.config.block_size
     if trained is None:
         raise ValueError(f"method {method.name!r} needs a BLT-D (a model trained with blocks), got a plain BLT")
-    if method.block_size > trained:
+    if method.block_size is not None and method.block_size > trained:
         warnings.warn(f"block_size {method.block_size} is above the {trained} this model was trained with: "
                       "expect worse text", stacklevel=4)
     return replace(method, block_size=method.block_size or trained)

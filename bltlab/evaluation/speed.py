@@ -22,7 +22,8 @@ def add_bench_flags(parser):
     parser.add_argument("what", choices=("decode", "cached", "memory"),
                         help="decode: all methods on held-out prompts; cached: autoregression against recomputing the text; "
                              "memory: peak while a random checkpoint of a preset's shape is loaded (9 GB of disk for blt-1b)")
-    parser.add_argument("--model", default="blt-d-nano", help="shipped name, folder, hub id, or preset:NAME for random weights")
+    parser.add_argument("--checkpoint", "--model", dest="model", default="blt-d-nano",
+                        help="shipped name, folder, hub id, or preset:NAME for random weights")
     parser.add_argument("--prompts", type=int, default=6, help="held-out prompts (default 6)")
     parser.add_argument("--prompt-bytes", type=int, default=128, help="length of each (default 128)")
     parser.add_argument("--max-new-bytes", type=int, default=256, help="new bytes for each (default 256)")
@@ -63,6 +64,8 @@ def held_out_prompts(n, length):
 
 def decode(arguments):
     """Rows of the method table: evaluations per byte, acceptance, both traffics and seconds relative to autoregression."""
+    if min(arguments.prompts, arguments.max_new_bytes, arguments.repeats) < 1:
+        raise ValueError("--prompts, --max-new-bytes and --repeats must be at least 1")
     torch.set_num_threads(arguments.threads)
     model = load(arguments.model, arguments.seed)
     prompts = held_out_prompts(arguments.prompts, arguments.prompt_bytes)
@@ -136,11 +139,14 @@ def cached(arguments):
 
 
 def memory(arguments):
-    """Peak memory of a process that loads a random bf16 checkpoint of a preset's shape, in both layouts that are written."""
+    """Peak memory of a process that loads a random bf16 checkpoint of a preset's shape, in both layouts that are written.
+
+    Linux only: the child's own high-water mark is read from /proc, as getrusage would count its parent's.
+    """
     preset = arguments.model.removeprefix("preset:")
     config, rows = BLTConfig.preset(preset, block_size=None), []
-    code = ("import resource, sys, torch, bltlab; bltlab.BLT.from_pretrained(sys.argv[1], dtype=torch.bfloat16, device='cpu');"
-            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)")
+    code = ("import sys, torch, bltlab; bltlab.BLT.from_pretrained(sys.argv[1], dtype=torch.bfloat16, device='cpu');"
+            "print(next(int(l.split()[1]) * 1024 for l in open('/proc/self/status') if l.startswith('VmHWM')))")
     for layout in ("bltlab", "transformers"):
         with tempfile.TemporaryDirectory() as folder:
             disk = checkpoints.save_random(folder, config, BLT.on_meta(config).state_dict(), layout)
