@@ -20,8 +20,8 @@ def control(f, value=None, **more):
         return gr.Radio(list(f.metadata["choices"]), value=value, **more)
     if isinstance(value, bool):
         return gr.Checkbox(value, **more)
-    if f.metadata.get("kind") is int:                                # an int that may be left open
-        return gr.Number(value, precision=0, minimum=f.metadata.get("min"), maximum=f.metadata.get("max"), **more)
+    if f.metadata.get("kind") is int:                                # an int that may be left open: 0 on the slider
+        return gr.Slider(0, f.metadata["max"], value or 0, step=1, **more | dict(info=f"{more['info']} (0)"))
     if not isinstance(value, (int, float)):
         return gr.Textbox(str(value), **more)
     step, low, high = 1 if isinstance(value, int) else 0.01, f.metadata.get("min"), f.metadata.get("max")
@@ -59,10 +59,11 @@ def method_controls(kind):
 
 def gathered(method, values):
     """The options of one method from the values of all controls; a rule as text: {"unmasking": "confidence:0.7"}."""
+    left_open = {f.name for kind in METHODS.values() for f in fields(kind) if f.metadata.get("kind") is int}
     options = {}
     for (owner, name, part), value in zip(keys(), values, strict=True):
         if owner == method and part is None:
-            options[name] = value
+            options[name] = (value or None) if name in left_open else value
         elif owner == method and part == options[name]:
             options[name] = f"{part}:{value}"
     return options

@@ -63,8 +63,10 @@ def test_a_control_shows_its_fields_limits_choices_and_help():
             elif "choices" in f.metadata:
                 assert [c for _, c in box.choices] == list(f.metadata["choices"]) and box.value == f.default
             else:
-                assert (box.minimum, box.maximum, box.value) == (f.metadata["min"], f.metadata["max"], f.default)
-            assert f.metadata["help"].startswith(box.info)
+                low = 0 if f.default is None else f.metadata["min"]                      # 0 leaves it open
+                assert (box.minimum, box.maximum, box.value) == (low, f.metadata["max"], f.default or 0)
+            assert box.info.removesuffix(" (0)") in f.metadata["help"]
+            assert box.preprocess(box.value) == box.value
 
 
 def test_every_rule_can_be_chosen_with_its_parameter():
