@@ -13,7 +13,7 @@ _HOMES = {
     "trace": "Trace Prefilled Drafted Unmasked Verified Committed Finished",
     "costs": "NFE",
     "patching": "patchify",
-    "model": "BLT BLTOutput",
+    "model": "BLT BLTOutput diffuse_from",
     "diffusion": "diffusion_loss",
     "state": "DecodingState",
     "sampling": "Confidence EntropyBound TopK OneStep",
