@@ -19,7 +19,6 @@ from .config import BLTConfig, HashConfig, PatcherConfig, TransformerConfig
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 ENTROPY_PARAMS, ENTROPY_WEIGHTS = "entropy_model/params.json", "entropy_model/consolidated.pth"
-LAYOUTS = ("bltlab", "transformers", "original")
 
 
 # -- finding -----------------------------------------------------------------------------------------------------------

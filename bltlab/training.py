@@ -6,7 +6,6 @@
 import csv
 import ctypes
 import math
-import os
 import time
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 import bltlab
-from bltlab import data, diffusion, patching, training
+from bltlab import data, diffusion, patching
 from bltlab.decoding import moves
 from bltlab.sampling import Pick
 from bltlab.viz import figures

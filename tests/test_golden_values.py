@@ -12,8 +12,7 @@ import torch
 
 from bltlab import checkpoints, vocab
 from bltlab.config import BLTConfig, HashConfig, PatcherConfig, TransformerConfig
-from bltlab.model import BLT, documents, windows
-from bltlab.patching import entropy
+from bltlab.model import BLT, windows
 
 TEXT = b"The Byte Latent Transformer reads bytes; \xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e too. It has patches!\n"
 LOCAL, GLOBAL, PATCHER = 64, 128, 32

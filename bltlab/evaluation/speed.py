@@ -42,11 +42,7 @@ def load(name, seed=0):
     model.name = name
     lay_out_by_column(model)
     seen = model.patch(random_text(512, seed))[1].flatten()
-    return with_threshold(model, seen.quantile(0.75).item())
-
-
-def with_threshold(model, threshold):
-    model.config = replace(model.config, patcher=replace(model.config.patcher, threshold=threshold))
+    model.config = replace(model.config, patcher=replace(model.config.patcher, threshold=seen.quantile(0.75).item()))
     return model
 
 
