@@ -159,6 +159,8 @@ PRESETS = {
     "probe": _preset((256, 4, 768, 1, 4, 512), (512, 4, 8, 1536), (192, 4, 6, 512), 5003),      # 21.5M, for timing
     "nano": _preset((128, 4, 352, 1, 4, 128), (256, 4, 4, 704), (128, 2, 4, 352), 6144, sizes=(2, 3, 4, 5, 6),
                     patching=dict(max_patch_length=8), block_size=8, max_length=2048),
+    "phrases": _preset((128, 4, 352, 1, 4, 256), (192, 4, 4, 528), (128, 2, 4, 352), 1024, sizes=(2, 3, 4, 5, 6),
+                       patching=dict(max_patch_length=8), block_size=8, max_length=1024),
     "tiny": _preset((64, 4, 176, 1, 2, 128), (128, 2, 4, 352), (64, 1, 4, 176), 2048, sizes=(2, 3, 4),
                     patching=dict(max_patch_length=8), block_size=8, max_length=2048),
 }

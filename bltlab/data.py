@@ -67,12 +67,21 @@ def stream(texts):
 
 
 def windows(ids, length, offset=0):
-    """A stream cut into windows (N, length): BOS, then length - 1 ids; documents inside keep their own BOS."""
+    """A stream cut into windows (N, length): BOS, then length - 1 ids; documents inside keep their own BOS.
+
+    Where documents are shorter than a window, each window is moved on to the next document's start, so that none begins
+    in the middle of one.
+    """
     body = ids[offset:]
     n = len(body) // (length - 1)
     if n == 0:
         raise ValueError(f"the corpus has {len(body)} bytes, fewer than one window of {length}")
-    cut = torch.from_numpy(body[:n * (length - 1)].reshape(n, length - 1).astype(np.int64))
+    starts = np.arange(n) * (length - 1)
+    begins = np.flatnonzero(body == vocab.BOS_ID) + 1
+    if len(begins) * (length - 1) > len(body):
+        starts = np.append(begins, len(body))[np.searchsorted(begins, starts)]
+        starts = np.minimum(starts, len(body) - (length - 1))
+    cut = torch.from_numpy(body[starts[:, None] + np.arange(length - 1)].astype(np.int64))
     return torch.cat([torch.full((n, 1), vocab.BOS_ID), cut], 1)
 
 

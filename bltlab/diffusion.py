@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from . import vocab
-from .layers import block_reads_prefix, causal, inside_block, same_document, text_mask
+from .layers import attention, block_reads_prefix, causal, inside_block, same_document, scores, text_mask
 
 STARTS = ("anywhere", "patches")
 WEIGHTINGS = ("inverse_t", "mean")
@@ -104,16 +104,15 @@ def _attend(encoded, blocks, window):
     row = torch.arange(B, device=t.device)[:, None]
     document = encoded.document[row, (begin[..., 0] - 1).clamp_max(T - 1)]               # (B, M*S)
     prefix = block_reads_prefix(q, t, begin, window) & same_document(document[..., None], encoded.document[:, None])
-    hidden = ~prefix[:, None]                                                            # (B, 1, M*S, T)
+    prefix = prefix[:, None]                                                             # (B, 1, M*S, T)
     clean_mask = text_mask(encoded.document, window)[:, None]
 
     def attend(layer, q, k, v):
-        clean = F.scaled_dot_product_attention(q[:, :, :T], k[:, :, :T], v[:, :, :T], attn_mask=clean_mask)
+        clean = attention(q[:, :, :T], k[:, :, :T], v[:, :, :T], clean_mask)
         bq, bk, bv = (x[:, :, T:] for x in (q, k, v))                                    # (B, H, M*S, head)
         split = lambda x: x.unflatten(2, (M, S))
-        scale = q.shape[-1] ** -0.5
-        to_prefix = (bq * scale @ k[:, :, :T].mT).masked_fill(hidden, -torch.inf)        # (B, H, M*S, T)
-        to_own = (split(bq) * scale @ split(bk).mT).flatten(2, 3)                        # (B, H, M*S, S)
+        to_prefix = scores(bq, k[:, :, :T], prefix)                                      # (B, H, M*S, T)
+        to_own = (split(bq) * bq.shape[-1] ** -0.5 @ split(bk).mT).flatten(2, 3)         # (B, H, M*S, S)
         weights = torch.cat([to_prefix, to_own], -1).softmax(-1)
         own = (split(weights[..., T:]) @ split(bv)).flatten(2, 3)
         return torch.cat([clean, weights[..., :T] @ v[:, :, :T] + own], 2)

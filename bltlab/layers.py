@@ -136,9 +136,24 @@ class Stack(nn.Module):
         return x
 
 
+def attention(q, k, v, mask):
+    """q, k, v (..., T, head), mask (..., T, T), True = may read -> (..., T, head).
+
+    The fused kernel, but not for training on a CPU, where its backward is several times slower than plain products.
+    """
+    if q.device.type != "cpu" or not torch.is_grad_enabled():
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    return scores(q, k, mask).softmax(-1).to(v.dtype) @ v
+
+
+def scores(q, k, mask):
+    """q (..., T, head), k (..., N, head), mask (..., T, N) -> (..., T, N), -inf where q may not read k."""
+    return (q * q.shape[-1] ** -0.5 @ k.mT).add_(torch.zeros_like(mask, dtype=q.dtype).masked_fill_(~mask, -torch.inf))
+
+
 def masked(mask):
     """An `attend` over the sequence itself; mask (B or 1, T, T), True = may read."""
-    return lambda layer, q, k, v: F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None])
+    return lambda layer, q, k, v: attention(q, k, v, mask[:, None])
 
 
 def text_mask(document, window=None):
