@@ -1,116 +1,223 @@
-"""Text to training windows: documents from `datasets`, a split by document, packing with BOS and EOS."""
+"""Text to training windows: documents from `datasets`, a split by document, packing with BOS and EOS, shares for ranks.
+
+    documents ["Hi", "Yes"]  ->  stream  H i EOS BOS Y e s EOS BOS  ->  windows  BOS H i EOS | BOS BOS Y e | BOS s EOS BOS
+
+Each window starts with BOS, whatever it cuts through; a document inside keeps its own BOS, and attention stops there.
+"""
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
 import torch
+from tqdm.auto import tqdm
 
 from . import checkpoints, vocab
 
 SPLITS = ("train", "test")
+KINDS = {".jsonl": "json", ".json": "json", ".txt": "text", ".parquet": "parquet"}
+NOTES = ("dataset_info", "dataset_infos")                            # .json files that a hub data set may hold beside its text
 
+
+# -- documents -----------------------------------------------------------------------------------------------------------
 
 def documents(source, split="train"):
     """Yield the texts of one split of a corpus.
 
-    source: a name shipped with bltlab ("plain-english"); a .jsonl (also .gz, .xz), .txt or .parquet file or a folder of
-    them; or a hub data set id. Records hold `text` and may hold `split` ("train" or "test"); without it, a text is a test
-    text where its sha256 falls in the lowest 2 %. Raises FileNotFoundError or ValueError in one sentence.
+    source: a name shipped with bltlab ("plain-english"); a .jsonl, .txt (one document) or .parquet file, also .gz or .xz; a
+    folder of them; or a hub data set, "owner/name" or "owner/name:config", read as it streams in.
+    The corpus's own train and test (or validation) splits are kept. Where it has none, a record's `split` says "train" or
+    "test", or else the text's hash does: equal texts are never in two splits.
+    Raises FileNotFoundError or ValueError in one sentence.
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
-    for record in _records(str(source)):
+    source, none = str(source), True
+    for record, known in _records(source, split):
         text = record.get("text")
         if not isinstance(text, str):
             raise ValueError(f"{source}: every record needs a string `text`, got {type(text).__name__}")
-        if (record.get("split") or _split_of(text)) == split:
+        if "\0" in text:
+            raise ValueError(f"{source} holds binary data, not text")
+        given = known or record.get("split") or split_of(text)
+        if given not in SPLITS:
+            raise ValueError(f"{source}: a record's `split` must be one of {', '.join(SPLITS)}, got {given!r}")
+        if text and given == split:
+            none = False
             yield text
+    if none:
+        hint = "" if split == "train" else ': give some records `"split": "test"`, or name a file test'
+        raise ValueError(f"{source} has no document in its {split} split{hint}")
 
 
-def _split_of(text):
-    return "test" if hashlib.sha256(text.encode()).digest()[0] < 5 else "train"
+def split_of(text):
+    """"test" for 5 texts in 256, by sha256."""
+    return "test" if hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()[0] < 5 else "train"
 
 
-def _records(source):
-    from datasets import load_dataset                                # slow to import: only where text is read
-    path = Path(source)
+def _records(source, split):
+    """(record, its split where the corpus has splits of its own), shard by shard."""
+    for builder in _builders(source):
+        if hasattr(builder.config, "sample_by"):                     # plain text: a file is a document
+            builder.config.sample_by = "document"
+        where = ""
+        try:
+            streams = builder.as_streaming_dataset()
+            held_out = next((name for name in ("test", "validation") if name in streams), None)
+            own = {"train": "train", "test": held_out} if held_out and "train" in streams else {}
+            for name in [own[split]] if own else streams:
+                shards = streams[name].num_shards
+                for i in range(shards):
+                    where = f", shard {i + 1} of {shards} ({name}),"
+                    for record in streams[name].shard(shards, i):
+                        yield record, own and split
+        except Exception as error:                                   # each file format has its own
+            raise ValueError(f"{source}{where} cannot be read: {_reason(error)}") from None
+
+
+def _reason(error):
+    text = " ".join(str(error).split()) or "it is empty"             # datasets ends an empty file with StopIteration
+    return text if len(text) < 160 else text[:160] + "..."
+
+
+def _builders(source):
+    """`datasets` builders of a source; several where a folder mixes kinds of files."""
+    import datasets                                                  # slow to import: only where text is read
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)        # what it would print is in what is raised
     shipped = checkpoints.assets() / "text" / f"{source}.jsonl.xz"
-    path = shipped if shipped.is_file() else path
-    if path.is_dir() or path.is_file():
-        files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-        kinds = {"json": [], "text": [], "parquet": []}
-        for file in files:
-            kind = {".jsonl": "json", ".json": "json", ".txt": "text", ".parquet": "parquet"}.get(
-                file.with_suffix("").suffix if file.suffix in (".gz", ".xz") else file.suffix)
-            if kind:
-                kinds[kind].append(str(file))
-        if not any(kinds.values()):
-            raise ValueError(f"{source} holds no .jsonl, .txt or .parquet file")
-        for kind, names in kinds.items():
-            if names:
-                options = {"sample_by": "document"} if kind == "text" else {}
-                yield from load_dataset(kind, data_files=names, split="train", streaming=True, **options)
-    elif source.count("/") == 1:
-        yield from load_dataset(source, split="train", streaming=True)
-    else:
+    name, _, config = (source, "", "") if Path(source).exists() else source.partition(":")
+    path = shipped if shipped.is_file() else Path(name)
+    kinds = {}
+    for file in [path] if path.is_file() else sorted(p for p in path.rglob("[!.]*") if p.is_file() and p.stem not in NOTES):
+        bare = file.with_suffix("") if file.suffix in (".gz", ".xz") else file
+        kinds.setdefault(KINDS.get(bare.suffix), []).append(str(file))
+    kinds.pop(None, None)
+    if path.is_file() and not kinds or path.is_dir() and not any(path.iterdir()):
+        raise ValueError(f"{source} holds no .jsonl, .txt or .parquet file")
+    if not config and (path.is_file() or len(kinds) > 1):
+        return [datasets.load_dataset_builder(kind, data_files=files) for kind, files in kinds.items()]
+    if not path.is_dir() and name.count("/") != 1:
         raise FileNotFoundError(f"{source} is no file, no folder, no shipped corpus and no hub id")
+    try:
+        return [datasets.load_dataset_builder(name, config or None)]
+    except (OSError, ValueError) as error:
+        kind = FileNotFoundError if isinstance(error, OSError) else ValueError
+        raise kind(f"{source} cannot be read: {_reason(error)}") from None
 
 
-def stream(texts):
-    """Documents one after another as one array of ids: bytes, EOS, BOS of the next."""
-    pieces = [np.frombuffer(vocab.to_bytes(t), np.uint8).astype(np.int16) + vocab.OFFSET for t in texts]
+# -- packing -------------------------------------------------------------------------------------------------------------
+
+def stream(texts, most=None):
+    """Documents one after another as one array of ids (N,) int16: bytes, EOS, BOS of the next.
+
+    most: stop after the document that brings it to so many ids, for corpora too large to hold.
+    """
+    ends, pieces, size = np.array([vocab.EOS_ID, vocab.BOS_ID], np.int16), [], 0
+    for text in texts:
+        pieces += [np.frombuffer(vocab.to_bytes(text), np.uint8).astype(np.int16) + vocab.OFFSET, ends]
+        size += len(pieces[-2]) + 2
+        if most is not None and size >= most:
+            break
     if not pieces:
         raise ValueError("the corpus has no document in this split")
-    ends = np.array([vocab.EOS_ID, vocab.BOS_ID], np.int16)
-    return np.concatenate([part for piece in pieces for part in (piece, ends)])
+    return np.concatenate(pieces)
 
 
 def windows(ids, length, offset=0):
-    """A stream cut into windows (N, length): BOS, then length - 1 ids; documents inside keep their own BOS.
+    """A stream cut into windows (N, length): BOS, then length - 1 ids; documents inside keep their own BOS."""
+    return _cut(ids, offset, np.arange(_count(ids, length, offset)), length)
 
-    Where documents are shorter than a window, each window is moved on to the next document's start, so that none begins
-    in the middle of one.
-    """
-    body = ids[offset:]
-    n = len(body) // (length - 1)
-    if n == 0:
-        raise ValueError(f"the corpus has {len(body)} bytes, fewer than one window of {length}")
-    starts = np.arange(n) * (length - 1)
-    begins = np.flatnonzero(body == vocab.BOS_ID) + 1
-    if len(begins) * (length - 1) > len(body):
-        starts = np.append(begins, len(body))[np.searchsorted(begins, starts)]
-        starts = np.minimum(starts, len(body) - (length - 1))
-    cut = torch.from_numpy(body[starts[:, None] + np.arange(length - 1)].astype(np.int64))
-    return torch.cat([torch.full((n, 1), vocab.BOS_ID), cut], 1)
+
+def _count(ids, length, offset=0):
+    n = (len(ids) - offset) // (length - 1)
+    if n < 1:
+        raise ValueError(f"the corpus has {len(ids) - offset} bytes, fewer than one window of {length}")
+    return n
+
+
+def _cut(ids, offset, rows, length):
+    """Some windows, as int64: only what a step needs is ever widened."""
+    at = offset + np.asarray(rows)[:, None] * (length - 1) + np.arange(length - 1)
+    return torch.cat([torch.full((len(at), 1), vocab.BOS_ID), torch.from_numpy(ids[at].astype(np.int64))], 1)
 
 
 class Batches:
-    """Shuffled windows for ever, seeded; position in the data is two integers, so it resumes exactly."""
+    """Shuffled windows for ever, seeded; position in the data is two integers, so it resumes at the exact byte.
 
-    def __init__(self, ids, length, batch_size, seed):
+    rank, world_size: a global batch of batch_size * world_size windows is cut into equal shares, one a rank, in order.
+    next_opens (N,) bool: what `patch_ahead` found, beside each window.
+    """
+
+    def __init__(self, ids, length, batch_size, seed, next_opens=None, rank=0, world_size=1):
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank must be in 0..{world_size - 1}, got {rank}")
+        if next_opens is not None and len(next_opens) != len(ids):
+            raise ValueError(f"next_opens must have one entry an id, {len(ids)}, got {len(next_opens)}")
         self.ids, self.length, self.batch_size, self.seed = ids, length, batch_size, seed
+        self.next_opens, self.rank, self.world_size = next_opens, rank, world_size
         self.epoch, self.index = 0, 0
         self._shuffle()
 
     def _shuffle(self):
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
         shift = int(torch.randint(self.length - 1, (), generator=generator)) if self.epoch else 0
-        self._windows = windows(self.ids, self.length, min(shift, max(0, len(self.ids) - self.length)))
-        self._order = torch.randperm(len(self._windows), generator=generator)
+        self._offset = min(shift, max(0, len(self.ids) - self.length))
+        count, batch = _count(self.ids, self.length, self._offset), self.batch_size * self.world_size
+        self._order = torch.cat([torch.randperm(count, generator=generator) for _ in range(-(-batch // count))])
 
     def next(self):
-        """(batch_size, length) ids."""
-        if self.index + self.batch_size > len(self._order):
+        """(batch_size, length) ids; with next_opens a pair, ids and bools: does the id after each open a patch."""
+        batch = self.batch_size * self.world_size
+        if self.index + batch > len(self._order):
             self.epoch, self.index = self.epoch + 1, 0
             self._shuffle()
-        rows = self._order[self.index:self.index + self.batch_size]
-        self.index += self.batch_size
-        return self._windows[rows]
+        first = self.index + self.rank * self.batch_size
+        rows = self._order[first:first + self.batch_size].numpy()
+        self.index += batch
+        ids = _cut(self.ids, self._offset, rows, self.length)
+        if self.next_opens is None:
+            return ids
+        return ids, _cut(self.next_opens, self._offset, rows, self.length).bool()      # BOS in front: a byte after it opens
 
     def state(self):
+        """Windows that all ranks have seen: the same on each, and whatever their number."""
         return {"epoch": self.epoch, "index": self.index}
 
     def resume(self, state):
         self.epoch, self.index = state["epoch"], state["index"]
         self._shuffle()
+
+
+# -- patches, once -------------------------------------------------------------------------------------------------------
+
+@torch.no_grad()
+def patch_ahead(model, ids, length, folder=None, batch_size=32):
+    """Does the id after each id of a stream open a patch? (N,) bool, found once, so that no step runs the entropy model.
+
+    The stream is cut as `windows` cuts it, so in the first epoch a step gets the very patches it would have found; at the
+    end of each window the answer is yes, as after the BOS of the next. `Patches.from_rule(ids, next_opens)` makes patches
+    of what `Batches` hands out. With a folder the flags are kept there, under a name that says patcher, text and length.
+    """
+    key = hashlib.sha256(repr((model.config.patcher, length)).encode())
+    for part in (ids, *(p.float().cpu().numpy() for p in model.patcher.state_dict().values())):
+        key.update(np.ascontiguousarray(part))
+    path = folder and Path(folder) / f"opens-{key.hexdigest()[:16]}.npy"
+    if path and path.is_file():
+        return np.load(path, mmap_mode="r")
+    step, flags = length - 1, np.ones(-(-len(ids) // (length - 1)) * (length - 1), bool)
+    rows = np.full(len(flags), vocab.PAD_ID, np.int16)
+    rows[:len(ids)] = ids
+    for first in tqdm(range(0, len(rows), step * batch_size), desc="patches", unit="batch", mininterval=1.0, leave=False):
+        window = windows(rows[first:first + step * batch_size], length).to(model.device)
+        found = model.patch(window)[0].next_opens[:, 1:].clone()
+        found[:, -1] = True
+        flags[first:first + step * batch_size] = found.flatten().cpu().numpy()
+    flags = flags[:len(ids)]
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(f".{os.getpid()}.part")              # ranks may write at once
+        with part.open("wb") as f:
+            np.save(f, flags)
+        part.replace(path)
+    return flags

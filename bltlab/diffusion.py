@@ -107,7 +107,8 @@ def _attend(encoded, blocks, window):
     prefix = prefix[:, None]                                                             # (B, 1, M*S, T)
     clean_mask = text_mask(encoded.document, window)[:, None]
 
-    def attend(layer, q, k, v):
+    def attend(layer, q, kv):
+        k, v = kv.unbind(1)
         clean = attention(q[:, :, :T], k[:, :, :T], v[:, :, :T], clean_mask)
         bq, bk, bv = (x[:, :, T:] for x in (q, k, v))                                    # (B, H, M*S, head)
         split = lambda x: x.unflatten(2, (M, S))
@@ -143,18 +144,31 @@ class DiffusionLoss:
     masked_byte: torch.Tensor
 
 
+def next_targets(ids):
+    """(B, T-1): the id that each position but the last should predict; -100 for PAD and the BOS of a packed document."""
+    return ids[:, 1:].masked_fill((ids[:, 1:] < 0) | (ids[:, 1:] == vocab.BOS_ID), -100)
+
+
 def next_byte_loss(logits, ids, reduction="mean"):
     """Cross-entropy of each id given those before it, EOS in, PAD and the BOS of a packed document out."""
-    targets = ids[:, 1:].masked_fill((ids[:, 1:] < 0) | (ids[:, 1:] == vocab.BOS_ID), -100)
-    return F.cross_entropy(logits[:, :-1].flatten(0, 1), targets.flatten(), reduction=reduction)
+    return F.cross_entropy(logits[:, :-1].flatten(0, 1), next_targets(ids).flatten(), reduction=reduction)
+
+
+def loss_counts(ids, blocks, weighting="inverse_t"):
+    """What the two losses are divided by: clean targets; block bytes that may carry loss, or for "mean" that do."""
+    hidden = blocks.ids >= 0 if weighting == "inverse_t" else blocks.masked
+    return (next_targets(ids) >= 0).sum().clamp_min(1), hidden.sum().clamp_min(1)
 
 
 def diffusion_loss(model, ids, block_size=None, generator=None, *, weight=1.0, block_starts="anywhere",
-                   fully_masked=0.0, weighting="inverse_t", patches=None):
+                   fully_masked=0.0, weighting="inverse_t", patches=None, blocks=None, counts=None,
+                   decode=decode_blocks):
     """The BLT-D training loss of ids (B, T), each row from BOS on, -1 at right padding (Fast BLT eq. 4).
 
     masked_byte = sum of CE / t over masked bytes, divided by the block bytes that may carry loss ("inverse_t"), or the
-    plain mean over masked bytes ("mean"). Raises ValueError for a model without a diffusion head.
+    plain mean over masked bytes ("mean"). blocks: `Blocks` that were drawn before, then `generator` is not used; counts:
+    `loss_counts` of a larger batch that these rows are a share of; decode: another `decode_blocks`, to compare with.
+    Raises ValueError for a model without a diffusion head.
     """
     if model.config.block_size is None:
         raise ValueError("diffusion_loss needs a BLT-D (config.block_size set), got a plain BLT")
@@ -167,13 +181,12 @@ def diffusion_loss(model, ids, block_size=None, generator=None, *, weight=1.0, b
         raise ValueError(f"block_starts must be one of {STARTS} and weighting one of {WEIGHTINGS}, "
                          f"got {block_starts!r} and {weighting!r}")
     encoded = model.encode(ids, patches)
-    blocks = corrupt(*lay_out(encoded, ids, block_size, block_starts, generator), fully_masked, generator)
-    clean_logits, block_logits = decode_blocks(model, encoded, blocks)
-    next_byte = next_byte_loss(clean_logits, ids)
+    if blocks is None:
+        blocks = corrupt(*lay_out(encoded, ids, block_size, block_starts, generator), fully_masked, generator)
+    targets, hidden = counts or loss_counts(ids, blocks, weighting)
+    clean_logits, block_logits = decode(model, encoded, blocks)
+    next_byte = next_byte_loss(clean_logits, ids, "sum") / targets
     ce = F.cross_entropy(block_logits.flatten(0, 2), blocks.ids.flatten().masked_fill(~blocks.masked.flatten(), -100),
                          reduction="none").view_as(blocks.ids)
-    if weighting == "inverse_t":
-        masked_byte = (ce / blocks.t[..., None]).sum() / (blocks.ids >= 0).sum().clamp_min(1)
-    else:
-        masked_byte = ce.sum() / blocks.masked.sum().clamp_min(1)
+    masked_byte = (ce / blocks.t[..., None] if weighting == "inverse_t" else ce).sum() / hidden
     return DiffusionLoss(next_byte + weight * masked_byte, next_byte, masked_byte)

@@ -56,22 +56,23 @@ class RMSNorm(nn.Module):
 
 @lru_cache(maxsize=64)
 def rotary_frequencies(dim, theta, dtype, device):
-    """(dim/2,) turns per position, fp32 at least, fp64 for an fp64 model."""
+    """(dim/2,) turns per position on the imaginary axis, fp32 at least, fp64 for an fp64 model."""
     wide = torch.float64 if dtype == torch.float64 else torch.float32
-    return theta ** (-torch.arange(0, dim, 2, device=device, dtype=wide) / dim)
+    turns = theta ** (-torch.arange(0, dim, 2, device=device, dtype=wide) / dim)
+    return torch.complex(torch.zeros_like(turns), turns)
 
 
 def rotary_turns(positions, dim, theta, dtype):
     """positions (B, T) -> unit complex numbers (B, T, 1, 1, dim/2), one for each (even, odd) pair of a head."""
-    angles = positions[..., None, None, None] * rotary_frequencies(dim, theta, dtype, positions.device)
-    return torch.polar(torch.ones_like(angles), angles)
+    return (positions.reshape(*positions.shape, 1, 1, 1) * rotary_frequencies(dim, theta, dtype, positions.device)).exp()
 
 
-def rotate(x, turns):
-    """x (B, T, n, H, head) turned by `turns` (B, T, 1, 1, head/2): pairs are (even, odd) neighbours."""
-    wide = x if x.dtype in (torch.float32, torch.float64) else x.float()
-    turned = torch.view_as_complex(wide.unflatten(-1, (-1, 2))) * turns
-    return torch.view_as_real(turned).flatten(-2).to(x.dtype)
+def turn(x, turns):
+    """Turn x (B, T, n, H, head) in place by `turns` (B, T, 1, 1, head/2): pairs are (even, odd) neighbours."""
+    if x.dtype in (torch.float32, torch.float64):
+        torch.view_as_complex(x.unflatten(-1, (-1, 2))).mul_(turns)
+    else:
+        x.copy_(torch.view_as_real(torch.view_as_complex(x.float().unflatten(-1, (-1, 2))) * turns).flatten(-2))
 
 
 class SelfAttention(nn.Module):
@@ -82,10 +83,12 @@ class SelfAttention(nn.Module):
         self.out = nn.Linear(config.dim, config.dim, bias=False)
 
     def forward(self, x, turns, attend):
-        """x (B, T, D). attend(q, k, v) -> (B, H, T, head) from (B, H, T, head) each: keeping and masking is the caller's."""
+        """x (B, T, D). attend(q, kv) -> (B, H, T, head) from (B, H, T, head) and (B, 2, H, T, head): keeping and masking
+        is the caller's."""
         qkv = self.qkv(x).unflatten(-1, (3, self.n_heads, -1))                           # (B, T, 3, H, head)
-        q, k = rotate(qkv[:, :, :2], turns).transpose(1, 3).unbind(2)
-        return self.out(attend(q, k, qkv[:, :, 2].transpose(1, 2)).transpose(1, 2).flatten(2))
+        turn(qkv[:, :, :2], turns)
+        qkv = qkv.permute(0, 2, 3, 1, 4)                                                 # (B, 3, H, T, head)
+        return self.out(attend(qkv[:, 0], qkv[:, 1:]).transpose(1, 2).flatten(2))
 
 
 class FeedForward(nn.Module):
@@ -119,7 +122,7 @@ class Layer(nn.Module):
 class Stack(nn.Module):
     """Layers in a row over (B, T, dim).
 
-    `attend(layer, q, k, v)` is handed in by the caller: `masked(...)` for a whole text, a decoding state's caches for a
+    `attend(layer, q, kv)` is handed in by the caller: `masked(...)` for a whole text, a decoding state's caches for a
     step. So there is one forward for training, prefill, step and verification, and no cache in a module.
     """
 
@@ -132,7 +135,7 @@ class Stack(nn.Module):
         """x (B, T, dim), positions (B, T). `before(layer, x)` runs ahead of each layer: the decoder's cross-attention."""
         turns = rotary_turns(positions, self.config.dim // self.config.n_heads, self.config.rope_theta, x.dtype)
         for n, layer in enumerate(self.layers):
-            x = layer(before(n, x), turns, lambda q, k, v: attend(n, q, k, v))
+            x = layer(before(n, x), turns, lambda q, kv: attend(n, q, kv))
         return x
 
 
@@ -153,7 +156,7 @@ def scores(q, k, mask):
 
 def masked(mask):
     """An `attend` over the sequence itself; mask (B or 1, T, T), True = may read."""
-    return lambda layer, q, k, v: attention(q, k, v, mask[:, None])
+    return lambda layer, q, kv: attention(q, *kv.unbind(1), mask[:, None])
 
 
 def text_mask(document, window=None):
@@ -185,7 +188,7 @@ class CrossAttention(nn.Module):
         return q * q.shape[-1] ** -0.5
 
     def read(self, x, keys):
-        """Each byte reads the K keys of its one patch. x (B, T, D), keys (B, T, K, 2, H, head) -> (B, T, D)."""
+        """Each byte reads the K keys of its one patch. x (B, T, D), keys (B, T or 1, K, 2, H, head) -> (B, T, D)."""
         k, v = keys.unbind(3)                                                            # (B, T, K, H, head)
         weights = (self._query(x)[:, :, None] * k).sum(-1).softmax(2)                    # (B, T, K, H)
         return torch.add(self.out((weights[..., None] * v).sum(2).flatten(2)), x, alpha=self.residual)
@@ -220,14 +223,14 @@ class Cache:
     lie side by side.
     """
 
-    def __init__(self, n_layers, outer, inner, batch_size, dtype, device, capacity=64):
-        self.axis = 1 + len(outer)
-        self.layers = [torch.zeros(batch_size, *outer, capacity + 1, *inner, dtype=dtype, device=device)
+    def __init__(self, n_layers, outer, inner, batch_size, dtype, device, before=0, capacity=64):
+        self.axis, self.before = 1 + len(outer), before                                  # `before`: zeros ahead of slot 0
+        self.layers = [torch.zeros(batch_size, *outer, before + capacity + 1, *inner, dtype=dtype, device=device)
                        for _ in range(n_layers)]
 
     @property
     def capacity(self):
-        return self.layers[0].shape[self.axis] - 1
+        return self.layers[0].shape[self.axis] - 1 - self.before
 
     def reserve(self, n):
         """Room for n slots, by doubling."""
@@ -235,37 +238,55 @@ class Cache:
             grow = [0, 0] * (self.layers[0].ndim - 1 - self.axis) + [0, max(n, 2 * self.capacity) - self.capacity]
             self.layers = [F.pad(x, grow) for x in self.layers]
 
-    def write(self, layer, span, values, at=()):
-        """values (B, *outer, T, *inner) to the slots of `span`; `at` picks from the outer axes."""
-        buffer, axis = self.layers[layer][:, *at], self.axis - len(at)
+    def write(self, layer, span, values):
+        """values (B, *outer, T, *inner) to the slots of `span`."""
+        buffer = self.layers[layer]
         if span.uniform:
-            buffer.narrow(axis, span.first[0], span.width).copy_(values)
+            buffer.narrow(self.axis, self.before + span.first[0], span.width).copy_(values)
         else:
-            slots = torch.where(span.real, span.positions, self.capacity)
-            row = torch.arange(len(slots), device=slots.device)[:, None]
-            buffer.movedim(axis, 1)[row, slots] = values.movedim(axis, 1)
+            slots = span.positions if span.real is None else torch.where(span.real, span.positions, self.capacity)
+            buffer.movedim(self.axis, 1)[span.rows, self.before + slots] = values.movedim(self.axis, 1)
 
-    def read(self, layer, low, end, at=()):
-        """Slots low .. end - 1."""
-        return self.layers[layer][:, *at].narrow(self.axis - len(at), low, end - low)
+    def read(self, layer, low, end, rows=None):
+        """Slots low .. end - 1 of all rows, or of some: (B, *outer, end - low, *inner)."""
+        slots = self.layers[layer].narrow(self.axis, self.before + low, end - low)
+        return slots if rows is None else slots[rows]
+
+    def at(self, layer, span):
+        """The slots of `span` alone: (B, T, *outer, *inner)."""
+        if span.uniform:
+            return self.read(layer, span.first[0], span.end).movedim(self.axis, 1)
+        return self.layers[layer].movedim(self.axis, 1)[span.rows, self.before + span.positions]
+
+    def windows(self, span):
+        """For each position of `span` the slots that end there, `before` + 1 of them: (B, T, before + 1)."""
+        if span.uniform:
+            return self.read(0, span.first[0] - self.before, span.end).unfold(1, self.before + 1, 1)
+        reach = torch.arange(self.before + 1, device=span.positions.device)
+        return self.layers[0][span.rows[..., None], span.positions[..., None] + reach]
 
     def select(self, rows):
         self.layers = [x[rows] for x in self.layers]
 
-    def bytes(self, slots):
-        """Bytes of so many slots, in all rows and layers."""
-        return sum(x.numel() * x.itemsize for x in self.layers) * slots // (self.capacity + 1)
+    def bytes(self, slots, n_rows):
+        """Bytes of so many slots of each of some rows, in all layers."""
+        return sum(x[0].numel() * x.itemsize // x.shape[self.axis] for x in self.layers) * slots * n_rows
 
 
 class Span:
-    """Positions first[b] .. first[b] + counts[b] - 1 of each row as a (B, T) tensor; beyond a row's count `real` is False."""
+    """Positions first[b] .. first[b] + counts[b] - 1 of each row as a (B, T) tensor; beyond a row's count `real` is False.
 
-    def __init__(self, first, counts, device):
+    only: the rows of the batch that it is about, None for all. `rows` (B, 1) are their numbers, to index a cache by.
+    """
+
+    def __init__(self, first, counts, device, only=None):
         self.first, self.counts, self.width = first, counts, max(counts)
-        self.uniform = len(set(first)) == 1 and len(set(counts)) == 1
-        self.end = max(f + c for f, c in zip(first, counts))
-        if self.uniform:
-            self.real = None
+        self.only = None if only is None else torch.tensor(only, device=device)
+        same = len(set(first)) == 1 and len(set(counts)) == 1
+        self.uniform, self.end = same and only is None, max(f + c for f, c in zip(first, counts))
+        self.rows = torch.arange(len(first), device=device)[:, None] if only is None else self.only[:, None]
+        self.real = None
+        if same:
             self.positions = torch.arange(first[0], self.end, device=device).expand(len(first), -1)
         else:
             offset = torch.arange(self.width, device=device)
@@ -275,11 +296,11 @@ class Span:
 
 
 class JoinedSpan:
-    """Several spans in one pass, one after another along T."""
+    """Several spans of all rows in one pass, one after another along T."""
 
     def __init__(self, spans):
         self.first = [min(f) for f in zip(*(s.first for s in spans))]
-        self.end, self.uniform = max(s.end for s in spans), False
+        self.end, self.uniform, self.only, self.rows = max(s.end for s in spans), False, None, spans[0].rows
         self.positions = torch.cat([s.positions for s in spans], 1)
         everywhere = lambda s: torch.ones_like(s.positions, dtype=torch.bool) if s.real is None else s.real
         self.real = torch.cat([everywhere(s) for s in spans], 1)

@@ -31,12 +31,14 @@ class HashEmbedding(nn.Module):
         self.table = nn.Embedding(len(config.sizes) * config.n_rows, dim)
         self.reach = max(config.sizes)
         wrapped = [(config.prime ** j + 2 ** 63) % 2 ** 64 - 2 ** 63 for j in range(self.reach)]
-        self.register_buffer("powers", torch.tensor(wrapped), persistent=False)
+        powers = [[wrapped[j - (self.reach - n)] if j >= self.reach - n else 0 for n in config.sizes]
+                  for j in range(self.reach)]
+        self.register_buffer("powers", torch.tensor(powers), persistent=False)           # (reach, sizes)
+        self.register_buffer("first_rows", torch.arange(len(config.sizes)) * config.n_rows, persistent=False)
 
     def rows(self, windows):
         """windows (B, T, reach): the ids ending at each byte, oldest first, 0 before a document -> (B, T, sizes)."""
-        hashes = [(windows[..., -n:] * self.powers[:n]).sum(-1) % self.config.n_rows for n in self.config.sizes]
-        return torch.stack([h + i * self.config.n_rows for i, h in enumerate(hashes)], -1)
+        return (windows[..., None] * self.powers).sum(-2) % self.config.n_rows + self.first_rows
 
     def forward(self, windows):
         return self.table(self.rows(windows)).sum(-2)                                    # (B, T, D)
@@ -115,7 +117,7 @@ class LocalDecoder(nn.Module):
         return self.embedding(ids) if self.from_embedding else states
 
     def forward(self, x, positions, read_keys, attend):
-        """x (B, T, D), positions (B, T), read_keys(layer) -> (B, T, K, 2, H, head) -> logits (B, T, V)."""
+        """x (B, T, D), positions (B, T), read_keys(layer) -> (B, T or 1, K, 2, H, head) -> logits (B, T, V)."""
         x = self.stack(x, positions, attend, before=lambda layer, x: self.cross[layer].read(x, read_keys(layer)))
         logits = self.output(self.norm(x))
         return logits.float() if logits.itemsize < 4 else logits
@@ -246,7 +248,8 @@ class BLT(nn.Module):
         model.load_state_dict(tensors, assign=True)
         for module in model.modules():                               # buffers are not stored: compute them again
             if isinstance(module, HashEmbedding):
-                module.powers = HashEmbedding(module.config, 1).powers
+                fresh = HashEmbedding(module.config, 1)
+                module.powers, module.first_rows = fresh.powers, fresh.first_rows
         model.name = folder.name
         if not (dtype is None or isinstance(dtype, torch.dtype)):
             raise TypeError(f"dtype must be a torch dtype such as torch.bfloat16, or None, got {dtype!r}")

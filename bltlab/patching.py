@@ -130,7 +130,8 @@ class GrowingPatches:
     All lists but `opens` and `starts` have one entry a position.
     """
 
-    def __init__(self):
+    def __init__(self, max_patch_length=None):
+        self.max_patch_length = max_patch_length
         self.ids, self.entropies, self.reads = [], [], []
         self.opens = [True]                              # one ahead: opens[length] is known
         self.starts = [0]                                # where patches begin, the one at the frontier included
@@ -150,10 +151,12 @@ class GrowingPatches:
         """Does the open patch hold a byte?"""
         return self.starts[-1] < self.length
 
-    def append(self, ids, entropies, opens):
-        for i, nats, opens_next in zip(ids, entropies, opens):
+    def append(self, ids, entropies, surprise):
+        """New bytes, the entropy after each, and whether that alone lets the next byte open a patch (`surprising`)."""
+        for i, nats, opens_next in zip(ids, entropies, surprise):
             self.ids.append(i)
             self.entropies.append(nats)
+            opens_next = opens_next or self.length - self.starts[-1] == self.max_patch_length
             self.opens.append(opens_next)
             if opens_next:
                 self.starts.append(self.length)

@@ -6,61 +6,48 @@
     latents     o_0  o_1 (closed)  o_2 (open)           The slot behind the last closed patch holds the open one's latent.
 """
 
-import time
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 
 from . import vocab
+from .clock import Clock, timed
 from .costs import NFE
 from .layers import Cache, JoinedSpan, Span, causal, inside_block
-from .patching import GrowingPatches, entropy, next_opens, surprising
+from .patching import GrowingPatches, entropy, surprising
 
 LATENTS = ("closed", "open")
-
-
-@dataclass
-class Clock:
-    """Seconds spent decoding; a viewer's time does not count."""
-    total: float = 0.0
-    since: float | None = None
-
-    def start(self):
-        self.since = time.perf_counter()
-
-    def stop(self):
-        self.total, self.since = self.read(), None
-
-    def read(self):
-        return self.total + (time.perf_counter() - self.since if self.since is not None else 0.0)
+RECORDS = ("all", "totals", "")                          # every event with candidates; without; only what was committed
 
 
 class DecodingState:
     """Caches of one batch of texts under one model, with the verbs extend, rollback, draft, denoise, peek_latent.
 
-    max_length: bytes a row may hold, BOS and one proposal included. Rows have their own lengths.
+    max_length: bytes a row may hold, BOS and one proposal included. Rows have their own lengths. record: how much the
+    moves tell about what they do with this state, one of `RECORDS`.
     """
 
-    def __init__(self, model, batch_size=1, max_length=None):
-        c, self.model = model.config, model
+    def __init__(self, model, batch_size=1, max_length=None, record="all"):
+        c, self.model, self.record = model.config, model, record
         self.max_length = c.max_length if max_length is None else max_length
         if batch_size < 1 or self.max_length < 1:
             raise ValueError(f"batch_size and max_length must be at least 1, got {batch_size} and {self.max_length}")
-        self.rows = [GrowingPatches() for _ in range(batch_size)]
-        cache = lambda n, inner, outer=(), dtype=model.dtype: Cache(n, outer, inner, batch_size, dtype, model.device)
+        self.rows = [GrowingPatches(c.patcher.max_patch_length) for _ in range(batch_size)]
+        cache = lambda n, inner, outer=(), dtype=model.dtype, before=0: Cache(
+            n, outer, inner, batch_size, dtype, model.device, before)
         kv = lambda s, **kw: cache(s.n_layers, (s.dim // s.n_heads,), (2, s.n_heads), **kw)
         self._kv = {"patcher": kv(c.patcher, dtype=model.patcher.output.weight.dtype), "encoder": kv(c.encoder),
                     "global_": kv(c.global_), "decoder": kv(c.decoder)}
         d = c.decoder
-        self._keys = cache(d.n_layers, (c.keys_per_patch, 2, d.n_heads, d.dim // d.n_heads))
+        self._keys = cache(1, (d.n_layers, c.keys_per_patch, 2, d.n_heads, d.dim // d.n_heads))
         self._states, self._latents = cache(1, (c.encoder.dim,)), cache(1, (c.global_.dim,))
-        self._scratch = []                               # drafts past the frontier, one list of B ids a position
-        self._after = None                               # (rows, latent) of the clean bytes that the last denoise cached
+        self._ids = cache(1, (), dtype=torch.long, before=model.encoder.hashes.reach - 1)        # zeros before BOS
+        self._n_scratch = 0                              # bytes of drafts past the frontier
+        self._after = None                               # (ids, latent) of the clean bytes that the last denoise cached
         self._open_ready = False
         self._logits, self._logits_first = None, None
         self._weights = model.weight_bytes()
         self.nfe, self.weight_bytes, self.cache_bytes, self.clock = NFE(), 0, 0, Clock()
+        self.seconds_by_part = dict.fromkeys(self._kv, 0.0)
 
     # -- what can be asked -------------------------------------------------------------------------------------------
 
@@ -86,7 +73,7 @@ class DecodingState:
         at = [length - 1 - first for length, first in zip(self.lengths, self._logits_first)]
         if min(at) < 0:
             raise RuntimeError("no logits at the frontier: rollback went before the last extend")
-        return self._logits[torch.arange(self.batch_size), at]
+        return self._logits[:, at[0]] if len(set(at)) == 1 else self._logits[torch.arange(self.batch_size), at]
 
     def stamp(self):
         """The counters now, as an event carries them."""
@@ -101,7 +88,7 @@ class DecodingState:
                   for name, cache in self._kv.items()}
             shown.append(dict(ids=list(row.ids), opens=list(row.opens), entropies=list(row.entropies), reads=list(row.reads),
                               states=self._states.layers[0][b, :row.length].clone(), kv=kv,
-                              keys=[x[b, :row.closed].clone() for x in self._keys.layers],
+                              keys=self._keys.layers[0][b, :row.closed].clone(),
                               latents=self._latents.layers[0][b, :row.closed].clone()))
         return shown
 
@@ -122,12 +109,13 @@ class DecodingState:
             raise ValueError(f"max_length is {self.max_length} bytes with BOS, got a text of {longest}")
         self._forget_scratch()
         span = self._span(self.lengths, counts)
-        tensor = self._pad(rows, span.width)
-        nats, opens = self._find_patches(tensor, span)
+        given = torch.is_tensor(ids) and ids.shape == span.positions.shape and span.real is None
+        tensor = ids if given else self._pad(rows, span.width)
+        nats, surprise = self._find_patches(tensor, span)
         self._encode(tensor, span)
         closed_before = [row.closed for row in self.rows]
         for b, row in enumerate(self.rows):
-            row.append(rows[b], nats[b], opens[b])
+            row.append(rows[b], nats[b], surprise[b])
         self._close_patches(closed_before, open_latent)
         if not logits:
             return None
@@ -153,52 +141,52 @@ class DecodingState:
 
         ids: one id a row; an int where there is one row.
         """
-        ids = torch.as_tensor(ids).flatten().tolist()
+        ids = torch.as_tensor(ids, device=self.model.device).reshape(-1, 1)
         if len(ids) != self.batch_size:
             raise ValueError(f"draft needs one id for each of the {self.batch_size} texts, got {len(ids)}")
         self._prepare(latent)
         self._after = None
         if any(row.decoded < row.length for row in self.rows):
             self._decode_pending()
-        x, span = self._enter_scratch([[i] for i in ids])
-        reads = self._frontier_reads(latent)[:, None]
-        return self._run_decoder(x, span, reads, self._causal_mask(span, self.model.config.decoder.window))[:, -1]
+        x, span = self._enter_scratch(ids)
+        mask = self._causal_mask(span, self.model.config.decoder.window)
+        return self._run_decoder(x, span, self._frontier_reads(latent), mask)[:, -1]
 
     @torch.inference_mode()
     def denoise(self, block_ids, after=(), latent="closed"):
         """Logits (B, S, V) of a block with MASKs: causal on the prefix, bidirectional inside. Scratch.
 
-        block_ids (B, S). after: clean scratch bytes between frontier and block, (B, A) or one list for all rows.
+        block_ids (B, S). after: clean scratch bytes between frontier and block, (B, A) or one list for all rows; the
+        tensor of the call before is taken as unchanged and not run again.
         """
         block = torch.as_tensor(block_ids, device=self.model.device)
         block = block.expand(self.batch_size, -1) if block.ndim == 1 else block
         if self.model.config.block_size is None:
             raise ValueError("denoise needs a model with a diffusion head (config.block_size set), got a plain BLT")
         self._prepare(latent)
-        after = self._as_rows(after) if len(after) else [[] for _ in self.rows]
-        if len({len(r) for r in after}) > 1:
-            raise ValueError(f"after must hold equally many bytes in each row, got {[len(r) for r in after]}")
-        pieces, spans, reads = [], [], []
-        frontier = self._frontier_reads(latent)[:, None]
+        known = torch.is_tensor(after) and self._after is not None and self._after[0] is after and self._after[1] == latent
+        self._after, after = (after, latent), self._columns(after)
+        pieces, spans, reads = [], [], [[] for _ in self.rows]
         pending = [row.length - row.decoded for row in self.rows]
         if any(pending):
             spans.append(self._span([row.decoded for row in self.rows], pending))
             pieces.append(self._inputs(spans[-1]))
-            reads.append(self._row_reads(spans[-1]))
-        self._scratch = []
-        if after[0] and self._after != (after, latent):                                  # else they are cached already
+            reads = self._row_reads(spans[-1])
+        self._n_scratch, n_after = 0, after.shape[1]
+        if n_after and not known:                                                        # else they are cached already
             x, span = self._enter_scratch(after)
-            pieces, spans, reads = pieces + [x], spans + [span], reads + [frontier.expand(-1, span.width)]
-        self._scratch, self._after = [], (after, latent)
-        starts = [length + len(after[0]) for length in self.lengths]
-        span = self._span(starts, [block.shape[1]] * self.batch_size)
-        spans, reads = spans + [span], reads + [frontier.expand(-1, span.width)]
+            pieces, spans = pieces + [x], spans + [span]
+        self._n_scratch = 0
+        starts = [length + n_after for length in self.lengths]
+        spans.append(self._span(starts, [block.shape[1]] * self.batch_size))
         pieces.append(self.model.decoder.embedding(block))
         joined = spans[0] if len(spans) == 1 else JoinedSpan(spans)
+        frontier = self._frontier_reads(latent)
+        reads = [r + f * (joined.width - len(r)) for r, f in zip(reads, frontier)] if any(pending) else frontier
         low, kv = self._keys_of(joined, self.model.config.decoder.window)
-        q, begin = joined.positions[..., None], torch.tensor(starts, device=kv.device)[:, None, None]
+        q, begin = joined.positions[..., None], spans[-1].positions[:, :1, None]
         mask = causal(q, kv, self.model.config.decoder.window) | inside_block(q, kv, begin, block.shape[1])
-        logits = self._run_decoder(torch.cat(pieces, 1), joined, torch.cat(reads, 1), (low, mask))
+        logits = self._run_decoder(torch.cat(pieces, 1), joined, reads, (low, mask))
         if any(pending):
             self._keep_logits(logits[:, :spans[0].width], spans[0])
         return logits[:, -block.shape[1]:]
@@ -219,7 +207,7 @@ class DecodingState:
         if len(set(rows)) < len(rows) or not set(rows) <= set(range(self.batch_size)):
             raise ValueError(f"select takes different rows of 0..{self.batch_size - 1}, got {rows}")
         self.rows = [self.rows[b] for b in rows]
-        for cache in (*self._kv.values(), self._keys, self._states, self._latents):
+        for cache in (*self._kv.values(), self._keys, self._states, self._latents, self._ids):
             cache.select(rows)
         self._forget_scratch()
         if self._logits is not None:
@@ -243,16 +231,23 @@ class DecodingState:
                     raise ValueError(f"ids must be in 0..{vocab.VOCAB_SIZE - 1}, BOS at the start and only there, got {i}")
         return rows
 
-    def _span(self, first, counts):
-        return Span(list(first), list(counts), self.model.device)
+    def _columns(self, ids):
+        """Scratch ids, (B, A) or one list for all rows -> (B, A). Raises ValueError for ids out of range or rows of
+        unequal length."""
+        if not torch.is_tensor(ids):
+            rows = [ids] if len(ids) == 0 or isinstance(ids[0], int) else ids
+            if len({len(r) for r in rows}) > 1:
+                raise ValueError(f"after must hold equally many bytes in each row, got {[len(r) for r in rows]}")
+            if not all(0 <= i < vocab.VOCAB_SIZE for r in rows for i in r):
+                raise ValueError(f"ids must be in 0..{vocab.VOCAB_SIZE - 1}, got {rows}")
+            ids = torch.tensor(rows, dtype=torch.long, device=self.model.device)
+        return ids.expand(self.batch_size, -1)
+
+    def _span(self, first, counts, only=None):
+        return Span(list(first), list(counts), self.model.device, only)
 
     def _pad(self, rows, width):
         return torch.tensor([r + [0] * (width - len(r)) for r in rows], device=self.model.device)
-
-    def _gather(self, buffer, span):
-        if span.uniform:
-            return buffer[:, span.first[0]:span.end]
-        return buffer[torch.arange(self.batch_size, device=buffer.device)[:, None], span.positions]
 
     # -- attention over the caches ---------------------------------------------------------------------------------------
 
@@ -271,13 +266,12 @@ class DecodingState:
         """An `attend` that writes keys and values to the cache and reads slots low .. end. mask (B, T, end - low)."""
         cache, (low, mask) = self._kv[part], low_mask
         cache.reserve(span.end)
-        self.cache_bytes += cache.bytes(span.end - low)
+        self.cache_bytes += cache.bytes(span.end - low, len(span.first))
         mask = None if mask is None else mask[:, None]
 
-        def attend(layer, q, k, v):
-            cache.write(layer, span, k, at=(0,))
-            cache.write(layer, span, v, at=(1,))
-            k, v = (cache.read(layer, low, span.end, at=(i,)) for i in (0, 1))           # (B, H, keys, head)
+        def attend(layer, q, kv):
+            cache.write(layer, span, kv)
+            k, v = cache.read(layer, low, span.end, span.only).unbind(1)                 # (B, H, keys, head)
             return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return attend
 
@@ -287,22 +281,21 @@ class DecodingState:
 
     # -- the parts -----------------------------------------------------------------------------------------------------
 
+    @timed("patcher")
     def _find_patches(self, ids, span):
-        """Entropy and next_opens of new ids (B, T), as lists."""
+        """Entropy after each of new ids (B, T), and whether it lets the next byte open a patch, as lists."""
         c = self.model.config.patcher
         logits = self.model.patcher(ids, span.positions, self._attend("patcher", span, self._causal_mask(span, c.window)))
         self._count("patcher", "patcher")
         nats = entropy(logits)
-        surprise = surprising(c, ids, nats) | (span.positions == 0)
-        starts = torch.tensor([row.starts[-1] for row in self.rows], device=ids.device)
-        return nats.tolist(), next_opens(surprise, span.positions, starts, c.max_patch_length).tolist()
+        return nats.tolist(), surprising(c, ids, nats).tolist()
 
+    @timed("encoder")
     def _encode(self, ids, span):
         """Run new bytes (B, T) through the encoder and keep their states."""
-        reach = self.model.encoder.hashes.reach
-        known = [(row.ids + [s[b] for s in self._scratch])[-reach + 1:] if reach > 1 else [] for b, row in enumerate(self.rows)]
-        past = torch.tensor([[0] * (reach - 1 - len(k)) + k for k in known], device=ids.device, dtype=ids.dtype)
-        grams = torch.cat([past, ids], 1).unfold(1, reach, 1)                            # (B, T, reach)
+        self._ids.reserve(span.end)
+        self._ids.write(0, span, ids)
+        grams = self._ids.windows(span)                                                  # (B, T, reach)
         mask = self._causal_mask(span, self.model.config.encoder.window)
         states = self.model.encoder(ids, grams, span.positions, self._attend("encoder", span, mask))
         self._count("encoder", "encoder")
@@ -310,45 +303,47 @@ class DecodingState:
         self._states.write(0, span, states)
         return states
 
+    @timed("global_")
     def _close_patches(self, closed_before, open_latent):
         """Pool and pass through the global transformer all patches closed since `closed_before`, and the open one if asked."""
         counts = [row.closed - n + (open_latent and row.has_open) for row, n in zip(self.rows, closed_before)]
         self._open_ready = open_latent
-        if not any(counts):
+        closing = [b for b, n in enumerate(counts) if n]
+        if not closing:
             return
-        patches = self._span(closed_before, counts)
-        first, last, bins = [], [], []
-        for row, n, count in zip(self.rows, closed_before, counts):
-            ends = (row.starts + [row.length])[n + 1:n + 1 + count]
-            begin, end = row.starts[n] if count else row.length, ends[-1] if count else row.length
-            first.append(begin)
-            last.append(end)
-            bins.append([p for p, (a, z) in enumerate(zip([begin] + ends, ends)) for _ in range(z - a)])
-        spread = self._span(first, [z - a for a, z in zip(first, last)])
+        only = closing if len(closing) < self.batch_size else None                       # the other rows cost nothing
+        patches = self._span([closed_before[b] for b in closing], [counts[b] for b in closing], only)
+        begins, ends = [], []
+        for b, n, count in zip(closing, patches.first, patches.counts):
+            starts = [*self.rows[b].starts, self.rows[b].length]
+            begins.append(starts[n])
+            ends.append(starts[n + 1:n + 1 + count])
+        spread = self._span(begins, [e[-1] - a for a, e in zip(begins, ends)], only)
+        bins = [[p for p, (a, z) in enumerate(zip([begin] + e, e)) for _ in range(z - a)] for begin, e in zip(begins, ends)]
         patch = torch.tensor([b + [patches.width] * (spread.width - len(b)) for b in bins], device=self.model.device)
-        pooled = self.model.encoder.pool(self._gather(self._states.layers[0], spread), patch, patches.width)
+        pooled = self.model.encoder.pool(self._states.at(0, spread), patch, patches.width)
         mask = self._causal_mask(patches, self.model.config.global_.window)
         latents = self.model.global_(pooled, patches.positions, self._attend("global_", patches, mask))
         self._count("global_", "global_", "pool", "keys")
-        for cache, values in ((self._latents, [latents]), (self._keys, self.model.decoder.keys(latents))):
+        keys = torch.stack(self.model.decoder.keys(latents), 2)                          # (B, P, layers, K, 2, H, head)
+        for cache, values in ((self._latents, latents), (self._keys, keys)):
             cache.reserve(patches.end)
-            for layer, value in enumerate(values):
-                cache.write(layer, patches, value)
+            cache.write(0, patches, values)
 
     def _inputs(self, span):
         """Decoder inputs (B, T, D) of committed bytes."""
         if self.model.decoder.from_embedding:
             ids = [row.ids[f:f + n] for row, f, n in zip(self.rows, span.first, span.counts)]
             return self.model.decoder.embedding(self._pad(ids, span.width))
-        return self._gather(self._states.layers[0], span)
+        return self._states.at(0, span)
 
     def _row_reads(self, span):
-        return self._pad([row.reads[f:f + n] for row, f, n in zip(self.rows, span.first, span.counts)], span.width)
+        """The latent that each committed byte reads: B lists, padded to the span."""
+        return [row.reads[f:f + n] + [0] * (span.width - n) for row, f, n in zip(self.rows, span.first, span.counts)]
 
     def _frontier_reads(self, latent):
-        """(B,): the latent that scratch reads."""
-        at = [row.closed - 1 + (latent == "open" and row.has_open) for row in self.rows]
-        return torch.tensor(at, device=self.model.device)
+        """The latent that scratch reads: B lists of one."""
+        return [[row.closed - 1 + (latent == "open" and row.has_open)] for row in self.rows]
 
     def _decode_pending(self):
         """Run the decoder over all bytes it has not committed -> logits (B, T, V), kept for the frontier."""
@@ -369,13 +364,17 @@ class DecodingState:
             row.decoded = row.length
         self._logits, self._logits_first = logits, first
 
+    @timed("decoder")
     def _run_decoder(self, x, span, reads, low_mask):
-        """x (B, T, D), reads (B, T) latents -> logits (B, T, V)."""
-        row = torch.arange(self.batch_size, device=reads.device)[:, None]
-        logits = self.model.decoder(x, span.positions, lambda layer: self._keys.layers[layer][row, reads],
-                                    self._attend("decoder", span, low_mask))
+        """x (B, T, D); reads: B lists with a latent for each position, or one for all -> logits (B, T, V)."""
+        keys = self._keys.layers[0]
+        if self.batch_size == 1 and len(set(reads[0])) == 1:
+            keys = keys.narrow(1, reads[0][0], 1)                                        # (1, 1, layers, K, 2, H, head)
+        else:
+            keys = keys[torch.arange(self.batch_size)[:, None], torch.tensor(reads)]     # (B, T or 1, layers, ...)
+        logits = self.model.decoder(x, span.positions, lambda layer: keys[:, :, layer], self._attend("decoder", span, low_mask))
         self._count("decoder", "decoder")
-        self.cache_bytes += self._keys.bytes(reads.shape[1])
+        self.cache_bytes += self._keys.bytes(x.shape[1], self.batch_size)
         return logits
 
     # -- scratch -------------------------------------------------------------------------------------------------------
@@ -388,13 +387,12 @@ class DecodingState:
         if latent == "open" and not self._open_ready:
             self.peek_latent()
 
-    def _enter_scratch(self, rows):
-        """Clean bytes behind the frontier and the scratch so far -> decoder inputs (B, T, D) and their span."""
-        span = self._span([n + len(self._scratch) for n in self.lengths], [len(r) for r in rows])
-        ids = self._pad(rows, span.width)
+    def _enter_scratch(self, ids):
+        """Clean bytes (B, T) behind the frontier and the scratch so far -> decoder inputs (B, T, D) and their span."""
+        span = self._span([n + self._n_scratch for n in self.lengths], [ids.shape[1]] * self.batch_size)
         x = self.model.decoder.embedding(ids) if self.model.decoder.from_embedding else self._encode(ids, span)
-        self._scratch += [list(column) for column in zip(*rows)]
+        self._n_scratch += ids.shape[1]
         return x, span
 
     def _forget_scratch(self):
-        self._scratch, self._after, self._open_ready = [], None, False
+        self._n_scratch, self._after, self._open_ready = 0, None, False

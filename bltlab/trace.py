@@ -9,14 +9,13 @@ import json
 import os
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from math import isfinite
 from pathlib import Path
 
-from . import vocab
+from . import schema, vocab
 from .costs import NFE, measured_gb, paper_gb, ratio
-from .viz import player
+from .viz import export
 
-SCHEMA = "bltlab.trace/1"
+MOST_BYTES = 32 << 20                                    # of a trace file: about 30,000 bytes of text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +94,6 @@ class Finished(Event):
 
 
 EVENTS = {kind.__name__: kind for kind in (Prefilled, Drafted, Unmasked, Verified, Committed, Finished)}
-REASONS = ("eos", "budget", "stop", "interrupted")
 
 
 @dataclass
@@ -251,30 +249,17 @@ class Trace:
 
     def to_json(self):
         """A dict of plain lists and numbers; `from_json` reads it back."""
-        return {"schema": SCHEMA, "model": self.model, "method": self.method, "settings": self.settings,
+        return {"schema": schema.SCHEMA, "model": self.model, "method": self.method, "settings": self.settings,
                 "prompt": vocab.encode(self.prompt), "events": [_event_to_json(e) for e in self.events],
                 "totals": _plain(self.totals)}
 
     @classmethod
     def from_json(cls, data):
         """Raises ValueError, naming the field, where `data` is not a trace of this schema."""
-        if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-            found = data.get("schema") if isinstance(data, dict) else type(data).__name__
-            raise ValueError(f"not a trace: schema must be {SCHEMA!r}, got {found!r}")
-        for name in ("model", "method", "settings"):
-            if not isinstance(data.get(name), dict):
-                raise ValueError(f"not a trace: {name!r} must be an object")
-        if not isinstance(data["method"].get("name"), str):
-            raise ValueError("not a trace: method must have a name")
-        parameters = data["model"].get("parameters")
-        count = lambda part: parameters.get(part) if isinstance(parameters, dict) else None
-        if not all(isinstance(count(part), int) and abs(count(part)) < 2 ** 63 for part in ("encoder", "global_", "decoder")):
-            raise ValueError("not a trace: model.parameters must count encoder, global_ and decoder")
-        if not isinstance(data.get("events"), list) or not data["events"]:
-            raise ValueError("not a trace: 'events' must be a list with at least one event")
-        events = tuple(_event_from_json(e, i) for i, e in enumerate(data["events"]))
+        schema.check(data)
+        events = tuple(map(_event_from_json, data["events"]))
         trace = cls(data["model"], data["method"], data["settings"], events)
-        try:                                             # a file may hold anything: does it fold, add up and print?
+        try:                                             # does it fold, add up and print?
             trace.totals, trace.to_text()
         except (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError) as error:
             raise ValueError(f"not a trace: its events do not fit together ({error})") from None
@@ -289,11 +274,19 @@ class Trace:
 
     @classmethod
     def load(cls, path):
-        """Read a saved trace. Raises FileNotFoundError, or ValueError where the file is not a trace."""
+        """Read a saved trace. Raises OSError, or ValueError where the file is too large or not a trace."""
+        with open(path, "rb") as file:
+            data = file.read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
+            raise ValueError(f"{path} is too large for a trace: at most {MOST_BYTES >> 20} MB are read")
         try:
-            return cls.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
-        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+            data = json.loads(data.decode("utf-8"))
+        except RecursionError:
+            raise ValueError(f"{path} is not a trace: it is nested too deeply") from None
+        except ValueError as error:
             raise ValueError(f"{path} is not a trace: not JSON ({error})") from None
+        try:
+            return cls.from_json(data)
         except ValueError as error:
             raise ValueError(f"{path} is {error}") from None
 
@@ -301,7 +294,17 @@ class Trace:
         return f"Trace({self.method['name']}, {self.totals.new_bytes} new bytes, {len(self.events)} events)"
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        return {"text/plain": self.to_text(), "text/html": player.to_iframe([self.to_json()])}
+        return export.mimebundle([self], self.to_text())
+
+
+def traces_of(traces):
+    """A list of `Trace` from one or several: traces, what `generate` returns, or JSON objects. Raises TypeError."""
+    found = [getattr(t, "trace", t) for t in (traces if isinstance(traces, (list, tuple)) else [traces])]
+    found = [Trace.from_json(t) if isinstance(t, dict) else t for t in found]
+    for t in found:
+        if not isinstance(t, Trace):
+            raise TypeError(f"a trace, or a list of them, is needed, got {type(t).__name__}")
+    return found
 
 
 def printable(i):
@@ -327,51 +330,14 @@ def _plain(value):
     return [_plain(v) for v in value] if isinstance(value, (tuple, list)) else value
 
 
+def _tuples(value):
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
 def _event_to_json(event):
     return {"type": type(event).__name__, **_plain(event)}
 
 
-def _tuples(value):
-    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
-
-
-def _leaves(value):
-    if isinstance(value, tuple):
-        for v in value:
-            yield from _leaves(v)
-    else:
-        yield value
-
-
-def _event_from_json(data, index):
-    if not isinstance(data, dict) or data.get("type") not in EVENTS:
-        raise ValueError(f"not a trace: event {index} has no known type, accepted are {', '.join(EVENTS)}")
-    kind = EVENTS[data["type"]]
-    names = {f.name for f in fields(kind)}
-    if set(data) - {"type"} != names:
-        raise ValueError(f"not a trace: event {index} ({data['type']}) must have exactly the fields {sorted(names)}")
-    values = {name: _tuples(data[name]) for name in names}
-    nfe, ids = values["nfe"], values.get("ids", values.get("block", values.get("drafted", ())))
-    ids = (values["id"],) if "id" in values else ids
-    if not (isinstance(nfe, tuple) and len(nfe) == 4 and all(type(n) is int for n in nfe)):
-        raise ValueError(f"not a trace: event {index} needs nfe as four ints")
-    if values.get("replacement") is not None:
-        ids += (values["replacement"],)
-    lowest = 0 if kind is Prefilled else 1
-    if not (type(values["position"]) is int and values["position"] >= lowest and isinstance(ids, tuple)
-            and all(type(i) is int and 0 <= i <= vocab.MASK_ID for i in ids)):
-        raise ValueError(f"not a trace: event {index} has a position or an id out of range (ids are 0..{vocab.MASK_ID})")
-    leaves = [leaf for name in names - {"reason"} for leaf in _leaves(values[name])]
-    if not all(leaf is None or isinstance(leaf, (int, float)) and isfinite(leaf) for leaf in leaves):
-        raise ValueError(f"not a trace: event {index} ({data['type']}) holds something that is no finite number")
-    n = len(ids) - (values.get("replacement") is not None)
-    per_slot = [values[name] for name in ("opens", "entropies", "probs", "draft_probs", "target_probs") if name in names]
-    per_slot += [values["candidates"]] if kind in (Unmasked, Verified) else []
-    if not all(isinstance(v, tuple) and len(v) == n for v in per_slot):
-        raise ValueError(f"not a trace: event {index} ({data['type']}) needs one entry for each of its {n} ids")
-    if kind is Verified and not (0 <= values["accepted"] <= n and (values["replacement"] is None) == (values["accepted"] == n)):
-        raise ValueError(f"not a trace: event {index} accepts {values['accepted']} of {n}; if fewer, it must name "
-                         "the replacement")
-    if kind is Finished and values["reason"] not in REASONS:
-        raise ValueError(f"not a trace: event {index} has reason {values['reason']!r}, accepted are {', '.join(REASONS)}")
-    return kind(**values | {"nfe": NFE(*nfe)})
+def _event_from_json(data):
+    values = {name: _tuples(value) for name, value in data.items() if name != "type"}
+    return EVENTS[data["type"]](**values | {"nfe": NFE(*data["nfe"])})

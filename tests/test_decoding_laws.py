@@ -42,7 +42,7 @@ def methods(model, draw):
     """Every method, with options of all kinds."""
     k, rule = draw.randint(1, 9), draw.choice(RULES)
     latent = draw.choice(["closed", "open"])
-    return [bltlab.Autoregressive(), bltlab.SelfSpeculation(k, latent),
+    return [bltlab.Autoregressive(), bltlab.SelfSpeculation(k, latent, min_confidence=draw.choice([0.0, 0.2])),
             bltlab.BlockDiffusion(unmasking=rule, latent=latent),
             bltlab.DiffusionVerification(unmasking=rule, latent=latent),
             bltlab.DiffusionVerification(unmasking=draw.choice(RULES), own_byte="none", latent=latent)]

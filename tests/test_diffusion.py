@@ -26,7 +26,7 @@ def slow_decode(model, encoded, blocks):
     all_reads = torch.cat([reads, reads[(blocks.starts[0] - 1).clamp_max(T - 1)].repeat_interleave(S)])
     x = torch.cat([model.decoder.inputs(encoded.ids, encoded.states), model.decoder.embedding(blocks.corrupted.flatten(1))], 1)
     positions = torch.cat([encoded.positions, blocks.positions.flatten(1)], 1)
-    attend = lambda layer, q, k, v: F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    attend = lambda layer, q, kv: F.scaled_dot_product_attention(q, *kv.unbind(1), attn_mask=mask)
     logits = model.decoder(x, positions, lambda layer: encoded.keys[layer][:, all_reads], attend)
     return logits[:, :T], logits[:, T:].unflatten(1, (M, S))
 

@@ -9,11 +9,13 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "bltlab"
-ROOMS = ["vocab", "viz.player", "costs", "trace", "config", "checkpoints", "layers", "patching", "model", "diffusion", "state",
-         "sampling", "decoding.moves", "decoding.autoregressive", "decoding.self_speculation", "decoding.block_diffusion",
-         "decoding.diffusion_verification", "decoding", "data", "training", "evaluation.speed", "evaluation", "viz.figures",
-         "viz.widget", "viz.export", "viz", "__main__"]                                  # from the ground up
-PLAIN = {"vocab", "viz.player", "costs", "trace", "config"}
+ROOMS = ["vocab", "clock", "viz.page", "viz.player", "costs", "viz.picture", "viz.scene", "viz.export", "schema", "trace", "config",
+         "checkpoints", "layers", "patching", "model", "diffusion", "state", "sampling", "decoding.moves", "decoding.autoregressive", "decoding.self_speculation", "decoding.block_diffusion",
+         "decoding.diffusion_verification", "decoding", "data", "corpora.phrases", "corpora", "training.optim",
+         "training.options", "training.watch", "training.folder", "training.distributed", "training.text", "training.loop",
+         "training", "evaluation", "evaluation.prompts", "evaluation.measuring", "evaluation.speed", "evaluation.reading",
+         "evaluation.training_step", "evaluation.translation", "evaluation.running_text", "evaluation.bench", "viz.figures", "viz.widget", "viz.explorer", "viz", "__main__"]                     # from the ground up
+PLAIN = {"vocab", "clock", "viz.page", "viz.player", "costs", "viz.picture", "viz.scene", "viz.export", "schema", "trace", "config"}
 SIDE_BY_SIDE = {"decoding.autoregressive", "decoding.self_speculation", "decoding.block_diffusion",
                 "decoding.diffusion_verification"}
 MOST_LINES = 400
@@ -82,7 +84,8 @@ def test_apps_and_notebooks_define_no_model():
 
 
 def test_importing_bltlab_loads_nothing_heavy():
-    code = "import sys, bltlab; bltlab.Trace; assert not {'torch', 'gradio', 'plotly', 'datasets'} & set(sys.modules)"
+    heavy = {"torch", "gradio", "plotly", "datasets", "PIL", "anywidget", "ipywidgets", "IPython"}
+    code = f"import sys, bltlab; bltlab.Trace, bltlab.view; assert not {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 
 from .. import vocab
 from ..sampling import Pick, format_rule
-from ..state import DecodingState
+from ..state import RECORDS, DecodingState
 from ..trace import Committed, Event, Finished, Prefilled, Trace
 from .autoregressive import Autoregressive
 from .block_diffusion import BlockDiffusion
@@ -34,8 +34,8 @@ def method_of(method):
 class Stream:
     """An iterator of events that keeps what it has yielded: `traces` is right at any time, also after an interrupt."""
 
-    def __init__(self, model, prompts, method, settings):
-        self.model, self.prompts, self.method, self.settings = model, prompts, method, settings
+    def __init__(self, model, prompts, method, settings, record):
+        self.model, self.prompts, self.method, self.settings, self.record = model, prompts, method, settings, record
         self.state = None
         self.summary = {"name": model.name, "parameters": model.parameter_counts(), "threshold": model.config.patcher.threshold}
         self._events = [[] for _ in prompts]
@@ -48,6 +48,11 @@ class Stream:
         event = next(self._running)
         self._events[event.row].append(event)
         return event
+
+    @property
+    def seconds_by_part(self):
+        """Seconds that each part took so far, prefill included."""
+        return dict(self.state.seconds_by_part) if self.state else {}
 
     def close(self):
         """Stop here: rows that were not done are marked as interrupted, and nothing is lost."""
@@ -74,7 +79,7 @@ class Stream:
         s = self.settings
         pick = Pick(s["temperature"], s["top_k"], s["top_p"], tuple(s["seed"]))
         longest = max(map(len, self.prompts)) + s["max_new_bytes"] + self.method.room
-        self.state = state = DecodingState(self.model, len(self.prompts), longest)
+        self.state = state = DecodingState(self.model, len(self.prompts), longest, self.record)
         state.clock.start()
         width = max(map(len, self.prompts))
         state.extend([p + [vocab.PAD_ID] * (width - len(p)) for p in self.prompts])
@@ -136,12 +141,14 @@ def replace_stamp(event):
     return {f.name: getattr(event, f.name) for f in fields(Event) if f.name not in ("row", "position")}
 
 
-def stream(model, prompt, method="ar", *, max_new_bytes=128, temperature=0.0, top_k=0, top_p=1.0, seed=0, stop=()):
+def stream(model, prompt, method="ar", *, max_new_bytes=128, temperature=0.0, top_k=0, top_p=1.0, seed=0, stop=(),
+           record=True):
     """An iterator of events for one prompt, or for a list of prompts (row by row within a step).
 
     prompt: str, bytes or a list of either; BOS is put in front. method: a name ("ar", "blt-s", "blt-d", "blt-dv") or an
     object. max_new_bytes is exact; a text also ends at EOS or at any string of `stop`, which stays in it. seed: an int
-    for all rows, or one per row. Raises ValueError or TypeError, before anything runs.
+    for all rows, or one per row. record: True for every event, "totals" leaves out probabilities and candidates, False
+    keeps only the bytes. Raises ValueError or TypeError, before anything runs.
     """
     prompts = list(prompt) if isinstance(prompt, (list, tuple)) else [prompt]
     if not prompts:
@@ -162,7 +169,9 @@ def stream(model, prompt, method="ar", *, max_new_bytes=128, temperature=0.0, to
     settings = dict(max_new_bytes=max_new_bytes, temperature=temperature, top_k=top_k, top_p=top_p, seed=seeds,
                     stop=[s.decode("latin-1") for s in stops])
     Pick(settings["temperature"], top_k, top_p)                       # refuses values out of range now, not later
-    return Stream(model, ids, method, settings)
+    if (record := {True: "all", False: ""}.get(record, record)) not in RECORDS:
+        raise ValueError(f"record must be True, 'totals' or False, got {record!r}")
+    return Stream(model, ids, method, settings, record)
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,10 @@ N_CANDIDATES = 5
 
 @dataclass(frozen=True)
 class Proposal:
-    """Bytes put forward. ids (B, n); probs (B, n), the drafter's; own: how many in front are the model's own choice."""
+    """Bytes put forward. ids (B, n); probs (B, n), the drafter's, or None where nobody asked; own: how many in front are the
+    model's own choice."""
     ids: torch.Tensor
-    probs: torch.Tensor
+    probs: torch.Tensor | None
     own: int
 
 
@@ -33,20 +34,27 @@ def accepted_length(drafted, target):
     return (torch.as_tensor(drafted) == torch.as_tensor(target)).long().cumprod(-1).sum(-1)
 
 
-def chain(state, pick, draft_length=0, latent="closed"):
-    """The model's own next byte, then `draft_length` guesses: decoder step after decoder step on one latent."""
-    logits, ids, probs = state.logits, [], []
+def chain(state, pick, draft_length=0, latent="closed", min_confidence=0.0):
+    """The model's own next byte, then up to `draft_length` guesses: decoder step after decoder step on one latent.
+
+    Drafting ends early where the last guess of every row was less probable than `min_confidence`.
+    """
+    logits, steps, stamps = state.logits, [], []
     for n in range(draft_length + 1):
-        at = ahead(state, n, 1)
-        byte = pick(logits[:, None], at)                                                 # (B, 1)
-        prob, candidates = weigh(beliefs(logits[:, None]), byte)
-        for row, position in enumerate(at[:, 0].tolist()):
-            yield Drafted(row=row, position=position, id=byte[row, 0].item(), prob=prob[row, 0].item(),
-                          candidates=candidates[row][0], **state.stamp())
-        ids, probs = ids + [byte], probs + [prob]
-        if n < draft_length:
-            logits = state.draft(byte, latent)
-    return Proposal(torch.cat(ids, 1), torch.cat(probs, 1), own=1)
+        byte = pick(logits[:, None], ahead(state, n, 1))                                 # (B, 1)
+        steps.append(weigh(state, logits[:, None], byte, always=min_confidence > 0))
+        stamps.append(state.stamp())
+        if n == draft_length or n and min_confidence and (steps[-1].probs < min_confidence).all():
+            break
+        logits = state.draft(byte, latent)
+    guess = Weighed.join(steps)
+    if state.record:
+        ids, probs, candidates = guess.ids.tolist(), *guess.plain()
+        for n, stamp in enumerate(stamps):
+            for row, length in enumerate(state.lengths):
+                yield Drafted(row=row, position=length + n, id=ids[row][n], prob=probs[row][n],
+                              candidates=candidates[row][n], **stamp)
+    return Proposal(guess.ids, guess.probs, own=1)
 
 
 def unmask(state, pick, rule, block_size, after=None, latent="closed"):
@@ -57,24 +65,33 @@ def unmask(state, pick, rule, block_size, after=None, latent="closed"):
     own = after.ids if after else torch.empty(state.batch_size, 0, dtype=torch.long, device=state.model.device)
     at = ahead(state, own.shape[1], block_size)                                          # (B, S)
     block = torch.full_like(at, MASK_ID)
-    final = torch.zeros(at.shape, dtype=torch.float64, device=at.device)
-    while (masked := block == MASK_ID).any():
+    masked, final = block == MASK_ID, None
+    while masked.any():
         logits = state.denoise(block, own, latent)                                       # (B, S, V)
         probs = beliefs(logits)
         revealed = rule(probs, masked) & masked
-        if not revealed.any():
-            raise ValueError(f"an unmasking rule must reveal at least one slot a step, {rule} revealed none")
         block = torch.where(revealed, pick(logits, at), block)
-        chosen, candidates = weigh(probs, torch.where(block == MASK_ID, probs.argmax(-1), block))
-        final = torch.where(revealed, chosen.double(), final)
-        shown = torch.where(masked, chosen.double(), final)
-        for row in range(state.batch_size):
-            if masked[row].any():
-                yield Unmasked(row=row, position=at[row, 0].item(), block=tuple(block[row].tolist()),
-                               revealed=tuple(revealed[row].nonzero()[:, 0].tolist()),
-                               probs=tuple(shown[row].tolist()), candidates=candidates[row], **state.stamp())
-    before = after.probs.double() if after else final[:, :0]
-    return Proposal(torch.cat([own, block], 1), torch.cat([before, final], 1), own.shape[1])
+        still = block == MASK_ID
+        if (still == masked).all():
+            raise ValueError(f"an unmasking rule must reveal at least one slot a step, {rule} revealed none")
+        step = weigh(state, logits, torch.where(still, probs.argmax(-1), block) if state.record else block, probs)
+        if step.probs is not None:
+            final = step.probs if final is None else torch.where(masked, step.probs, final)
+        if state.record:
+            yield from _unmasked(state, own.shape[1], masked.any(1), block, revealed, replace(step, probs=final))
+        masked = still
+    before = [after.probs] if after and after.probs is not None else []
+    return Proposal(torch.cat([own, block], 1), None if final is None else torch.cat([*before, final], 1), own.shape[1])
+
+
+def _unmasked(state, offset, busy, block, revealed, step):
+    """One `Unmasked` for each row that had masks before the step."""
+    stamp, slots, (probs, candidates) = state.stamp(), revealed.tolist(), step.plain()
+    for row, (ids, was_busy) in enumerate(zip(block.tolist(), busy.tolist())):
+        if was_busy:
+            yield Unmasked(row=row, position=state.lengths[row] + offset, block=tuple(ids),
+                           revealed=tuple(slot for slot, now in enumerate(slots[row]) if now),
+                           probs=probs[row], candidates=candidates[row], **stamp)
 
 
 def trust(state, proposal, logits=True, open_latent=False):
@@ -93,22 +110,29 @@ def verify(state, pick, proposal):
     since, own = state.lengths, proposal.own
     frontier = state.logits[:, None]
     logits = torch.cat([frontier, state.extend(proposal.ids)], 1)[:, own:]               # (B, k + 1, V)
-    guesses, probs = proposal.ids[:, own:], proposal.probs[:, own:]                      # (B, k)
+    guesses = proposal.ids[:, own:]                                                      # (B, k)
     at = torch.tensor(since, device=guesses.device)[:, None] + own + torch.arange(logits.shape[1], device=guesses.device)
     target = pick(logits, at)                                                            # (B, k + 1)
-    accepted = accepted_length(guesses, target[:, :-1])
-    follow = target.gather(1, accepted[:, None])                                         # (B, 1)
-    target_probs, candidates = weigh(beliefs(logits[:, :-1]), guesses)
-    stamp = state.stamp()
-    for row, agreed in enumerate(accepted.tolist()):
-        yield Verified(row=row, position=since[row] + own, drafted=tuple(guesses[row].tolist()), accepted=agreed,
-                       replacement=follow[row, 0].item() if agreed < guesses.shape[1] else None,
-                       draft_probs=tuple(probs[row].tolist()), target_probs=tuple(target_probs[row].tolist()),
-                       candidates=candidates[row], **stamp)
-    state.rollback([n + own + agreed for n, agreed in zip(since, accepted.tolist())])
+    agreed = accepted_length(guesses, target[:, :-1])
+    follow = target.gather(1, agreed[:, None])                                           # (B, 1)
+    accepted = agreed.tolist()
+    if state.record:
+        yield from _verified(state, since, proposal, accepted, follow, weigh(state, logits[:, :-1], guesses))
+    state.rollback([n + own + kept for n, kept in zip(since, accepted)])
     if not own:
         state.extend(follow)
     yield from committed(state, since)
+
+
+def _verified(state, since, proposal, accepted, follow, step):
+    """One `Verified` a row."""
+    own, drafted, follow = proposal.own, proposal.ids[:, proposal.own:].tolist(), follow[:, 0].tolist()
+    draft_probs = Weighed(step.ids, None if proposal.probs is None else proposal.probs[:, own:], None).plain()[0]
+    stamp, (probs, candidates) = state.stamp(), step.plain()
+    for row, kept in enumerate(accepted):
+        yield Verified(row=row, position=since[row] + own, drafted=tuple(drafted[row]), accepted=kept,
+                       replacement=follow[row] if kept < len(drafted[row]) else None, draft_probs=draft_probs[row],
+                       target_probs=probs[row], candidates=candidates[row], **stamp)
 
 
 def committed(state, since):
@@ -121,6 +145,8 @@ def committed(state, since):
 
 def ahead(state, offset, n):
     """(B, n): the positions from `offset` bytes past each row's frontier on."""
+    if state.batch_size == 1:
+        return torch.arange(state.length + offset, state.length + offset + n, device=state.model.device)[None]
     start = torch.tensor(state.lengths, device=state.model.device)[:, None]
     return start + offset + torch.arange(n, device=start.device)
 
@@ -130,11 +156,40 @@ def beliefs(logits):
     return allowed_logits(logits).softmax(-1)
 
 
-def weigh(probs, ids):
-    """Probability of ids (B, n) under probs (B, n, V), and the best candidates per row and slot: ((id, p), ...)."""
-    top = probs.topk(N_CANDIDATES, -1)
-    candidates = [tuple(tuple(zip(i, p)) for i, p in zip(*slots)) for slots in zip(top.indices.tolist(), top.values.tolist())]
-    return probs.gather(-1, ids[..., None])[..., 0], candidates
+@dataclass(frozen=True)
+class Weighed:
+    """How sure a part was: ids (B, n); probs (B, n) of them; top, the best candidates' ids and probabilities (B, n, 5).
+
+    probs and top are None where nobody asked; events then carry None and no candidates.
+    """
+    ids: torch.Tensor
+    probs: torch.Tensor | None
+    top: tuple | None
+
+    @classmethod
+    def join(cls, steps):
+        """Steps of one byte each, side by side."""
+        cat = lambda parts: None if parts[0] is None else torch.cat(parts, 1)
+        tops = [s.top or (None, None) for s in steps]
+        top = tuple(cat([t[i] for t in tops]) for i in (0, 1))
+        return cls(cat([s.ids for s in steps]), cat([s.probs for s in steps]), None if top[0] is None else top)
+
+    def plain(self):
+        """probs and candidates as tuples, a row each: what events carry."""
+        B, n = self.ids.shape
+        probs = [(None,) * n] * B if self.probs is None else [tuple(row) for row in self.probs.tolist()]
+        if self.top is None:
+            return probs, [((),) * n] * B
+        return probs, [tuple(tuple(zip(i, p)) for i, p in zip(*row)) for row in zip(*(t.tolist() for t in self.top))]
+
+
+def weigh(state, logits, ids, probs=None, always=False):
+    """`Weighed` ids (B, n) under logits (B, n, V), as far as `state.record` asks; `always` wants the probabilities anyway."""
+    if state.record != "all" and not always:
+        return Weighed(ids, None, None)
+    probs = beliefs(logits) if probs is None else probs
+    top = probs.topk(N_CANDIDATES, -1) if state.record == "all" else None
+    return Weighed(ids, probs.gather(-1, ids[..., None])[..., 0], top and (top.indices, top.values))
 
 
 def check_options(method):
@@ -143,7 +198,10 @@ def check_options(method):
         value, choices, low = getattr(method, f.name), f.metadata.get("choices"), f.metadata.get("min")
         if choices and value not in choices:
             raise ValueError(f"{f.name} must be one of {', '.join(choices)}, got {value!r}")
-        if low is not None and value is not f.default and not (type(value) is int and value >= low):
+        if isinstance(low, float):
+            if type(value) not in (int, float) or not low <= value <= f.metadata["max"]:
+                raise ValueError(f"{f.name} must be a number in {low:g}..{f.metadata['max']:g}, got {value!r}")
+        elif low is not None and value is not f.default and not (type(value) is int and value >= low):
             raise ValueError(f"{f.name} must be an int of at least {low}, got {value!r}")
         if f.metadata.get("rule") and (isinstance(value, type) or not callable(value)):
             raise TypeError(f"{f.name} must be a rule such as Confidence(0.7), got {value!r}")

@@ -22,12 +22,14 @@ class SelfSpeculation:
         min=1, max=32, help="bytes guessed beyond the model's own, the paper's k"))
     latent: str = field(default="closed", metadata=dict(
         choices=LATENTS, help="what drafts read: the last closed patch, or the open one re-encoded (the paper; one pass more)"))
+    min_confidence: float = field(default=0.0, metadata=dict(
+        min=0.0, max=1.0, help="drafting ends after a guess less probable than this; 0 always drafts all"))
 
     def __post_init__(self):
         check_options(self)
 
     def round(self, state, pick):
-        proposed = yield from chain(state, pick, self.draft_length, self.latent)
+        proposed = yield from chain(state, pick, self.draft_length, self.latent, self.min_confidence)
         yield from verify(state, pick, proposed)
 
     def fit(self, model):

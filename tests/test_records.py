@@ -1,0 +1,90 @@
+"""How much is told about a run changes nothing of it; a clock for each part; rows that have ended cost nothing."""
+
+from dataclasses import replace
+
+import pytest
+
+import bltlab
+from bltlab.decoding import METHODS, Stream
+from bltlab.trace import Committed, Drafted, Finished, Prefilled, Trace, Unmasked, Verified
+
+from conftest import random_model
+
+PROMPTS = ["abcabc", "k", "hhhhhhhhhhhhhhhhhhhhhhhhhhhhh"]
+
+
+def counted(trace):
+    return replace(trace.totals, seconds=0, prefill_seconds=0)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.9])
+@pytest.mark.parametrize("method", METHODS)
+def test_what_is_recorded_changes_neither_bytes_nor_counts(method, temperature):
+    model = random_model(3)
+    whole, counts, nothing = (bltlab.generate(model, PROMPTS, method, max_new_bytes=30, temperature=temperature, record=record)
+                              for record in (True, "totals", False))
+    for a, b, c in zip(whole, counts, nothing):
+        assert a.bytes == b.bytes == c.bytes
+        assert counted(a.trace) == counted(b.trace)
+        assert counted(a.trace).nfe == counted(c.trace).nfe
+        assert [type(e) for e in a.trace.events] == [type(e) for e in b.trace.events]
+        assert {type(e) for e in c.trace.events} == {Prefilled, Committed, Finished}
+        assert Trace.from_json(b.trace.to_json()).canvas().ids == a.trace.canvas().ids
+
+
+def test_candidates_are_kept_only_where_asked_for():
+    model = random_model(4)
+    for method in METHODS:
+        for record, n in ((True, 5), ("totals", 0)):
+            for event in bltlab.stream(model, "abc", method, max_new_bytes=20, record=record):
+                shown = {Drafted: lambda e: [e.candidates], Unmasked: lambda e: e.candidates, Verified: lambda e: e.candidates}
+                for candidates in shown.get(type(event), lambda e: [])(event):
+                    assert len(candidates) == n
+    with pytest.raises(ValueError, match="record must be True, 'totals' or False"):
+        bltlab.stream(model, "abc", record="some")
+
+
+def test_an_unsure_drafter_ends_its_draft_and_the_text_stays_the_same():
+    model = random_model(5)
+    sure = lambda confidence: bltlab.generate(model, "abcabc", bltlab.SelfSpeculation(8, min_confidence=confidence),
+                                              max_new_bytes=60)
+    drafts = {c: [len(e.drafted) for e in sure(c).trace.events if isinstance(e, Verified)] for c in (0.0, 0.05, 1.0)}
+    assert set(drafts[0.0]) == {8} and set(drafts[1.0]) == {1} and 1 < sum(drafts[0.05]) / len(drafts[0.05]) < 8
+    assert sure(0.0).bytes == sure(0.05).bytes == sure(1.0).bytes == bltlab.generate(model, "abcabc", max_new_bytes=60).bytes
+    guesses = [e for e in sure(0.05).trace.events if isinstance(e, Verified)]
+    assert all(p >= 0.05 for e in guesses for p in e.draft_probs[:-1])
+    for wrong in (-0.1, 1.5, "0.5"):
+        with pytest.raises(ValueError, match="min_confidence must be a number in 0..1"):
+            bltlab.SelfSpeculation(min_confidence=wrong)
+
+
+def test_the_parts_of_the_time_add_up_to_less_than_the_whole():
+    model = random_model(6)
+    for method in METHODS:
+        events = bltlab.stream(model, "abcabc", method, max_new_bytes=40)
+        assert isinstance(events, Stream) and events.seconds_by_part == {}
+        for _ in events:
+            pass
+        parts = events.seconds_by_part
+        assert set(parts) == {"patcher", "encoder", "global_", "decoder"} and min(parts.values()) > 0
+        assert sum(parts.values()) <= events.state.clock.read()
+
+
+def test_a_row_that_has_ended_costs_nothing():
+    model = random_model(7)
+    alone = bltlab.generate(model, "abcabc", max_new_bytes=40)
+    events = bltlab.stream(model, ["abcabc", "abcabcabc"], max_new_bytes=40, stop=[alone.bytes[:3]])
+    for event in events:
+        if isinstance(event, Finished) and event.row == 0:
+            break
+    sizes = {e.row: events.state.batch_size for e in events}
+    assert event.position == 1 + 6 + 3 and set(sizes) <= {1} and events.state.batch_size == 1
+
+
+def test_only_rows_that_close_a_patch_run_the_global_transformer(monkeypatch):
+    model, widths = random_model(8), []
+    forward = model.global_.forward
+    monkeypatch.setattr(model.global_, "forward", lambda pooled, *rest: (widths.append(len(pooled)), forward(pooled, *rest))[1])
+    together = bltlab.generate(model, PROMPTS, max_new_bytes=40)
+    assert min(widths) == 1 and max(widths) == 3
+    assert [o.bytes for o in together] == [bltlab.generate(model, p, max_new_bytes=40).bytes for p in PROMPTS]
