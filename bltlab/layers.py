@@ -5,6 +5,7 @@ width, H heads, V ids.
 """
 
 from functools import lru_cache
+from math import prod
 
 import torch
 import torch.nn.functional as F
@@ -227,16 +228,23 @@ class Cache:
         self.axis, self.before = 1 + len(outer), before                                  # `before`: zeros ahead of slot 0
         self.layers = [torch.zeros(batch_size, *outer, before + capacity + 1, *inner, dtype=dtype, device=device)
                        for _ in range(n_layers)]
+        self.slot_bytes = n_layers * prod(outer) * prod(inner) * self.layers[0].itemsize         # one position of one row
 
     @property
     def capacity(self):
         return self.layers[0].shape[self.axis] - 1 - self.before
 
     def reserve(self, n):
-        """Room for n slots, by doubling."""
+        """Room for n slots, by doubling. Raises MemoryError, and keeps what there is, where the machine has none."""
         if n > self.capacity:
-            grow = [0, 0] * (self.layers[0].ndim - 1 - self.axis) + [0, max(n, 2 * self.capacity) - self.capacity]
-            self.layers = [F.pad(x, grow) for x in self.layers]
+            capacity = max(n, 2 * self.capacity)
+            grow = [0, 0] * (self.layers[0].ndim - 1 - self.axis) + [0, capacity - self.capacity]
+            try:
+                self.layers = [F.pad(x, grow) for x in self.layers]
+            except RuntimeError as error:                            # torch.OutOfMemoryError is one
+                size = len(self.layers[0]) * self.slot_bytes * capacity / 1e9
+                raise MemoryError(f"no memory for a cache of {capacity} positions in {len(self.layers[0])} rows "
+                                  f"({size:.1f} GB): shorten the text or the batch") from error
 
     def write(self, layer, span, values):
         """values (B, *outer, T, *inner) to the slots of `span`."""
@@ -267,10 +275,6 @@ class Cache:
 
     def select(self, rows):
         self.layers = [x[rows] for x in self.layers]
-
-    def bytes(self, slots, n_rows):
-        """Bytes of so many slots of each of some rows, in all layers."""
-        return sum(x[0].numel() * x.itemsize // x.shape[self.axis] for x in self.layers) * slots * n_rows
 
 
 class Span:

@@ -99,7 +99,8 @@ class DecodingState:
         """Append known bytes, any number at once -> logits (B, T, V) at every new position.
 
         ids: (B, T), rows right-padded with -1 (a flat list for one row). logits=False leaves the decoder's part to the
-        next pass. open_latent=True adds the open patch to the same global pass. Raises ValueError past max_length.
+        next pass. open_latent=True adds the open patch to the same global pass. Raises ValueError past max_length, and
+        MemoryError, with nothing appended, where a cache cannot grow.
         """
         rows = self._as_rows(ids)
         counts = [len(r) for r in rows]
@@ -111,17 +112,19 @@ class DecodingState:
         span = self._span(self.lengths, counts)
         given = torch.is_tensor(ids) and ids.shape == span.positions.shape and span.real is None
         tensor = ids if given else self._pad(rows, span.width)
-        nats, surprise = self._find_patches(tensor, span)
-        self._encode(tensor, span)
-        closed_before = [row.closed for row in self.rows]
-        for b, row in enumerate(self.rows):
-            row.append(rows[b], nats[b], surprise[b])
-        self._close_patches(closed_before, open_latent)
-        if not logits:
-            return None
-        offset = [f - row.decoded for f, row in zip(span.first, self.rows)]
-        decoded = self._decode_pending()                                                 # (B, pending + new, V)
-        if not any(offset):
+        try:
+            nats, surprise = self._find_patches(tensor, span)
+            self._encode(tensor, span)
+            closed_before = [row.closed for row in self.rows]
+            for b, row in enumerate(self.rows):
+                row.append(rows[b], nats[b], surprise[b])
+            self._close_patches(closed_before, open_latent)
+            offset = [f - row.decoded for f, row in zip(span.first, self.rows)]
+            decoded = self._decode_pending() if logits else None                         # (B, pending + new, V)
+        except MemoryError:
+            self.rollback(span.first)
+            raise
+        if decoded is None or not any(offset):
             return decoded
         index = torch.tensor(offset, device=decoded.device)[:, None] + torch.arange(span.width, device=decoded.device)
         return decoded[torch.arange(self.batch_size)[:, None], index.clamp_max(decoded.shape[1] - 1)]
@@ -232,8 +235,7 @@ class DecodingState:
         return rows
 
     def _columns(self, ids):
-        """Scratch ids, (B, A) or one list for all rows -> (B, A). Raises ValueError for ids out of range or rows of
-        unequal length."""
+        """Scratch ids, (B, A) or one list for all rows -> (B, A)."""
         if not torch.is_tensor(ids):
             rows = [ids] if len(ids) == 0 or isinstance(ids[0], int) else ids
             if len({len(r) for r in rows}) > 1:
@@ -266,7 +268,7 @@ class DecodingState:
         """An `attend` that writes keys and values to the cache and reads slots low .. end. mask (B, T, end - low)."""
         cache, (low, mask) = self._kv[part], low_mask
         cache.reserve(span.end)
-        self.cache_bytes += cache.bytes(span.end - low, len(span.first))
+        self.cache_bytes += cache.slot_bytes * (span.end - low) * len(span.first)
         mask = None if mask is None else mask[:, None]
 
         def attend(layer, q, kv):
@@ -374,7 +376,7 @@ class DecodingState:
             keys = keys[torch.arange(self.batch_size)[:, None], torch.tensor(reads)]     # (B, T or 1, layers, ...)
         logits = self.model.decoder(x, span.positions, lambda layer: keys[:, :, layer], self._attend("decoder", span, low_mask))
         self._count("decoder", "decoder")
-        self.cache_bytes += self._keys.bytes(x.shape[1], self.batch_size)
+        self.cache_bytes += self._keys.slot_bytes * x.shape[1] * self.batch_size
         return logits
 
     # -- scratch -------------------------------------------------------------------------------------------------------

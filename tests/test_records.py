@@ -3,9 +3,12 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 import bltlab
+from bltlab import decoding, layers
 from bltlab.decoding import METHODS, Stream
+from bltlab.state import DecodingState
 from bltlab.trace import Committed, Drafted, Finished, Prefilled, Trace, Unmasked, Verified
 
 from conftest import random_model
@@ -88,3 +91,33 @@ def test_only_rows_that_close_a_patch_run_the_global_transformer(monkeypatch):
     together = bltlab.generate(model, PROMPTS, max_new_bytes=40)
     assert min(widths) == 1 and max(widths) == 3
     assert [o.bytes for o in together] == [bltlab.generate(model, p, max_new_bytes=40).bytes for p in PROMPTS]
+
+
+def test_a_prompt_read_in_pieces_and_rows_of_very_unequal_length_write_what_each_writes_alone(monkeypatch):
+    model = random_model(9)
+    prompts = ["a", "".join("abcdefgh"[(i * i + i // 7) % 8] for i in range(300)), "hgf" * 30]
+    whole = [bltlab.generate(model, p, "blt-dv", max_new_bytes=20).bytes for p in prompts]
+    monkeypatch.setattr(decoding, "PREFILL", 64)
+    assert [o.bytes for o in bltlab.generate(model, prompts, "blt-dv", max_new_bytes=20)] == whole
+
+
+@pytest.mark.parametrize("failing", range(6))
+def test_where_no_memory_is_left_the_text_stays_as_it_was(monkeypatch, failing):
+    model = random_model(10)
+    state, same = DecodingState(model), DecodingState(model)
+    for s in (state, same):
+        s.extend([1, *b"abcabcabc"])
+    calls, pad = [], layers.F.pad
+
+    def out_of_memory(x, grow):
+        calls.append(1)
+        if len(calls) > 2 * failing:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return pad(x, grow)
+
+    monkeypatch.setattr(layers.F, "pad", out_of_memory)
+    with pytest.raises(MemoryError, match="no memory for a cache of .* positions in 1 rows .*: shorten the text or the batch"):
+        state.extend([100 + i % 9 for i in range(200)])
+    monkeypatch.undo()
+    assert state.length == 10
+    assert torch.equal(state.extend(list(b"abc")), same.extend(list(b"abc")))

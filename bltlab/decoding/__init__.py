@@ -18,6 +18,7 @@ from .moves import accepted_length
 from .self_speculation import SelfSpeculation
 
 METHODS = {kind.name: kind for kind in (Autoregressive, SelfSpeculation, BlockDiffusion, DiffusionVerification)}
+PREFILL = 1024                                                       # bytes of a prompt read at once: masks stay small
 
 
 def method_of(method):
@@ -81,8 +82,8 @@ class Stream:
         longest = max(map(len, self.prompts)) + s["max_new_bytes"] + self.method.room
         self.state = state = DecodingState(self.model, len(self.prompts), longest, self.record)
         state.clock.start()
-        width = max(map(len, self.prompts))
-        state.extend([p + [vocab.PAD_ID] * (width - len(p)) for p in self.prompts])
+        for begin in range(0, max(map(len, self.prompts)), PREFILL):
+            state.extend([p[begin:begin + PREFILL] for p in self.prompts])
         for b, row in enumerate(state.rows):
             yield from self._pause(Prefilled(row=b, ids=tuple(row.ids), opens=tuple(row.opens[:-1]),
                                              entropies=tuple(row.entropies), **state.stamp()))
