@@ -3,13 +3,13 @@
 import argparse
 import os
 import sys
-import time
-import warnings
-from contextlib import closing
-from dataclasses import fields, replace
+from dataclasses import fields
+from functools import wraps
+from inspect import isgeneratorfunction
 from pathlib import Path
 
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 try:
     import bltlab
 except ImportError:                                                  # a checkout that was not installed
@@ -17,254 +17,187 @@ except ImportError:                                                  # a checkou
     import bltlab
 
 import gradio as gr
+import shown
 import torch
-from controls import build_method, gathered, method_controls
+from api import endpoints
+from controls import MOST_CHARACTERS, SETTINGS, keys, method_controls, setting_controls
+from session import LANES, Demo
 
-from bltlab import checkpoints
-from bltlab.decoding import METHODS, replace_stamp
-from bltlab.trace import Finished, Trace
-from bltlab.viz import player
+from bltlab.decoding import METHODS
+from bltlab.inspection import MOST_BYTES
+from bltlab.viz import inside, patches, player
 
-FRAME = 0.15                                                         # seconds between pictures while decoding
-ERRORS = (ValueError, TypeError, FileNotFoundError)                  # what bad options raise
+HERE = Path(__file__).resolve().parent
 EXAMPLES = "And he said to them, ", "In the beginning ", "The king sent his servants to ", "Größe, 大きさ, размер: "
 INTRO = """# bltlab
-A byte-level language model that can write **several bytes at once**. Pick a decoder, press *Decode*, then step through
-what it did: bytes it guessed, bytes it kept, bytes it threw away."""
-TABLE = """| | **trust** the guesses | **verify** them |
-|---|---|---|
-| **chain**, byte after byte | Autoregressive | BLT-S |
-| **unmask** a whole block | BLT-D | BLT-DV |"""
-STYLE = """
-.gradio-container { max-width: 1320px !important; }
-.prose table { width: 100%; font-variant-numeric: tabular-nums; }
-.prose :is(table, thead, tbody, tr, th, td) { border: 0 !important; box-shadow: none !important; outline: 0 !important; }
-.prose :is(td, th) { padding: 4px 8px !important; border-bottom: 1px solid #8884 !important;
-  overflow-wrap: normal !important; word-break: normal !important; }
-.totals :is(td, th):not(:first-child) { text-align: right !important; white-space: nowrap; }
-.host.host select { appearance: auto; background-image: none; max-width: 160px; }
-.notes { position: fixed !important; z-index: 999; bottom: 12px; left: 12px; right: 12px; width: auto !important; }
-.notes p { width: fit-content; max-width: 100%; margin: 0 auto; padding: 10px 14px; overflow-wrap: anywhere; color: #1e293b;
-  background: #fff7ed; border: 1px solid #d55e00; border-left-width: 4px; border-radius: 4px; }
-.notes:not(:has(p)) { display: none; }
-"""
-
-# -- the player: its value is a list of trace objects ------------------------------------------------------------------
-DRAW = player.SOURCE + """
-const host = element.querySelector(".host");
-let live = false;
-function draw() {
-  const lanes = props.value || [], last = lanes[0]?.events.at(-1), began = last && last.type !== "Finished" && !live;
-  if (!lanes.length) return host.replaceChildren();
-  live = last?.type !== "Finished";
-  const still = live || last.reason === "interrupted", shown = bltlabPlayer(host, lanes, { autoplay: !still });
-  if (still) shown.show(shown.length);
-  if (began && host.getBoundingClientRect().top > innerHeight) host.scrollIntoView({ block: "start" });   // on a phone
-}
-watch("value", draw);
-draw();
-"""
-SAVE = """lanes => {
-  if (!lanes?.length) return "There is nothing to save yet: decode first.";
-  const data = new Blob([JSON.stringify(lanes[0])], { type: "application/json" });
-  const link = Object.assign(document.createElement("a"), {
-    href: URL.createObjectURL(data), download: `${lanes[0].method.name}.json` });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-  return "";
-}"""
-
-SETTLE = "() => new Promise(done => setTimeout(done, 400))"          # after Stop, pictures on their way still arrive
+A language model that writes **several bytes at once**: watch what it guesses, keeps and throws away."""
+MODEL = dict(concurrency_id="model", concurrency_limit=1)            # whatever needs the weights, one at a time
+QUIET = dict(queue=False, show_progress="hidden")
+HIDDEN = dict(api_visibility="private")
 
 
-# -- what the page shows: (lanes, text, totals, note) ------------------------------------------------------------------
-def number(value):
-    return "–" if value is None else f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+def script():
+    """Every viewer and the page's own JavaScript, once, for the head of the page."""
+    viewers = player.SOURCE, *(viewer.SOURCE.removeprefix(player.BASE) for viewer in (patches, inside))
+    own = ((HERE / name).read_text(encoding="utf-8") for name in ("tour.js", "page.js"))
+    return "<script>" + "\n".join([*viewers, *own]).replace("</script", "<\\/script") + "</script>"
 
 
-def summary(trace):
-    """The totals of a run as a table in Markdown."""
-    if trace is None:
-        return ""
-    t, n = trace.totals, trace.totals.new_bytes
-    each = lambda total, scale=1: number(scale * total / n if n else None)
-    rows = [("new bytes", n, ""),
-            *((f"{part} passes", calls, each(calls)) for part, calls in
-              zip(("patcher", "encoder", "global", "decoder"), t.nfe.astuple())),
-            ("memory traffic, paper (eq. 8)", f"{number(t.paper_gb)} GB", f"{each(t.paper_gb, 1000)} MB"),
-            ("memory traffic, measured", f"{number(t.measured_gb)} GB", f"{each(t.measured_gb, 1000)} MB"),
-            ("seconds", t.seconds, f"{each(t.seconds, 1000)} ms"),
-            ("bytes per second", n / t.seconds if t.seconds else None, ""),
-            ("bytes per patch", t.bytes_per_patch, ""),
-            ("acceptance rate", t.acceptance_rate and f"{100 * t.acceptance_rate:.0f} %", ""),
-            ("mean acceptance length", t.mean_acceptance_length, ""),
-            ("denoising steps per block", t.denoising_steps_per_block, ""),
-            ("ended by", getattr(trace.events[-1], "reason", "not yet"), "")]
-    return "\n".join(["| without the prompt | this run | per byte |", "|---|--:|--:|",
-                      *(f"| {name} | {run if isinstance(run, str) else number(run)} | {byte} |" for name, run, byte in rows)])
+def view(kind, value=None, **more):
+    """A component that page.js draws, by its kind; its value is plain data."""
+    return gr.HTML(value, html_template="<div class='host'></div>", apply_default_css=False,
+                   js_on_load=f"bltlabPage.mount('{kind}', element, props, watch)", elem_classes=["view", kind], **more)
 
 
-def written(trace):
-    """Prompt and new bytes of a trace as text."""
-    return bltlab.vocab.to_text(trace.prompt + trace.bytes) if trace else ""
+def named(fn, box):
+    """A callback whose outputs are components, from one whose outputs are their names."""
+    found = lambda what: {box[name]: value for name, value in (what or dict(note=gr.skip())).items()}
+
+    @wraps(fn)
+    def called(*arguments):
+        return found(fn(*arguments))
+
+    @wraps(fn)
+    def streamed(*arguments):
+        for what in fn(*arguments):
+            yield found(what)
+
+    return streamed if isgeneratorfunction(fn) else called
 
 
-def shown(trace, note=""):
-    return [trace.to_json()], written(trace), summary(trace), note
+def short_title(kind):
+    return kind.title.split(",")[0]
 
 
-def noted(note):
-    """A note, and everything else as it was."""
-    return gr.skip(), gr.skip(), gr.skip(), note
+def short_titles():
+    return [(short_title(kind), name) for name, kind in METHODS.items()]
 
 
-# -- callbacks ---------------------------------------------------------------------------------------------------------
-def frames(events):
-    """The trace of a decoding every FRAME seconds (less often where drawing is slow), at last the whole; then it is closed."""
-    try:
-        due = 0.0
-        for _ in events:
-            if (now := time.monotonic()) >= due:
-                yield events.traces[0]
-                due = (done := time.monotonic()) + max(FRAME, 2 * (done - now))
-        yield events.traces[0]
-    finally:
-        events.close()                                               # Stop and a closed tab end the decoding here
+def prompt_of(trace):
+    return bltlab.vocab.to_text(trace.prompt) if trace else EXAMPLES[0]
 
 
-class Demo:
-    """The model, loaded when first needed, and the decodings that the page and the API ask for."""
+# -- the tabs: each fills `box` with its components by name -------------------------------------------------------------
 
-    def __init__(self, name):
-        self.name, self._model = name, None
-
-    @property
-    def model(self):
-        if self._model is None:
-            self._model = bltlab.BLT.from_pretrained(self.name)
-        return self._model
-
-    def decode(self, prompt, method, max_new_bytes, temperature, top_k, top_p, seed, stop, *values):
-        """Decode, and yield (lanes, text, totals, note) as it goes; the last is the whole trace.
-
-        values: those of all controls, in the order of `keys`. Bad options come back as the note, and nothing is lost.
-        """
-        try:
-            if self._model is None:
-                yield noted(f"Loading {self.name} …")
-            with warnings.catch_warnings(record=True) as told:
-                warnings.simplefilter("always")
-                events = bltlab.stream(self.model, prompt or "", build_method(method, gathered(method, values)),
-                                       max_new_bytes=max_new_bytes, temperature=temperature, top_k=top_k, top_p=top_p,
-                                       seed=seed or 0, stop=[stop] if stop else ())
-            note = " ".join(f"Note: {w.message}." for w in told if w.category is UserWarning)
-            with closing(frames(events)) as traces:
-                for trace in traces:
-                    yield shown(trace, note)
-        except ERRORS as error:
-            yield noted(f"That does not work: {error}")
-
-    def api(self, prompt: str, method: str = "ar", options: dict = {}, max_new_bytes: int = 128, temperature: float = 0.0,
-            top_k: int = 0, top_p: float = 1.0, seed: int = 0, stop: list[str] = []) -> dict:
-        """Decode, and stream the trace (bltlab.trace/1). options: the method's own, {"unmasking": "confidence:0.7"}."""
-        try:
-            events = bltlab.stream(self.model, prompt, build_method(method, options), max_new_bytes=max_new_bytes,
-                                   temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, stop=stop)
-            with closing(frames(events)) as traces:
-                for trace in traces:
-                    yield trace.to_json()
-        except ERRORS as error:
-            raise gr.Error(str(error), print_exception=False) from None
+def watch_tab(box, first):
+    start = first.method["name"] if first else next(iter(METHODS))
+    held = shown.watched(first) if first else dict(watch=None, totals=None, text="")
+    settings = {k: v for k, v in first.settings.items() if k != "stop"} if first else {}
+    with gr.Row(elem_classes="stage"):
+        with gr.Column(elem_classes="ask"):
+            box["prompt"] = gr.Textbox(prompt_of(first), label="prompt", lines=2, max_length=MOST_CHARACTERS)
+            gr.Examples([[e] for e in EXAMPLES], box["prompt"], label="examples", **HIDDEN)
+            box["method"] = gr.Radio(short_titles(), value=start, label="decoder", elem_classes="methods")
+            with gr.Row(elem_classes="buttons"):
+                box["run"] = gr.Button("Decode", variant="primary", min_width=80)
+                box["halt"] = gr.Button("Stop", min_width=80, elem_classes="halt")
+        with gr.Column(elem_classes="more"):
+            cards, controls = [], []
+            for n, kind in METHODS.items():
+                with gr.Column(visible=n == start) as card:
+                    gr.Markdown(f"**{kind.title}.** {kind.__doc__.splitlines()[0]}", elem_classes="card")
+                    with gr.Accordion("options", open=False, visible=bool(fields(kind))):
+                        controls += method_controls(kind)
+                cards.append(card)
+            with gr.Accordion("length, temperature, seed, stop", open=False):
+                box |= dict(zip(SETTINGS, setting_controls(settings)))
+            box |= dict(zip(keys(), controls))
+        with gr.Column(elem_classes="hero"):
+            box["watch"] = view("watch", held["watch"])
+            box["text"] = gr.Textbox(held["text"], label="the text", lines=2, max_lines=12, interactive=False,
+                                     buttons=["copy"])
+            for n, kind in METHODS.items():
+                with gr.Accordion(f"how {short_title(kind)} works", open=False, visible=n == start) as card:
+                    gr.Markdown(f"```text\n{sys.modules[kind.__module__].__doc__}\n```")
+                cards.append(card)
+            with gr.Accordion("all numbers of this run", open=False):
+                box["totals"] = view("table", held["totals"])
+    pick = lambda chosen: [gr.update(visible=n == chosen) for n in METHODS] * 2
+    box["method"].change(pick, box["method"], cards, **QUIET, **HIDDEN)
 
 
-def stopped(lanes):
-    """After Stop: the trace so far, marked as interrupted; a finished one stays as it is."""
-    trace = Trace.from_json(lanes[0]) if lanes else None
-    if trace is None or not trace.events or isinstance(trace.events[-1], Finished):
-        return noted("")
-    end = Finished(position=1 + len(trace.prompt) + len(trace.bytes), reason="interrupted", **replace_stamp(trace.events[-1]))
-    return shown(replace(trace, events=(*trace.events, end)), "Stopped: this is the trace so far.")
+def race_tab(box, traces):
+    held = shown.raced(traces[:LANES]) if traces else dict(race=None, table=None)
+    with gr.Row(elem_classes="bar"):
+        box["race_prompt"] = gr.Textbox(prompt_of(next(iter(traces), None)), label="prompt", max_length=MOST_CHARACTERS,
+                                        scale=3, min_width=260)
+        box["racers"] = gr.CheckboxGroup(short_titles(), value=[*METHODS][:LANES], label="decoders", scale=3, min_width=260,
+                                         info="with the options, length, temperature and seed of Watch")
+        with gr.Row(elem_classes="buttons"):
+            box["race_run"] = gr.Button("Race", variant="primary", min_width=80)
+            box["race_halt"] = gr.Button("Stop", min_width=80, elem_classes="halt")
+    box["race"] = view("race", held["race"])
+    with gr.Accordion("all numbers of this race", open=False):
+        box["table"] = view("table", held["table"])
 
 
-def opened(path):
-    """A saved trace from disk, or the reason why it is none."""
-    try:
-        trace = Trace.load(path)
-        return shown(trace) if trace.events else noted("That does not work: this trace has no events.")
-    except (*ERRORS, ArithmeticError, RecursionError) as error:      # a file may hold anything
-        told = str(error) if "not a trace" in str(error) else f"{path} is not a trace: {error}"
-        return noted(f"That does not work: {told.replace(str(path), Path(path).name)}")
+def patches_tab(box):
+    with gr.Row(elem_classes="bar"):
+        box["patch_text"] = gr.Textbox(label="text", placeholder="Type or paste any text, in any script", lines=2, scale=4,
+                                       max_length=MOST_CHARACTERS)
+    box["patches"] = view("patches", shown.surveys())
 
 
-def recorded():
-    """A trace that ships, of the latest method that has one: something true moves before any weight is loaded."""
-    traces = [Trace.load(path) for path in sorted((checkpoints.assets() / "traces").glob("*.json"))]
-    return max(traces, key=lambda t: [*METHODS].index(t.method["name"]) if t.method["name"] in METHODS else -1, default=None)
+def inside_tab(box):
+    with gr.Row(elem_classes="bar"):
+        box["inside_text"] = gr.Textbox(label="text", placeholder=f"A short text, up to {MOST_BYTES} bytes", scale=4,
+                                        max_length=MOST_BYTES, min_width=260)
+        box["look"] = gr.Button("Look inside", variant="primary", scale=1, min_width=120)
+    box["inside"] = view("inside", shown.insides())
 
 
 # -- the page ----------------------------------------------------------------------------------------------------------
 def build(name="blt-d-nano"):
     """The page, and how it looks: arguments of its `launch`."""
-    demo, first = Demo(name), recorded()
-    start = first.method["name"] if first and first.method["name"] in METHODS else next(iter(METHODS))
+    demo, box, traces = Demo(name), {}, [*shown.recorded().values()]
+    with gr.Blocks(title="bltlab", analytics_enabled=False, delete_cache=(3600, 3600)) as page:
+        with gr.Row(elem_classes="top"):
+            gr.Markdown(INTRO, elem_classes="intro")
+            with gr.Row(elem_classes="tools"):
+                link = gr.Button("Copy link", size="sm")
+                keep = gr.Button("Save", size="sm")
+                put = gr.UploadButton("Open", file_types=[".json"], file_count="multiple", size="sm")
+        with gr.Tabs(overflow_behavior="wrap") as box["tabs"]:
+            with gr.Tab("Watch", id="watch"):
+                watch_tab(box, traces[-1] if traces else None)
+            with gr.Tab("Race", id="race"):
+                race_tab(box, traces)
+            with gr.Tab("Patches", id="patches"):
+                patches_tab(box)
+            with gr.Tab("Inside", id="inside"):
+                inside_tab(box)
+            with gr.Tab("Tour", id="tour"):
+                box["tour"] = view("tour", shown.tour())
+        box["note"] = view("note")
+        box["pending"] = gr.JSON(visible=False)
+        query, everything = gr.Textbox(visible=False), [*box.values()]
+
+        for fn in endpoints(demo):                                   # before the others: names go to who comes first
+            gr.api(fn, api_name=fn.__name__, **MODEL)
+        settings = [box[key] for key in [*SETTINGS, *keys()]]
+        for names in ("prompt", "method", "run", "halt"), ("race_prompt", "racers", "race_run", "race_halt"):
+            prompt, methods, run, halt = (box[name] for name in names)
+            outputs = [box[name] for name in ("watch", "totals", "text", "race", "table", "note")]
+            ready = gr.on([run.click, prompt.submit], demo.ready, **QUIET, **HIDDEN)
+            ready.then(named(demo.decode, box), [prompt, methods, *settings], outputs, show_progress="hidden",
+                       **MODEL, **HIDDEN)
+            halt.click(demo.halt, **QUIET, **HIDDEN)
+        box["patch_text"].change(named(demo.survey, box), box["patch_text"], [box["patches"], box["note"]],
+                                 trigger_mode="always_last", show_progress="hidden", **MODEL, **HIDDEN)
+        gr.on([box["look"].click, box["inside_text"].submit], named(demo.look, box), box["inside_text"],
+              [box["inside"], box["note"]], show_progress="hidden", **MODEL, **HIDDEN)
+        link.click(None, None, box["note"], js="() => bltlabPage.copyLink()", **HIDDEN)
+        keep.click(None, None, box["note"], js="() => bltlabPage.save()", **HIDDEN)
+        file = put.upload(named(demo.opened, box), put, everything, **QUIET, **HIDDEN)
+        hash = page.load(named(demo.followed, box), query, everything, js="() => [location.hash.slice(1)]", **QUIET, **HIDDEN)
+        for asked in file, hash:
+            asked.then(named(demo.resume, box), box["pending"], everything, show_progress="hidden", **MODEL, **HIDDEN)
+        page.unload(demo.halt)
+    page.queue(max_size=16)
     theme = gr.themes.Default(primary_hue="blue", neutral_hue="slate", font=["system-ui", "sans-serif"],
                               font_mono=["ui-monospace", "monospace"])
-    hidden = dict(api_visibility="private")
-    with gr.Blocks(title="bltlab", analytics_enabled=False) as page:
-        with gr.Row():
-            with gr.Column(scale=5, min_width=320):
-                gr.Markdown(INTRO)
-            with gr.Column(scale=4, min_width=320):
-                gr.Markdown(TABLE)
-        with gr.Row():
-            with gr.Column(scale=1, min_width=320):
-                prompt = gr.Textbox(EXAMPLES[0], label="prompt", lines=2, max_length=2000)
-                gr.Examples([[e] for e in EXAMPLES], prompt, label="examples", **hidden)
-                method = gr.Radio([(kind.title, n) for n, kind in METHODS.items()], value=start, label="decoder")
-                with gr.Row():
-                    run = gr.Button("Decode", variant="primary", min_width=100)
-                    halt = gr.Button("Stop", min_width=100)
-                groups, boxes, controls = [], [], []
-                for n, kind in METHODS.items():
-                    with gr.Column(visible=n == start) as column:
-                        if fields(kind):
-                            with gr.Group():
-                                controls += method_controls(kind)
-                    groups.append(column)
-                with gr.Accordion("length, temperature, seed, stop", open=False):
-                    settings = [gr.Slider(1, 1024, 96, step=1, label="new bytes"),
-                                gr.Slider(0, 2, 0.7, step=0.05, label="temperature", info="0 takes the best byte"),
-                                gr.Slider(0, 256, 0, step=1, label="top k", info="0 keeps every byte"),
-                                gr.Slider(0.01, 1, 1, step=0.01, label="top p"), gr.Number(0, label="seed", precision=0),
-                                gr.Textbox("", label="stop after", info="end when this text was written")]
-            with gr.Column(scale=3, min_width=320):
-                lanes = gr.HTML(first and [first.to_json()], html_template="<div class='host'></div>", js_on_load=DRAW)
-                with gr.Row():
-                    with gr.Column(min_width=300):
-                        text = gr.Textbox(written(first), label="text", lines=6, max_lines=16, interactive=False)
-                        with gr.Row():
-                            keep = gr.Button("Save trace", size="sm", min_width=100)
-                            put = gr.UploadButton("Open trace", file_types=[".json"], size="sm", min_width=100)
-                    with gr.Column(min_width=300):
-                        totals = gr.Markdown(summary(first), elem_classes="totals")
-                for n, kind in METHODS.items():
-                    with gr.Accordion(f"How it works: {kind.title.split(',')[0]}", open=False, visible=n == start) as box:
-                        gr.Markdown(f"{kind.__doc__}\n\n```text\n{sys.modules[kind.__module__].__doc__}\n```")
-                    boxes.append(box)
-        note = gr.HTML("", html_template="{{#if value}}<p role='status'>{{value}}</p>{{/if}}", js_on_load=None,
-                       elem_classes="notes")                         # at the foot of the window, wherever one has scrolled to
-        outputs, alone = [lanes, text, totals, note], dict(concurrency_id="model", concurrency_limit=1)
-        gr.api(demo.api, api_name="decode", **alone)                 # before the others: names go to who comes first
-        pick = lambda chosen: [gr.update(visible=n == chosen) for n in METHODS] * 2
-        method.change(pick, method, groups + boxes, queue=False, show_progress="hidden", **hidden)
-        running = run.click(demo.decode, [prompt, method, *settings, *controls], outputs, show_progress_on=text,
-                            **alone, **hidden)
-        halted = halt.click(None, js=SETTLE, cancels=[running], **hidden)
-        halted.then(stopped, lanes, outputs, queue=False, show_progress="hidden", **hidden)
-        put.upload(opened, put, outputs, show_progress="hidden", **hidden)
-        keep.click(None, lanes, note, js=SAVE, **hidden)
-    page.queue(max_size=16)
-    return page, dict(theme=theme, css=STYLE)
+    return page, dict(theme=theme, css=(HERE / "page.css").read_text("utf-8"), head=script(), share=False, footer_links=[],
+                      enable_monitoring=False, run_history=False, max_file_size="8mb", max_threads=8, state_session_capacity=64)
 
 
 def main():
@@ -277,9 +210,8 @@ def main():
     torch.set_num_threads(arguments.threads)
     page, looks = build(arguments.model)
     try:
-        page.launch(server_name=arguments.host, server_port=arguments.port, share=False, enable_monitoring=False,
-                    run_history=False, max_file_size="8mb", max_threads=8, state_session_capacity=64, footer_links=[], **looks)
-    except OSError as error:
+        page.launch(server_name=arguments.host, server_port=arguments.port, **looks)
+    except (OSError, OverflowError) as error:                        # a port that is taken, or none
         options.error(str(error))
 
 

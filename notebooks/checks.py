@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 import bltlab
-from bltlab import data, diffusion, patching
+from bltlab import data, diffusion, layers, model, patching
 from bltlab.decoding import moves
 from bltlab.sampling import Pick
 from bltlab.viz import figures
@@ -140,6 +140,41 @@ def cut(yours):
                                      f"whole text at {_say(kept)}: the rule looks ahead")
             count += 1
     print(f"cut: your rule gave {count} prefixes the patches they have in the whole text")
+
+
+# -- 02 latents --------------------------------------------------------------------------------------------------------
+
+def reads(yours):
+    draw = random.Random(0)
+    cases = [([True, True, *(draw.random() < 0.3 for _ in range(draw.randint(0, 20)))],) for _ in range(150)]
+    _compare("reads", yours, _reads, cases, lambda opens: f"opens {_say([int(o) for o in opens])}")
+
+
+def _reads(opens):
+    opens = torch.tensor([opens])
+    return patching.Patches(opens[:, :-1], opens[:, 1:], torch.ones_like(opens[:, 1:])).reads[0]
+
+
+def may_read(yours):
+    draw = random.Random(0)
+    cases = [([1, *draw.choices((1, 70, 71, 72), (1, 3, 3, 3), k=draw.randint(0, 9))], draw.choice((None, 1, 2, 3, 5)))
+             for _ in range(100)]
+    library = lambda ids, window: layers.text_mask(model.documents(torch.tensor([ids])), window)[0]
+    _compare("may_read", yours, lambda ids, window: library(ids, window).int(), cases,
+             lambda ids, window: f"ids {ids} and a window of {window}")
+
+
+def hash_rows(yours):
+    draw, prime = random.Random(0), 1_000_000_007
+    texts = [[1, *(draw.randint(4, 259) for _ in range(draw.randint(0, 12)))] for _ in range(150)]
+    cases = [(ids, draw.randint(1, 8), prime, draw.choice((7, 61, 6144))) for ids in texts]
+    _compare("hash_rows", yours, _hash_rows, cases, lambda ids, n, prime, n_rows:
+             f"ids {_say(ids)}, n = {n}, prime = {prime} and {n_rows} rows")
+
+
+def _hash_rows(ids, n, prime, n_rows):
+    table = model.HashEmbedding(bltlab.config.HashConfig((n,), n_rows, prime), dim=1)
+    return table.rows(model.windows(torch.tensor([ids]), n))[0, :, 0]
 
 
 # -- 03 training -------------------------------------------------------------------------------------------------------

@@ -151,7 +151,7 @@ def test_traces_that_are_none(tmp_path, model):
                          (dict(events=[good["events"][0] | {"more": 1}]), "exactly the fields"),
                          (dict(events=[good["events"][0] | {"seconds": float("nan")}]), "finite"),
                          (dict(events=[good["events"][0] | {"opens": []}]), "one entry for each"),
-                         (dict(events=[spoilt if e["type"] == "Verified" else e for e in good["events"]]), "accepts -1"),
+                         (dict(events=[spoilt if e["type"] == "Verified" else e for e in good["events"]]), "accepted out of range"),
                          (dict(events=good["events"][2:]), "do not fit together")):
         path.write_text(json.dumps(good | wrong))
         with pytest.raises(ValueError, match=words) as error:

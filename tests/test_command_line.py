@@ -39,14 +39,6 @@ def test_patch_and_view(tmp_path, capsys):
     assert "bltlabPlayer" in (tmp_path / "t.html").read_text()
 
 
-def test_bench_memory_loads_both_layouts(capsys):
-    main(["bench", "memory", "--model", "preset:tiny", "--json"])
-    rows = json.loads(capsys.readouterr().out)
-    assert [r["layout"] for r in rows] == ["bltlab", "transformers"]
-    parameters = sum(p.numel() for p in bltlab.BLT.on_meta(bltlab.BLTConfig.preset("tiny", block_size=None)).parameters())
-    assert all(r["disk_gb"] * 1e9 >= 2 * parameters and r["peak_gb"] > r["disk_gb"] for r in rows)
-
-
 def test_evaluate_counts_bits_over_all_texts(tmp_path, capsys):
     texts = ["And he said to them", "In the beginning God made the heaven"]
     (tmp_path / "t.jsonl").write_text("\n".join(json.dumps(dict(text=t, split="test")) for t in texts))
@@ -54,12 +46,3 @@ def test_evaluate_counts_bits_over_all_texts(tmp_path, capsys):
     model = bltlab.BLT.from_pretrained("blt-d-nano")
     bits = sum(len(t) * bltlab.score(model, t) for t in texts) / sum(map(len, texts))
     assert capsys.readouterr().out.startswith(f"{bits:.4f} bits a byte on 55 bytes")
-
-
-def test_bench_prints_every_method_beside_autoregression(capsys):
-    main(["bench", "decode", "--prompts", "1", "--max-new-bytes", "16", "--repeats", "1", "--temperature", "0", "--json"])
-    rows = json.loads(capsys.readouterr().out)
-    assert [r["method"] for r in rows] == list(METHODS)
-    assert rows[0]["seconds_ratio"] == rows[0]["paper_gb_ratio"] == 1.0 and rows[0]["acceptance"] is None
-    assert all(r["bytes"] == 16 and r["seconds"] > 0 for r in rows)
-    assert rows[1]["acceptance"] is not None and rows[2]["steps_per_block"] >= 1

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from bltlab import vocab
-from bltlab.diffusion import Blocks, corrupt, decode_blocks, diffusion_loss, lay_out, training_mask
+from bltlab.diffusion import Blocks, corrupt, decode_blocks, diffusion_loss, lay_out
+from bltlab.evaluation.training_step import decode_blocks_plainly
 
 from conftest import random_ids, random_model
 
@@ -18,25 +19,13 @@ def blocks_of(model, ids, starts="anywhere", seed=0, **kw):
     return encoded, corrupt(*lay_out(encoded, ids, model.config.block_size, starts, g), generator=g, **kw)
 
 
-def slow_decode(model, encoded, blocks):
-    """One text alone, one dense mask over clean bytes and all blocks."""
-    T, (M, S) = encoded.ids.shape[1], blocks.ids.shape[1:]
-    mask = training_mask(T, blocks.starts[0], S, model.config.decoder.window)
-    reads = encoded.patches.reads[0]
-    all_reads = torch.cat([reads, reads[(blocks.starts[0] - 1).clamp_max(T - 1)].repeat_interleave(S)])
-    x = torch.cat([model.decoder.inputs(encoded.ids, encoded.states), model.decoder.embedding(blocks.corrupted.flatten(1))], 1)
-    positions = torch.cat([encoded.positions, blocks.positions.flatten(1)], 1)
-    attend = lambda layer, q, kv: F.scaled_dot_product_attention(q, *kv.unbind(1), attn_mask=mask)
-    logits = model.decoder(x, positions, lambda layer: encoded.keys[layer][:, all_reads], attend)
-    return logits[:, :T], logits[:, T:].unflatten(1, (M, S))
-
-
 @pytest.mark.parametrize("starts", ["anywhere", "patches"])
 @pytest.mark.parametrize("decoder_input", ["encoder", "embedding"])
 def test_joined_attention_equals_one_dense_mask(starts, decoder_input):
     model = random_model(1, decoder_input=decoder_input)
-    encoded, blocks = blocks_of(model, random_ids(3, 50)[None], starts)
-    fast, slow = decode_blocks(model, encoded, blocks), slow_decode(model, encoded, blocks)
+    ids = torch.stack([random_ids(3, 50, documents=3), random_ids(4, 50), random_ids(5, 50, documents=2)])
+    encoded, blocks = blocks_of(model, ids, starts)
+    fast, slow = decode_blocks(model, encoded, blocks), decode_blocks_plainly(model, encoded, blocks)
     assert (fast[0] - slow[0]).abs().max() < 1e-12
     assert (fast[1] - slow[1]).abs().max() < 1e-12
 

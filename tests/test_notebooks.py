@@ -22,6 +22,7 @@ torch.set_num_threads(1)
 QUESTIONS = {
     "00_tour": "What does it look like when a model writes several bytes at once?",
     "01_patching": "Where should a patch begin?",
+    "02_latents": "How does a byte learn from a patch that is not finished?",
     "03_training": "Can I train one before the coffee is ready?",
     "06_block_diffusion": "How many bytes may be revealed together?",
     "07_self_speculation": "How far can the decoder run ahead of the model?",
@@ -182,6 +183,28 @@ def right_cut(text):
     return [0] + [i for i in range(1, len(text)) if text[i - 1] == 32] if text else []
 
 
+def right_reads(opens):
+    reads, closed = [], -1
+    for opens_next in opens[1:]:
+        closed += opens_next
+        reads.append(closed)
+    return reads
+
+
+def right_may_read(ids, window):
+    document = [sum(i == 1 for i in ids[:t + 1]) for t in range(len(ids))]
+    near = lambda q, kv: kv <= q and (window is None or q - kv < window)
+    return [[int(near(q, kv) and document[q] == document[kv]) for kv in range(len(ids))] for q in range(len(ids))]
+
+
+def right_hash_rows(ids, n, prime, n_rows):
+    rows = []
+    for t in range(len(ids)):
+        total = sum(i * prime ** j for j, i in enumerate(([0] * n + ids[:t + 1])[-n:]))
+        rows.append(((total + 2 ** 63) % 2 ** 64 - 2 ** 63) % n_rows)
+    return rows
+
+
 def right_bits_per_byte(logits, ids):
     bits = []
     for row, row_ids in zip(logits.log_softmax(-1), ids.tolist()):
@@ -308,6 +331,14 @@ WRONG = {
                    lambda s, limit: right_opens_next(s, limit + 1), lambda s, limit: [True, *right_opens_next(s, limit)[:-1]]],
     "cut": [top_quarter, lambda text: list(range(len(text) % 4, len(text), 4)), lambda text: [0, len(text) // 2],
             lambda text: [1], lambda text: 1 / 0],
+    "reads": [lambda opens: [sum(opens[:t + 1]) - 1 for t in range(len(opens) - 1)],                 # its own patch
+              lambda opens: [sum(opens[:t + 1]) - 2 for t in range(len(opens) - 1)], lambda opens: right_reads(opens)[1:]],
+    "may_read": [lambda ids, window: right_may_read(ids, None), lambda ids, window: right_may_read([9] * len(ids), window),
+                 lambda ids, window: [list(column) for column in zip(*right_may_read(ids, window))]],
+    "hash_rows": [lambda ids, n, prime, rows: [h % rows for h in right_hash_rows(ids, n, prime, 2 ** 63)],
+                  lambda ids, n, prime, rows: right_hash_rows(ids, n + 1, prime, rows),
+                  lambda ids, n, prime, rows: [sum(i * prime ** j for j, i in enumerate(([0] * n + ids[:t + 1])[-n:])) % rows
+                                               for t in range(len(ids))]],
     "bits_per_byte": [lambda z, ids: right_bits_per_byte(z, ids) * math.log(2),
                       lambda z, ids: bltlab.diffusion.next_byte_loss(z.roll(1, 1), ids).item() / math.log(2),
                       lambda z, ids: right_bits_per_byte(z, ids.masked_fill(ids < 0, 0))],

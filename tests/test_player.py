@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
@@ -19,13 +20,19 @@ from bltlab.viz import player
 MODEL = {"name": "tiny", "parameters": {"encoder": 10, "global_": 100, "decoder": 20}}
 NODE = shutil.which("node")
 FOLD = """
-const player = require(process.argv[1]);
-const { traces, bytes } = JSON.parse(require("fs").readFileSync(0, "utf8"));
+const { source, traces, recorded, bytes } = JSON.parse(require("fs").readFileSync(0, "utf8"));
+const js = new Function(`${source}; return { ...bltlabBase, ...bltlabFold }`)();
+const clocks = trace => Object.fromEntries(Object.entries(js.CLOCKS).map(([name, { read }]) =>
+  [name, js.totals(trace).map((sum, n) => read(sum, trace.model.parameters, n))]));
 console.log(JSON.stringify({
-  folds: traces.map(t => Array.from({ length: t.events.length + 1 }, (_, step) => player.fold(t, step))),
-  totals: traces.map(player.totals),
-  spans: bytes.map(ids => player.spans(ids, true)), open: bytes.map(ids => player.spans(ids)),
-  sentences: traces.map(t => t.events.map((_, i) => player.sentence(t.events, i))) }));
+  folds: traces.map(t => Array.from({ length: t.events.length + 1 }, (_, step) => js.fold(t, step))),
+  totals: traces.map(t => js.totals(t)), clocks: traces.map(clocks),
+  recorded: recorded.map(({ trace, steps }) => ({ folds: steps.map(step => js.fold(trace, step)), clocks: clocks(trace),
+    alone: js.alone(trace).map(({ nfe }) => nfe), sums: js.totals(trace),
+    grown: js.totals(trace, js.totals({ events: trace.events.slice(0, steps[0]) })) })),
+  spans: bytes.map(ids => js.spans(ids, true)), open: bytes.map(ids => js.spans(ids)),
+  parts: bytes.map(ids => js.spans(ids, true).map(([start]) => js.spans(ids, true, start))),
+  sentences: traces.map(t => t.events.map((_, i) => js.sentence(t.events, i))) }));
 """
 
 
@@ -173,15 +180,31 @@ BYTES = [bytes(RANDOM.choice(b"a\x80\xa9\xbf\xc1\xc3\xe0\xed\xe6\xf0\xf4\xf5\x9f
          for _ in range(400)] + [TEXT.encode()]
 
 
+RECORDED = {path.stem: Trace.load(path) for path in sorted((Path(__file__).parent.parent / "assets/traces").glob("*.json"))}
+STEPS = {name: random.Random(name).sample(range(len(trace.events) + 1), 50) for name, trace in RECORDED.items()}
+
+
 @pytest.fixture(scope="module")
 def node():
     if NODE is None:
         pytest.skip("needs node")
-    source = player.__file__.replace("player.py", "player.js")
-    given = json.dumps({"traces": [t.to_json() for t in TRACES.values()], "bytes": [vocab.encode(b, bos=False) for b in BYTES]})
-    done = subprocess.run([NODE, "-e", FOLD, source], input=given, capture_output=True, text=True, timeout=60)
+    given = json.dumps({"source": player.SOURCE, "traces": [t.to_json() for t in TRACES.values()],
+                        "recorded": [{"trace": t.to_json(), "steps": STEPS[name]} for name, t in RECORDED.items()],
+                        "bytes": [vocab.encode(b, bos=False) for b in BYTES]})
+    done = subprocess.run([NODE, "-e", FOLD], input=given, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def recorded(node):
+    return dict(zip(RECORDED, node["recorded"]))
+
+
+def same_canvas(found, canvas):
+    """Is the player's canvas, as JSON, Python's?"""
+    return (found["cells"] == [vars(cell) for cell in canvas.cells]
+            and found["ghosts"] == json.loads(json.dumps(canvas.ghosts)))
 
 
 @pytest.mark.parametrize("name", TRACES)
@@ -189,9 +212,17 @@ def test_player_agrees_with_python(node, name):
     trace, folds = TRACES[name], node["folds"][list(TRACES).index(name)]
     assert len(folds) == len(trace.events) + 1
     for step, found in enumerate(folds):
-        canvas = trace.canvas(step)
-        assert found["cells"] == [vars(cell) for cell in canvas.cells], f"cells at step {step}"
-        assert found["ghosts"] == json.loads(json.dumps(canvas.ghosts)), f"ghosts at step {step}"
+        assert same_canvas(found, trace.canvas(step)), f"step {step}"
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_player_agrees_with_python_at_fifty_steps_of_a_recorded_run(recorded, name):
+    for step, found in zip(STEPS[name], recorded[name]["folds"]):
+        assert same_canvas(found, RECORDED[name].canvas(step)), f"step {step}"
+
+
+def test_every_method_has_a_recorded_run():
+    assert {trace.method["name"] for trace in RECORDED.values()} == {"ar", "blt-s", "blt-d", "blt-dv"}
 
 
 def test_every_state_and_event_is_exercised():
@@ -216,6 +247,39 @@ def test_totals_agree_with_python(node, name):
         assert found["nfe"] == list(totals.nfe.astuple()) and found["seconds"] == totals.seconds
 
 
+def readings(trace):
+    """Every clock at the end of a run, by Python."""
+    t = trace.totals
+    return {"event": len(trace.events), "passes": t.nfe.decoder + t.nfe.global_, "patcher": t.nfe.patcher,
+            "encoder": t.nfe.encoder, "global": t.nfe.global_, "decoder": t.nfe.decoder, "paper": t.paper_gb,
+            "measured": t.measured_gb, "seconds": t.seconds}
+
+
+@pytest.mark.parametrize("name", [*TRACES, *RECORDED])
+def test_every_clock_ends_where_pythons_totals_do(node, recorded, name):
+    trace = (TRACES | RECORDED)[name]
+    clocks = recorded[name]["clocks"] if name in RECORDED else node["clocks"][list(TRACES).index(name)]
+    assert tuple(clocks) == player.CLOCKS
+    for clock, times in clocks.items():
+        assert times == sorted(times) and len(times) == len(trace.events) + 1
+    if not name.startswith("interrupted"):
+        assert {clock: times[-1] for clock, times in clocks.items()} == readings(trace)
+
+
+def test_what_one_byte_at_a_time_would_cost_is_what_autoregression_did_cost(recorded):
+    """Counted from the text's patches alone; a method that writes the same text gets the same bill."""
+    run = {total["bytes"]: total["nfe"] for total in recorded["ar"]["sums"]}
+    bill = recorded["ar"]["alone"]
+    assert [run[n] for n in range(len(bill))] == bill
+    for name in ("blt-s", "blt-dv"):
+        assert RECORDED[name].bytes == RECORDED["ar"].bytes and recorded[name]["alone"] == bill
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_totals_of_a_growing_trace_are_those_of_the_whole(recorded, name):
+    assert recorded[name]["grown"] == recorded[name]["sums"]
+
+
 def test_each_step_is_told_in_one_sentence(node):
     said = dict(zip(TRACES, node["sentences"]))
     assert said["speculative"][:2] == ["read the prompt, 3 bytes", "the model's own next byte is byte E4 (p = 0.50)"]
@@ -232,6 +296,11 @@ def test_each_step_is_told_in_one_sentence(node):
 def test_characters_agree_with_python(node):
     for data, spans in zip(BYTES, node["spans"]):
         assert [(a, b, kind == "whole") for a, b, kind in spans] == vocab.characters(data), data
+
+
+def test_characters_may_be_found_from_any_of_their_edges_on(node):
+    for spans, parts in zip(node["spans"], node["parts"]):
+        assert parts == [spans[i:] for i in range(len(spans))]
 
 
 def test_only_a_tail_that_may_become_a_character_is_pending(node):
@@ -252,8 +321,10 @@ EVIL = "</script><img src=x onerror=alert(1)><!--<script>"
 
 
 def evil():
-    trace = speculative(EVIL.ljust(60), (8,) * 7)
-    return Trace({**MODEL, "name": EVIL}, {"name": "blt-s", "note": EVIL}, {"stop": [EVIL]}, trace.events).to_json()
+    """A trace whose text, candidates, names and settings are all hostile."""
+    trace = speculative(f"In {EVIL}".ljust(60), (8,) * 7)
+    return Trace({**MODEL, "name": EVIL}, {"name": EVIL, "note": EVIL}, {"stop": [EVIL], EVIL: {"x": EVIL}},
+                 trace.events).to_json()
 
 
 class Tags(HTMLParser):
@@ -286,7 +357,7 @@ def test_the_page_draws_text_nodes_only_and_fetches_nothing():
 def test_the_page_holds_the_traces_unchanged():
     trace = evil()
     page = player.to_page([trace, trace], clock="passes")
-    call = re.search(r'^const player = bltlabPlayer\(document.getElementById\("player"\), (.*), (\{.*?\})\);$', page, re.M)
+    call = re.search(r'^const viewer = bltlabPlayer\(document.getElementById\("viewer"\), (.*), (\{.*?\})\);$', page, re.M)
     assert json.loads(call[1]) == [trace, trace]
     assert json.loads(call[2]) == {"clock": "passes"}
 
@@ -306,8 +377,7 @@ def test_an_unknown_clock_is_refused():
 
 
 def test_the_page_is_small():
-    assert len(player.SOURCE.splitlines()) <= 400
-    assert len(player.SOURCE) < 40_000
+    assert len(player.SOURCE) < 72_000 and player.SOURCE.startswith(player.BASE)
     trace = TRACES["speculative"].to_json()
     assert len(player.to_page([trace])) < len(player.SOURCE) + len(json.dumps(trace)) + 2_000
 
@@ -317,4 +387,4 @@ def test_the_player_knows_no_other_room():
         tree = ast.parse(file.read())
     names = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
     names |= {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
-    assert names == {"json", "html", "pathlib"}
+    assert names == {"page"}

@@ -9,13 +9,18 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "bltlab"
-ROOMS = ["vocab", "clock", "viz.page", "viz.player", "costs", "viz.picture", "viz.scene", "viz.export", "schema", "trace", "config",
-         "checkpoints", "layers", "patching", "model", "diffusion", "state", "sampling", "decoding.moves", "decoding.autoregressive", "decoding.self_speculation", "decoding.block_diffusion",
-         "decoding.diffusion_verification", "decoding", "data", "corpora.phrases", "corpora", "training.optim",
-         "training.options", "training.watch", "training.folder", "training.distributed", "training.text", "training.loop",
-         "training", "evaluation", "evaluation.prompts", "evaluation.measuring", "evaluation.speed", "evaluation.reading",
-         "evaluation.training_step", "evaluation.translation", "evaluation.running_text", "evaluation.bench", "viz.figures", "viz.widget", "viz.explorer", "viz", "__main__"]                     # from the ground up
-PLAIN = {"vocab", "clock", "viz.page", "viz.player", "costs", "viz.picture", "viz.scene", "viz.export", "schema", "trace", "config"}
+# From the ground up
+ROOMS = ["vocab", "clock", "viz.page", "viz.player", "viz.patches", "viz.inside", "costs", "viz.picture", "viz.scene",
+         "viz.export", "schema", "trace", "config", "checkpoints", "layers", "patching", "model", "diffusion",
+         "state", "sampling", "decoding.moves", "decoding.autoregressive", "decoding.self_speculation",
+         "decoding.block_diffusion", "decoding.diffusion_verification", "decoding", "inspection", "data",
+         "corpora.phrases", "corpora", "training.optim", "training.options", "training.watch", "training.folder",
+         "training.distributed", "training.text", "training.loop", "training.run", "training", "evaluation",
+         "evaluation.prompts", "evaluation.measuring", "evaluation.speed", "evaluation.reading",
+         "evaluation.training_step", "evaluation.translation", "evaluation.running_text", "evaluation.bench",
+         "viz.figures", "viz.widget", "viz.explorer", "viz", "__main__"]
+PLAIN = {"vocab", "clock", "viz.page", "viz.player", "viz.patches", "viz.inside", "costs", "viz.picture", "viz.scene",
+         "viz.export", "schema", "trace", "config"}
 SIDE_BY_SIDE = {"decoding.autoregressive", "decoding.self_speculation", "decoding.block_diffusion",
                 "decoding.diffusion_verification"}
 MOST_LINES = 400

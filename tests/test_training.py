@@ -2,72 +2,280 @@
 
 import csv
 import json
+import resource
+import sys
+from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 import bltlab
-from bltlab import checkpoints, data, vocab
-from bltlab.training import Muon, TrainOptions, choose_threshold, orthogonalise, train
-from bltlab.patching import next_opens, surprising
+from bltlab import checkpoints, data
+from bltlab.__main__ import main
+from bltlab.config import PRESETS
+from bltlab.patching import Patches, next_opens, surprising
+from bltlab.training import Muon, TrainOptions, choose_threshold, orthogonalise, rate_at, train
+from bltlab.training import folder as run_folder, run
+from bltlab.training.distributed import Team
+from bltlab.training.loop import Stage
+from bltlab.training.text import some_documents
 
-OPTIONS = TrainOptions(preset="tiny", entropy_megabytes=0.02, megabytes=0.02, length=64, batch_size=8, report_every=5,
-                       save_every=4, block_size=4, threads=1)
+from training_setup import MINI, OPTIONS, write_corpus
+
+PRESETS["mini"] = MINI
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    path = tmp_path_factory.mktemp("corpus") / "text.jsonl"
-    words = [(a, b) for a in "cat dog cow hen fox bee ant".split() for b in "man boy girl king".split() * 5]
-    records = [dict(text=f"The {a} sat on the mat, and the {b} ran to the {a}.", split="test" if i % 9 == 0 else "train")
-               for i, (a, b) in enumerate(words)]
-    path.write_text("\n".join(map(json.dumps, records)))
-    return str(path)
+    return write_corpus(tmp_path_factory.mktemp("corpus") / "text.jsonl")
 
 
-def test_training_learns_and_writes_all_it_promises(corpus, tmp_path):
-    options = replace(OPTIONS, text=corpus, out=str(tmp_path), entropy_megabytes=0.06, megabytes=0.06)
-    reports = list(train(options))
+@pytest.fixture(scope="module")
+def finished(corpus, tmp_path_factory):
+    """(options, reports) of one whole run, for several tests."""
+    options = replace(OPTIONS, text=corpus, out=str(tmp_path_factory.mktemp("whole")), sample_every=25)
+    return options, list(train(options))
+
+
+def weights(folder):
+    return checkpoints.read_tensors(folder)[0]
+
+
+# -- learning ------------------------------------------------------------------------------------------------------------
+
+def test_training_learns_and_writes_all_it_promises(finished):
+    options, reports = finished
     for stage in ("entropy model", "BLT-D"):
         bits = [r.held_out_bits for r in reports if r.stage == stage]
-        assert bits[-1] < bits[0] - 0.5 and bits[-1] < 4
+        assert bits[-1] < bits[0] - 0.5 and bits[-1] < 5
     masked = [r.masked_bits for r in reports if r.stage == "BLT-D"]
     assert masked[-1] < masked[0]
-    assert len(list(csv.DictReader((tmp_path / "log.csv").open()))) == len(reports)
-    model = bltlab.BLT.from_pretrained(tmp_path)
-    patches = [bltlab.patchify(model, text) for text in data.documents(corpus)]
+    model = bltlab.BLT.from_pretrained(options.out)
+    patches = [bltlab.patchify(model, text) for text in data.documents(options.text)]
     assert 2.5 < sum(len(p.text) for p in patches) / sum(len(p.spans) for p in patches) < 6
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["config.json", "log.csv", "model.safetensors", "state.pt"]
+    names = {p.name for p in run_folder.Path(options.out).iterdir()}
+    assert names == {"config.json", "log.csv", "model.safetensors", "samples.jsonl", "state", *(n for n in names if "opens-" in n)}
+    assert len(names) == 6
 
 
-def test_a_resumed_run_ends_with_the_same_weights(corpus, tmp_path):
-    whole, halves = (replace(OPTIONS, text=corpus, out=str(tmp_path / name)) for name in "ab")
-    list(train(whole))
+def test_each_decoder_shows_what_it_writes(finished):
+    options, reports = finished
+    sampled = [r for r in reports if r.samples]
+    assert len(sampled) >= 2 and all(r.stage == "BLT-D" for r in sampled)
+    by_method = {s.method: s for s in sampled[-1].samples}
+    assert list(by_method) == ["ar", "blt-s", "blt-d", "blt-dv"]
+    assert len({s.prompt for s in by_method.values()}) == 1
+    assert by_method["blt-s"].text == by_method["blt-dv"].text == by_method["ar"].text
+    assert 1 <= by_method["blt-d"].denoising_steps_per_block <= 4 and by_method["ar"].denoising_steps_per_block is None
+    assert 0 <= by_method["blt-s"].acceptance_rate <= 1 and by_method["blt-dv"].mean_acceptance_length >= 1
+    lines = [json.loads(line) for line in open(options.out + "/samples.jsonl")]
+    assert [(x["step"], x["method"], x["text"]) for x in lines] == [(r.step, s.method, s.text) for r in sampled for s in r.samples]
+    assert "steps a block" in str(sampled[-1]) and "blt-dv" in str(sampled[-1])
+
+
+def test_the_log_has_a_row_for_each_report(finished):
+    options, reports = finished
+    rows = list(csv.DictReader(open(options.out + "/log.csv")))
+    assert [(r["stage"], int(r["step"]), float(r["held_out_bits"])) for r in rows] == [
+        (r.stage, r.step, r.held_out_bits) for r in reports]
+
+
+def test_a_run_in_bf16_learns_too(corpus, tmp_path):
+    reports = list(train(replace(OPTIONS, text=corpus, out=str(tmp_path), precision="bf16", ship_dtype="bfloat16")))
+    bits = [r.held_out_bits for r in reports if r.stage == "BLT-D"]
+    assert bits[-1] < bits[0] and weights(tmp_path)["decoder.output.weight"].dtype == torch.bfloat16
+
+
+def test_accumulation_changes_memory_and_not_what_is_learnt(corpus, tmp_path):
+    one, four = (list(train(replace(OPTIONS, text=corpus, out=str(tmp_path / str(n)), accumulate=n, megabytes=0.004)))
+                 for n in (1, 4))
+    assert [r.train_bits for r in four] == pytest.approx([r.train_bits for r in one], abs=1e-4)
+    assert [r.masked_bits for r in four if r.masked_bits] == pytest.approx([r.masked_bits for r in one if r.masked_bits], abs=1e-4)
+
+
+def test_options_reach_the_model(corpus, tmp_path):
+    options = replace(OPTIONS, text=corpus, out=str(tmp_path), megabytes=0.002, entropy_megabytes=0.002, threshold=1.25,
+                      decoder_input="embedding", block_starts="patches", weighting="mean", block_size=3)
+    list(train(options))
+    config = bltlab.BLT.from_pretrained(tmp_path).config
+    assert (config.patcher.threshold, config.decoder_input, config.block_size) == (1.25, "embedding", 3)
+
+
+def test_a_blt_d_starts_from_an_autoregressive_blt(corpus, tmp_path):
+    plain = replace(OPTIONS, text=corpus, out=str(tmp_path / "plain"), block_size=0)
+    reports = list(train(plain))
+    assert [r.masked_bits for r in reports] == [None] * len(reports)
+    started = list(train(replace(OPTIONS, text=corpus, out=str(tmp_path / "d"), start=str(tmp_path / "plain"))))
+    assert {r.stage for r in started} == {"BLT-D"} and started[0].held_out_bits < reports[-1].held_out_bits + 0.5
+    a, b = (bltlab.BLT.from_pretrained(tmp_path / name) for name in ("plain", "d"))
+    assert a.config.patcher == b.config.patcher and b.config.block_size == 4
+    assert all(torch.equal(x, y) for x, y in zip(a.patcher.state_dict().values(), b.patcher.state_dict().values()))
+
+
+def test_no_step_of_the_model_runs_the_entropy_model(corpus, tmp_path, monkeypatch):
+    calls, forward = [], Stage.train_step
+    def counted(stage):
+        hook = getattr(stage.losses, "model", stage.losses).patcher.register_forward_hook(lambda *a: calls.append(stage.name))
+        try:
+            return forward(stage)
+        finally:
+            hook.remove()
+    monkeypatch.setattr(Stage, "train_step", counted)
+    list(train(replace(OPTIONS, text=corpus, out=str(tmp_path), megabytes=0.004, entropy_megabytes=0.004)))
+    assert set(calls) == {"entropy model"}
+
+
+# -- resuming ------------------------------------------------------------------------------------------------------------
+
+def test_a_resumed_run_is_the_uninterrupted_run(finished, tmp_path):
+    options, whole = finished
+    halves, reports = replace(options, out=str(tmp_path)), []
     for stage in (0, 1):                                 # break off in the first stage, then in the second
         running, seen = train(halves, resume=True), 0
         for report in running:
             if report.stage == ("entropy model", "BLT-D")[stage] and report.step % 5 == 0:
                 seen += 1
-                if seen == 3:                            # steps 13 to 15 are lost and done again
+                if seen == 3:                            # steps since the last state are lost and done again
                     break
         running.close()
     list(train(halves, resume=True))
-    a, b = (checkpoints.read_tensors(tmp_path / x)[0] for x in "ab")
+    a, b = weights(options.out), weights(tmp_path)
     assert all(torch.equal(a[name], b[name]) for name in a)
+    rows = [list(csv.DictReader(open(f"{folder}/log.csv"))) for folder in (options.out, tmp_path)]
+    timeless = [[{k: v for k, v in row.items() if k != "bytes_per_second"} for row in r] for r in rows]
+    assert timeless[0] == timeless[1]                    # no row lost, none twice
+    assert open(f"{options.out}/samples.jsonl").read() == (tmp_path / "samples.jsonl").read_text()
 
 
-def test_a_run_is_not_overwritten_and_not_continued_with_other_options(corpus, tmp_path):
-    options = replace(OPTIONS, text=corpus, out=str(tmp_path))
-    list(train(options))
-    with pytest.raises(ValueError, match="--resume"):
+def test_a_run_is_not_overwritten_and_not_continued_with_other_options(finished):
+    options, _ = finished
+    before = weights(options.out)
+    with pytest.raises(ValueError, match="holds a run already: add --resume"):
         next(train(options))
-    with pytest.raises(ValueError, match="batch_size was 8"):
-        next(train(replace(options, batch_size=4), resume=True))
-    (tmp_path / "state.pt").write_bytes(b"broken")
-    with pytest.raises(ValueError, match="state.pt is damaged"):
-        next(train(options, resume=True))
+    for change, words in ((dict(batch_size=4), "batch_size was 8"), (dict(masked_weight=2.0), "masked_weight was 1.0"),
+                          (dict(megabytes=0.001), "megabytes was 0.03"), (dict(seed=1), "seed was 0")):
+        with pytest.raises(ValueError, match=words):
+            next(train(replace(options, **change), resume=True))
+    assert list(train(replace(options, report_every=7, accumulate=2), resume=True)) == []                # done already
+    assert all(torch.equal(before[name], after) for name, after in weights(options.out).items())
 
+
+def test_a_finished_run_can_be_made_longer(corpus, tmp_path):
+    options = replace(OPTIONS, text=corpus, out=str(tmp_path), megabytes=0.01)
+    short = list(train(options))
+    longer = list(train(replace(options, megabytes=0.03), resume=True))
+    assert {r.stage for r in longer} == {"BLT-D"} and longer[0].step > short[-1].step
+    assert longer[-1].held_out_bits < short[-1].held_out_bits
+
+
+def test_a_damaged_state_is_named(corpus, tmp_path):
+    options = replace(OPTIONS, text=corpus, out=str(tmp_path), megabytes=0.002, entropy_megabytes=0.002)
+    list(train(options))
+    state, = (tmp_path / "state").iterdir()
+    for name in ("progress.json", "__0_0.distcp", ".metadata"):
+        whole = (state / name).read_bytes()
+        (state / name).write_bytes(whole[:len(whole) // 3])
+        with pytest.raises(ValueError, match=f"{state.name} is damaged"):
+            next(train(options, resume=True))
+        (state / name).write_bytes(whole)
+    assert list(train(options, resume=True)) == []
+
+
+# -- what goes wrong -----------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("at", ["state", "model"])
+def test_a_full_disk_leaves_the_last_state_whole(corpus, tmp_path, at, monkeypatch):
+    options = replace(OPTIONS, text=corpus, out=str(tmp_path), save_every=1000 if at == "model" else 5, report_every=1000)
+    save, limits = run_folder.RunFolder.save, resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def save_when_full(self, count, tensors, progress):
+        full = at == "state" and count >= 15
+        if full:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))               # the state needs more
+        try:
+            save(self, count, tensors, progress)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        if at == "model" and progress["stage"] == "BLT-D":
+            resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+    monkeypatch.setattr(run_folder.RunFolder, "save", save_when_full)
+    try:
+        with pytest.raises(OSError, match=f"the {at} .*could not be written.*--resume goes on from it") as error:
+            list(train(options))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "\n" not in str(error.value)
+    states = [p.name for p in (tmp_path / "state").iterdir()]
+    assert len(states) == 1 and states[0].isdigit()
+    monkeypatch.setattr(run_folder.RunFolder, "save", save)
+    list(train(options, resume=True))
+    assert bltlab.BLT.from_pretrained(tmp_path)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_spoils_no_state(corpus, tmp_path, monkeypatch):
+    options = replace(OPTIONS, text=corpus, out=str(tmp_path), save_every=5)
+    step = Stage.train_step
+
+    def spoilt(stage):
+        if stage.name == "BLT-D" and stage.step == 12:
+            with torch.no_grad():
+                stage.losses.model.decoder.output.weight[0, 0] = float("nan")
+        return step(stage)
+    monkeypatch.setattr(Stage, "train_step", spoilt)
+    with pytest.raises(ValueError, match="no longer a finite number at step 13: lower") as error:
+        list(train(options))
+    assert "\n" not in str(error.value)
+    monkeypatch.setattr(Stage, "train_step", step)
+    first = next(r for r in train(options, resume=True))
+    assert first.stage == "BLT-D" and first.step == 15
+
+
+@pytest.mark.parametrize("content, words", [
+    (b"", "cannot be read: it is empty"), (b"\x00\x01\x7fELF" * 50, "binary"), (b'{"text": "short"}', "no document in its test"),
+    (b'{"text": "a"}\n{"te', "cannot be read")])
+def test_text_that_is_none_is_refused_in_one_line(content, words, tmp_path, capsys):
+    path = tmp_path / ("a.txt" if b"ELF" in content else "a.jsonl")
+    path.write_bytes(content)
+    assert main(["train", "--text", str(path), "--out", str(tmp_path / "run"), "--preset", "tiny"]) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len(said) == 1 and words in said[0], said
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("flags, words", [
+    (["--accumulate", "3"], "multiple of accumulate"), (["--start", "x", "--threshold", "1.0"], "leave one of the two out"),
+    (["--length", "8"], "at least 16"), (["--log-to", "trackio"], "needs the package trackio"),
+    (["--decoder-input", "states"], "--decoder-input"), (["--megabytes", "0"], "at least 0.001")])
+def test_wrong_flags_are_named(flags, words, tmp_path, capsys, corpus, monkeypatch):
+    monkeypatch.setitem(sys.modules, "trackio", None)
+    try:
+        code = main(["train", "--preset", "tiny", "--text", corpus, "--out", str(tmp_path / "run"), *flags])
+    except SystemExit as error:
+        code = error.code
+    assert code == 2 and words in capsys.readouterr().err
+
+
+def test_the_windows_of_a_step_must_go_round(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "team", lambda *a: nullcontext(Team(0, 2, "cpu", "ddp")))
+    with pytest.raises(ValueError, match="multiple of accumulate times processes, got 8, 8 and 2"):
+        next(train(replace(OPTIONS, text=corpus, out=str(tmp_path / "run"), accumulate=8)))
+
+
+def test_reports_go_to_a_tracker_as_well(corpus, tmp_path, monkeypatch):
+    logged = []
+    fake = SimpleNamespace(init=lambda **k: logged.append(k), log=lambda values, step: logged.append((step, values)),
+                           finish=lambda: logged.append("finished"))
+    monkeypatch.setitem(sys.modules, "trackio", fake)
+    options = replace(OPTIONS, text=corpus, out=str(tmp_path / "mine"), log_to="trackio", megabytes=0.004, entropy_megabytes=0.004)
+    reports = list(train(options))
+    assert logged[0]["name"] == "mine" and logged[0]["config"]["batch_size"] == 8 and logged[-1] == "finished"
+    assert [step for step, _ in logged[1:-1]] == [r.step for r in reports]
+    assert logged[-2][1]["BLT-D/masked_bits"] == reports[-1].masked_bits
+
+
+# -- parts ---------------------------------------------------------------------------------------------------------------
 
 def test_orthogonalise_brings_singular_values_near_one():
     x = torch.randn(3, 24, 40, generator=torch.Generator().manual_seed(0))
@@ -88,6 +296,13 @@ def test_muon_treats_fused_projections_as_separate_matrices():
     assert torch.allclose(fused, torch.cat(apart), atol=1e-6)
 
 
+def test_rates_rise_stay_and_fall():
+    rates = [rate_at(s, 200, warm_up=10, decay=0.5) for s in range(201)]
+    assert rates[:10] == pytest.approx([(n + 1) / 10 for n in range(10)]) and set(rates[10:101]) == {1.0}
+    assert rates[150] == pytest.approx(0.51) and rates[200] == pytest.approx(0.02)
+    assert {rate_at(s, 200, decay=0.0) for s in range(40, 200)} == {1.0}
+
+
 def test_the_threshold_gives_the_asked_patch_length():
     config = bltlab.BLTConfig.preset("nano").patcher
     g = torch.Generator().manual_seed(0)
@@ -99,50 +314,20 @@ def test_the_threshold_gives_the_asked_patch_length():
         assert opens.numel() / opens.sum().item() == pytest.approx(wanted, rel=0.02)
 
 
-def test_windows_hold_every_byte_once_behind_bos():
-    ids = data.stream(["ab", "cde" * 5])
-    windows = data.windows(ids, 6)
-    assert windows[:, 0].eq(vocab.BOS_ID).all()
-    assert windows[:, 1:].flatten().tolist() == ids[:windows[:, 1:].numel()].tolist()
-    assert ids[:4].tolist() == [101, 102, vocab.EOS_ID, vocab.BOS_ID]
+def test_a_short_run_takes_whole_documents_and_a_longer_one_the_same_and_more():
+    texts = [f"document {i} " * (1 + i % 5) for i in range(60)]
+    ids = data.stream(texts)
+    few, more = (bltlab.decode(some_documents(ids, most, seed=3).tolist()).decode() for most in (500, 1500))
+    inside = lambda t: [i for i, text in enumerate(texts) if f"{text}" in t]
+    assert set(inside(few)) < set(inside(more)) and inside(few) != list(range(len(inside(few))))
+    assert 500 - 62 <= len(few) < 500 + 62 and some_documents(ids, len(ids), 3) is ids
 
 
-def test_batches_resume_where_they_were():
-    ids = data.stream([f"document number {i}" for i in range(40)])
-    a = data.Batches(ids, 32, 4, seed=3)
-    for _ in range(11):
-        a.next()
-    b = data.Batches(ids, 32, 4, seed=3)
-    b.resume(a.state())
-    assert a.epoch > 0 and torch.equal(a.next(), b.next())
-
-
-def test_splits_do_not_share_a_document(tmp_path):
-    (tmp_path / "a.jsonl").write_text("\n".join(f'{{"text": "text {i}"}}' for i in range(400)))
-    (tmp_path / "b.txt").write_text("one whole file is one document\nwith lines")
-    train_texts, test_texts = (set(data.documents(tmp_path, s)) for s in ("train", "test"))
-    assert len(train_texts) + len(test_texts) == 401 and test_texts and not train_texts & test_texts
-    assert "one whole file is one document\nwith lines" in train_texts | test_texts
-    books = [set(t[:40] for t in data.documents("plain-english", s)) for s in ("train", "test")]
-    assert books[1] and not books[0] & books[1]
-
-
-def test_text_that_cannot_be_read_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no-such"):
-        next(data.documents("no-such"))
-    with pytest.raises(ValueError, match="holds no"):
-        next(data.documents(tmp_path))
-    (tmp_path / "a.jsonl").write_text('{"body": "x"}\n')
-    with pytest.raises(ValueError, match="`text`"):
-        next(data.documents(tmp_path))
-
-
-def test_a_blt_d_starts_from_an_autoregressive_blt(corpus, tmp_path):
-    plain = replace(OPTIONS, text=corpus, out=str(tmp_path / "plain"), block_size=0)
-    reports = list(train(plain))
-    assert [r.masked_bits for r in reports] == [None] * len(reports)
-    started = list(train(replace(OPTIONS, text=corpus, out=str(tmp_path / "d"), start=str(tmp_path / "plain"))))
-    assert {r.stage for r in started} == {"BLT-D"} and started[0].held_out_bits < reports[-1].held_out_bits + 0.5
-    a, b = (bltlab.BLT.from_pretrained(tmp_path / name) for name in ("plain", "d"))
-    assert a.config.patcher == b.config.patcher and b.config.block_size == 4
-    assert all(torch.equal(x, y) for x, y in zip(a.patcher.state_dict().values(), b.patcher.state_dict().values()))
+def test_stored_patches_are_those_of_the_model(finished):
+    options, _ = finished
+    model, ids = bltlab.BLT.from_pretrained(options.out), data.stream(data.documents(options.text, "train"))
+    batches = data.Batches(ids, options.length, 4, 0, data.patch_ahead(model, ids, options.length, options.out))
+    rows, flags = batches.next()
+    with torch.no_grad():
+        found, _ = model.patch(rows)
+    assert torch.equal(Patches.from_rule(rows, flags).opens, found.opens)

@@ -196,6 +196,9 @@ class Generation:
     def __str__(self):
         return self.text
 
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        return self.trace._repr_mimebundle_(include, exclude)
+
 
 def generate(model, prompt, method="ar", **settings):
     """Run `stream` to its end: a `Generation`, or a list of them for a list of prompts. An interrupt keeps what there is."""

@@ -1,0 +1,124 @@
+/* bltlabFold: a trace's events folded into the text as it stands, its running totals, the clocks that read them, and each
+   event in one sentence. No drawing here: the tests run this file without a page. */
+var bltlabFold = (() => {
+  const { MASK, many, named, odds } = bltlabBase, NFE = [0, 0, 0, 0];
+  const REASONS = { eos: "the model ended the text", budget: "the budget is used up", stop: "a stop string is complete" };
+  const PHASES = { Prefilled: "read", Drafted: "draft", Unmasked: "denoise", Verified: "verify", Committed: "commit",
+    Finished: "end" };
+
+  // ---- The text: Canvas.apply of trace.py, case by case
+  const blank = () => ({ cells: [], ghosts: [], bonusAt: null });
+  function apply(canvas, event, step) {
+    const { cells, ghosts } = canvas, first = event.position;
+    const at = position => position <= cells.length ? cells.at(position - 1) : undefined;
+    const put = (position, id, state, prob = null, opens = null) =>                // overwrite, or append at the end
+      cells.splice(position - 1, 1, { id, state, prob, step, opens });
+    if (event.type === "Prefilled") {
+      cells.length = 0;
+      event.opens.slice(1).forEach((opens, i) => put(i + 1, event.ids[i + 1], "prompt", null, opens));
+    } else if (event.type === "Drafted") {
+      const known = at(first), state = first === canvas.bonusAt ? "bonus" : "proposed";
+      if (known?.state === "replaced") known.prob ??= event.prob; else put(first, event.id, state, event.prob);
+    } else if (event.type === "Unmasked") {
+      event.block.forEach((id, slot) => {
+        if (id === MASK) put(first + slot, id, "masked", event.probs[slot]);
+        else if (event.revealed.includes(slot)) put(first + slot, id, "proposed", event.probs[slot]);
+      });
+    } else if (event.type === "Verified") {
+      const end = first + event.accepted, rejected = event.drafted.slice(event.accepted);
+      for (const cell of cells.slice(first - 1, end - 1)) cell.state = "accepted";
+      cells.splice(end - 1), canvas.bonusAt = rejected.length ? null : end;
+      if (rejected.length) {
+        ghosts.push({ step, position: end, ids: rejected, probs: event.draft_probs.slice(event.accepted) });
+        put(end, event.replacement, "replaced", new Map(event.candidates[event.accepted]).get(event.replacement));
+      }
+    } else if (event.type === "Committed") {
+      const end = first + event.ids.length;
+      event.ids.forEach((id, i) => {
+        if (at(first + i)?.id !== id) put(first + i, id, first + i === canvas.bonusAt ? "bonus" : "kept");
+        const cell = at(first + i) ?? cells.at(-1);
+        cell.opens = event.opens[i];
+        if (cell.state === "proposed") cell.state = "kept";
+      });
+      cells.splice(at(end)?.state === "replaced" ? end : end - 1);
+    } else if (event.type === "Finished") cells.splice(first - 1);
+    return canvas;
+  }
+  const fold = ({ events }, step) => (({ bonusAt, ...rest }) => rest)(events.slice(0, step).reduce(apply, blank()));
+  const reach = e => (e.ids ?? e.block ?? e.drafted ?? (e.type === "Drafted" ? [e.id] : [])).length;   // positions it speaks of
+  function touched(e) {                                  // the positions that it changes
+    if (e?.type === "Unmasked") return e.revealed.map(slot => e.position + slot);
+    if (e?.type === "Prefilled") return [e.ids.length - 1];
+    const n = { Drafted: 1, Committed: e?.ids?.length, Verified: e?.accepted + (e?.accepted < e?.drafted?.length) }[e?.type];
+    return Array.from({ length: n ?? 0 }, (_, i) => e.position + i);
+  }
+
+  // ---- The numbers
+  // Running totals after 0, 1, ... events, the prompt's prefill apart; they never fall, so that they can be a clock.
+  // sums: those of a shorter trace that this one continues.
+  function totals({ events }, sums = [{ bytes: 0, rounds: 0, accepted: 0, guessed: 0, nfe: NFE, traffic: 0, seconds: 0 }]) {
+    const start = events.findLast(e => e.type === "Prefilled") ?? { nfe: NFE, weight_bytes: 0, cache_bytes: 0, seconds: 0 };
+    for (const e of events.slice(sums.length - 1)) {
+      const { bytes, rounds, accepted, guessed, nfe, traffic, seconds } = sums.at(-1), done = e.type === "Committed";
+      const read = e.weight_bytes - start.weight_bytes + e.cache_bytes - start.cache_bytes;
+      sums.push({ bytes: bytes + (done && e.ids.length), rounds: rounds + done, accepted: accepted + (e.accepted ?? 0),
+                  guessed: guessed + (e.drafted?.length ?? 0), traffic: Math.max(traffic, read),
+                  nfe: nfe.map((n, part) => Math.max(n, e.nfe[part] - start.nfe[part])),
+                  seconds: Math.max(seconds, e.seconds - start.seconds) });
+    }
+    return sums;
+  }
+  // name: what it counts, its unit in a sentence, and what it reads off the totals after n events. flows: no whole numbers.
+  const CLOCKS = {
+    event: { label: "events", unit: "events", read: (sum, _, n) => n },
+    passes: { label: "decoder + global passes", unit: "passes", read: ({ nfe }) => nfe[3] + nfe[2] },
+    patcher: { label: "patcher passes", unit: "patcher passes", read: ({ nfe }) => nfe[0] },
+    encoder: { label: "encoder passes", unit: "encoder passes", read: ({ nfe }) => nfe[1] },
+    global: { label: "global passes", unit: "global passes", read: ({ nfe }) => nfe[2] },
+    decoder: { label: "decoder passes", unit: "decoder passes", read: ({ nfe }) => nfe[3] },
+    paper: { label: "GB read, the paper's count", unit: "GB by the paper's count", flows: true,       // eq. 8, 2-byte weights
+      read: ({ nfe }, size) => 2 * (nfe[3] * size.decoder + nfe[2] * (size.encoder + size.global_)) / 1e9 },
+    measured: { label: "GB read, measured", unit: "GB measured", flows: true, read: ({ traffic }) => traffic / 1e9 },
+    seconds: { label: "measured seconds", unit: "seconds", flows: true, read: ({ seconds }) => seconds },
+  };
+  const count = ({ flows }, value) => !flows ? String(value) : value === 0 ? "0" : value.toPrecision(3);
+  // What the same text costs one byte at a time, after 0, 1, ... new bytes: each byte one pass of patcher, encoder and decoder,
+  // and one of the global model wherever a byte closes a patch, which shows in the next byte (the first one's is the prompt's).
+  function alone({ events }) {
+    const sums = [{ nfe: NFE }];
+    for (const opens of events.flatMap(e => e.type === "Committed" ? e.opens : [])) {
+      const n = sums.length, closed = sums.at(-1).nfe[2] + (opens && n > 1);
+      if (n > 1) sums.at(-1).nfe[2] = closed;
+      sums.push({ nfe: [n, n, closed, n] });
+    }
+    return sums;
+  }
+
+  // ---- The words
+  // Is a byte the model's own? It opens a round, and drafts follow it.
+  const isOwn = (events, i) => events[i].type === "Drafted" && /Prefilled|Committed/.test(events[i - 1]?.type);
+  const phase = (events, i) => i < 0 ? "" : isOwn(events, i) ? "next byte" : PHASES[events[i].type];
+  function sentence(events, i) {
+    const e = events[i], hidden = e?.block?.filter(id => id === MASK).length, n = e?.drafted?.length;
+    return {
+      Prefilled: () => `read the prompt, ${many(e.ids.length - 1, "byte")}`,
+      Drafted: () => `${isOwn(events, i) ? "the model's own next byte is" : "drafted"} ${named(e.id)} (p ${odds(e.prob)})`,
+      Unmasked: () => `denoising revealed ${e.revealed.length} of ${many(e.block.length, "byte")}` +
+        `${e.revealed.length > 1 ? " at once" : ""}, ${hidden ? `${hidden} still masked` : "the block is full"}`,
+      Verified: () => "verify: " + (n === 0 ? "nothing was guessed" : n === 1 && e.accepted ? "the guess accepted" :
+        e.accepted >= n ? `all ${n} guesses accepted` : `${e.accepted} of ${many(n, "guess")} accepted, ` +
+        `${named(e.drafted[e.accepted])} replaced by ${named(e.replacement)}`),
+      Committed: () => `committed ${many(e.ids.length, "byte")}`,
+      Finished: () => `finished: ${REASONS[e.reason] ?? e.reason}`,
+    }[e?.type]?.() ?? "nothing has been read yet";
+  }
+  function boast(events, i) {                            // what just happened to several bytes, and the event that did it
+    const e = events[i], last = e?.type === "Committed" && events[i - 1]?.drafted?.length ? events[i - 1] : e;
+    const right = last?.accepted, wrong = last?.drafted?.length - right;
+    const text = last?.drafted?.length ? `\u2713 ${right} right${wrong ? `, \u2717 ${wrong} thrown away` : ""}` :
+      e?.revealed ? e.revealed.length > 1 ? `+${e.revealed.length} at once` : "+1" :
+      e?.type === "Committed" && e.ids.length > 1 ? `${e.ids.length} kept` : "";
+    return [text, last?.type ?? ""];
+  }
+  return { blank, apply, fold, reach, touched, totals, alone, CLOCKS, count, isOwn, phase, sentence, boast };
+})();

@@ -1,0 +1,150 @@
+"""JupyterLab in headless Chromium: the widget plays and obeys Python, an untrusted notebook still shows its picture."""
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlparse
+
+import pytest
+
+from bltlab.trace import Trace
+
+pytest.importorskip("jupyterlab", reason="needs jupyterlab")
+pytest.importorskip("anywidget", reason="needs anywidget")
+playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+
+TRACE = Path(__file__).parent.parent / "assets" / "traces" / "blt-dv.json"
+PATIENCE = 120_000                                       # ms, for a slow machine that starts Lab, a kernel and a page
+PLAYER = """
+import bltlab
+player = bltlab.view(bltlab.Trace.load({path!r}))
+player.step = {step}
+player
+"""
+
+
+def notebook(path, *cells):
+    """Write a notebook; a cell is its source, or (source, output bundle)."""
+    made = []
+    for n, cell in enumerate(cells):
+        source, bundle = cell if isinstance(cell, tuple) else (cell, None)
+        outputs = [dict(output_type="display_data", data=bundle, metadata={})] if bundle else []
+        made.append(dict(cell_type="code", id=f"cell-{n}", metadata={}, execution_count=None, source=source, outputs=outputs))
+    kernel = dict(kernelspec=dict(name="python3", display_name="Python 3", language="python"))
+    path.write_text(json.dumps(dict(nbformat=4, nbformat_minor=5, metadata=kernel, cells=made)), encoding="utf-8")
+
+
+@contextmanager
+def lab(folder):
+    """A JupyterLab of its own, without the user's settings, on a free port of this machine; yields its address and token."""
+    home, work = folder / "home", folder / "work"
+    settings = home / "settings" / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True)
+    (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
+    places = dict(HOME=home, JUPYTER_CONFIG_DIR=home / "config", JUPYTER_DATA_DIR=home / "data", IPYTHONDIR=home / "ipython",
+                  JUPYTER_RUNTIME_DIR=home / "runtime", JUPYTERLAB_SETTINGS_DIR=home / "settings",
+                  JUPYTERLAB_WORKSPACES_DIR=home / "workspaces", JUPYTER_TOKEN=secrets.token_hex(16), OMP_NUM_THREADS="1")
+    arguments = ["--no-browser", "--allow-root", "--ip=127.0.0.1", "--port=0", "--LabApp.news_url=",
+                 f"--ServerApp.root_dir={work}", "--LabApp.expose_app_in_browser=True"]
+    with open(folder / "lab.log", "wb") as log:
+        server = subprocess.Popen([sys.executable, "-m", "jupyterlab", *arguments], stdout=log, stderr=log, cwd=work,
+                                  env=os.environ | {k: str(v) for k, v in places.items()})
+    try:
+        deadline = time.monotonic() + PATIENCE / 1000
+        while not (running := list(home.glob("runtime/jpserver-*.json"))):
+            assert server.poll() is None and time.monotonic() < deadline, (folder / "lab.log").read_text()[-2000:]
+            time.sleep(0.1)
+        told = json.loads(running[0].read_text())
+        yield told["url"], told["token"]
+    finally:
+        server.terminate()
+        try:
+            server.wait(15)
+        except subprocess.TimeoutExpired:
+            server.kill()
+
+
+def opened(page, address, name):
+    """Open a notebook; the news dialog is sent away if it comes all the same."""
+    url, token = address
+    page.goto(f"{url}lab/tree/{name}?reset&token={token}")
+    page.wait_for_function("name => window.jupyterapp?.shell.currentWidget?.sessionContext?.path === name", arg=name)
+    page.locator(".jp-Notebook .jp-Cell").first.wait_for()
+    for dialog in page.get_by_role("button", name="No", exact=True).all():
+        dialog.click()
+
+
+def run_cell(page, n):
+    page.evaluate("""async n => {
+      const { sessionContext, content } = window.jupyterapp.shell.currentWidget;
+      await sessionContext.ready;
+      content.activeCellIndex = n;
+      window.jupyterapp.commands.execute("notebook:run-cell"); }""", n)
+
+
+def on_screen(page):
+    """What the player draws: its sentence, and each byte's text and state."""
+    return page.evaluate("""() => {
+      const states = ["prompt", "masked", "proposed", "accepted", "replaced", "bonus", "kept"];
+      const cells = [...document.querySelectorAll(".jp-OutputArea .bltp-grid [role=option]")];
+      return { said: document.querySelector(".jp-OutputArea .bltp-said")?.textContent ?? "",
+               cells: cells.map(cell => [cell.textContent, states.find(s => cell.classList.contains(`bltp-${s}`))]) }; }""")
+
+
+def awaited(page, said):
+    page.wait_for_function("said => document.querySelector('.jp-OutputArea .bltp-said')?.textContent.includes(said)", arg=said)
+    return on_screen(page)
+
+
+def test_the_widget_plays_in_lab_and_untrusted_notebooks_show_the_picture(tmp_path):
+    trace = Trace.load(TRACE)
+    (tmp_path / "work").mkdir()
+    cells = PLAYER.format(path=str(TRACE), step=44), "player.step = 2", "print('step', player.step)"
+    notebook(tmp_path / "work" / "play.ipynb", *cells)
+    bundle, _ = trace._repr_mimebundle_()
+    notebook(tmp_path / "work" / "untrusted.ipynb", ("trace", bundle))
+    asked = []
+    with lab(tmp_path) as address, playwright.sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport=dict(width=1280, height=1000))
+        page.set_default_timeout(PATIENCE)
+        page.context.on("request", lambda request: asked.append(request.url))
+
+        opened(page, address, "untrusted.ipynb")                     # trust has nobody given: no script, no frame
+        picture = page.locator(".jp-OutputArea img")
+        picture.wait_for()
+        box = picture.bounding_box()
+        assert page.locator(".jp-OutputArea iframe").count() == 0
+        assert box["width"] > 600 and box["height"] > 500 and picture.evaluate("node => node.naturalWidth") == 1520
+        page.screenshot(path=tmp_path / "untrusted.png")
+
+        opened(page, address, "play.ipynb")
+        run_cell(page, 0)
+        seen = awaited(page, "4 of 8 guesses accepted, '\u2423' replaced by 'w'")
+        cells = trace.canvas(44).cells
+        assert [state for _, state in seen["cells"]] == [cell.state for cell in cells]
+        text = "".join(text for text, _ in seen["cells"]).replace("\u2423", " ")
+        assert text == "In the beginning of the dead bodies of the prophets w"
+        assert [seen["cells"][i] for i in (0, 21, 22, 51, 52)] == [
+            ["I", "prompt"], ["h", "replaced"], ["e", "accepted"], ["\u2423", "accepted"], ["w", "replaced"]]
+        page.screenshot(path=tmp_path / "play.png")
+
+        run_cell(page, 1)           # Python sets the step
+        seen = awaited(page, "the model's own next byte is 'o'")
+        assert [state for _, state in seen["cells"]] == [cell.state for cell in trace.canvas(2).cells]
+        page.get_by_label("one step forward").click()                # the reader moves it, and Python knows
+        awaited(page, "denoising revealed 8 of 8 bytes")
+        page.wait_for_timeout(500)
+        run_cell(page, 2)
+        page.get_by_text("step 3", exact=True).wait_for()
+        browser.close()
+    hosts = {urlparse(address).hostname for address in asked if not address.startswith(("data:", "blob:"))}
+    assert hosts == {"127.0.0.1"}, hosts

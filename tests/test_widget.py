@@ -1,0 +1,250 @@
+"""The widget hosts the player, Python steers it; `explore` makes its controls from the methods' fields and follows `stream`."""
+
+import asyncio
+import base64
+import json
+import subprocess
+import sys
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
+
+import pytest
+
+import bltlab
+from bltlab import viz
+from bltlab.decoding import METHODS, Autoregressive, Generation
+from bltlab.sampling import RULES, format_rule
+from bltlab.trace import Trace
+from bltlab.viz import player
+
+from conftest import random_model
+from test_player import NODE, RECORDED
+
+traitlets = pytest.importorskip("traitlets", reason="needs anywidget")
+pytest.importorskip("anywidget", reason="needs anywidget")
+
+from bltlab.viz import explorer  # noqa: E402
+from bltlab.viz.widget import TracePlayer  # noqa: E402
+
+ROOT = Path(__file__).parent.parent
+KERNEL = SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=None))
+
+
+# -- the widget ----------------------------------------------------------------------------------------------------------
+
+def test_the_widget_shows_as_view_png_and_text_but_not_as_html():
+    pytest.importorskip("PIL")
+    shown = TracePlayer([RECORDED["ar"], RECORDED["blt-d"]], "passes", step=20)
+    data, metadata = shown._repr_mimebundle_()
+    assert set(data) == {"application/vnd.jupyter.widget-view+json", "image/png", "text/plain"}
+    assert data["text/plain"] == repr(shown) == "TracePlayer of 2 traces"
+    step_20 = viz.export.still([RECORDED["ar"], RECORDED["blt-d"]], "passes", 20)
+    assert data["image/png"] == step_20[0]["image/png"] and metadata["image/png"] == step_20[1]["image/png"]
+    assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
+
+
+def test_the_browser_gets_plain_json_and_python_keeps_traces():
+    shown = TracePlayer(Generation(RECORDED["blt-dv"]))
+    assert shown.traces == [RECORDED["blt-dv"]] and shown.clock == "event" and shown.step is None
+    assert json.loads(json.dumps(shown.get_state()["traces"])) == [json.loads(json.dumps(RECORDED["blt-dv"].to_json()))]
+    shown.traces = [RECORDED["ar"].to_json()]
+    assert shown.traces == [Trace.from_json(RECORDED["ar"].to_json())]
+
+
+def test_what_the_reader_does_is_seen_by_python():
+    shown, seen = TracePlayer(RECORDED["ar"]), []
+    shown.observe(lambda change: seen.append((change.name, change.new)), ["step", "clock"])
+    shown.set_state({"step": 7, "clock": "seconds"})                 # what a message from the browser does
+    assert (shown.step, shown.clock) == (7, "seconds") and sorted(seen) == [("clock", "seconds"), ("step", 7)]
+
+
+@pytest.mark.parametrize("wrong", [dict(clock="hours"), dict(step=-1), dict(step=1.5), dict(step="3")])
+def test_the_widget_refuses_what_the_player_cannot_show(wrong):
+    with pytest.raises(traitlets.TraitError):
+        TracePlayer(RECORDED["ar"], **wrong)
+
+
+def test_view_is_a_widget_in_a_kernel_and_html_elsewhere(monkeypatch):
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: None))
+    assert isinstance(bltlab.view(RECORDED["ar"]), viz.View)
+    monkeypatch.setitem(sys.modules, "IPython", KERNEL)
+    shown = bltlab.view([RECORDED["ar"], RECORDED["blt-d"]], clock="passes")
+    assert isinstance(shown, TracePlayer) and shown.clock == "passes" and len(shown.traces) == 2
+    monkeypatch.setattr(viz, "find_spec", lambda name: None)         # anywidget is not installed
+    assert isinstance(bltlab.view(RECORDED["ar"]), viz.View)
+    for wrong, kind in ((dict(clock="hours"), ValueError), (dict(traces="t.json"), TypeError)):
+        with pytest.raises(kind):
+            bltlab.view(**dict(traces=RECORDED["ar"]) | wrong)
+
+
+def test_watching_a_saved_trace_needs_no_torch():
+    code = f"""
+import sys, types
+sys.modules["IPython"] = types.SimpleNamespace(get_ipython=lambda: types.SimpleNamespace(kernel=None), display=None)
+import importlib.util, bltlab
+bltlab.viz._in_jupyter = lambda: True
+del sys.modules["IPython"]
+shown = bltlab.view(bltlab.Trace.load({str(ROOT / "assets/traces/ar.json")!r}))
+assert type(shown).__name__ == "TracePlayer" and "torch" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+HOST = """
+import { readFileSync } from "fs";
+const log = [];
+globalThis.bltlabPlayer = (element, traces, options) => {
+  let step = options.step ?? 0;
+  const state = () => ({ clock: options.clock, step, speed: 2, pinned: 5, lane: 0 });
+  log.push(["draw", traces, { ...options, onState: undefined }]);
+  return { state, length: options.clock === "event" ? 40 : 20, get step() { return step; }, pause: () => log.push(["pause"]),
+           update: traces => log.push(["update", traces]),
+           show: to => { step = to; log.push(["show", to]); options.onState(state()); } };
+};
+const source = readFileSync(process.argv[2], "utf8");
+const { default: host } = await import("data:text/javascript;base64," + Buffer.from(source).toString("base64"));
+const values = { traces: ["a"], clock: "event", step: 10 }, heard = {};
+const model = { get: key => values[key], set: (key, value) => { values[key] = value; },
+                save_changes: () => log.push(["save", { ...values }]),
+                on: (name, act) => { heard[name] = act; }, off: name => { delete heard[name]; } };
+const end = host.render({ model, el: {} });
+values.step = 12; heard["change:step"](); heard["change:step"]();
+values.clock = "passes"; heard["change:clock"](); heard["change:clock"]();
+values.traces = ["a", "b"]; heard["change:traces"]();
+end();
+console.log(JSON.stringify({ log, left: Object.keys(heard) }));
+"""
+
+
+@pytest.mark.skipif(NODE is None, reason="needs node")
+def test_the_host_passes_on_what_each_side_sets(tmp_path):
+    (tmp_path / "host.mjs").write_text(HOST)
+    done = subprocess.run([NODE, tmp_path / "host.mjs", ROOT / "bltlab/viz/widget.js"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    log = json.loads(done.stdout)
+    assert log["left"] == []
+    assert log["log"] == [
+        ["draw", ["a"], {"clock": "event", "step": 10}], ["show", 12],                     # once: the second is no news
+        ["pause"], ["draw", ["a"], {"clock": "passes", "speed": 2, "lane": 0, "highlight": 5, "step": 0}], ["show", 6],
+        ["update", ["a", "b"]], ["pause"], ["save", {"traces": ["a", "b"], "clock": "passes", "step": 6}]]
+
+
+@pytest.mark.skipif(NODE is None, reason="needs node")
+def test_the_browsers_module_is_valid(tmp_path):
+    (tmp_path / "widget.mjs").write_text(str(TracePlayer._esm), encoding="utf-8")
+    done = subprocess.run([NODE, "--check", tmp_path / "widget.mjs"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert player.SOURCE in str(TracePlayer._esm) and "http" not in str(TracePlayer._esm)
+
+
+# -- explore ---------------------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def explored(monkeypatch):
+    monkeypatch.setattr(explorer, "FRAME", 0.0)                      # as often as drawing allows
+    one = bltlab.explore(random_model(0), "abc", "blt-d")
+    one.max_new_bytes.value = 20
+    return one
+
+
+def test_the_controls_of_a_method_give_that_method_back():
+    for kind in METHODS.values():
+        assert explorer.MethodControls(kind).method == kind()
+
+
+def test_a_control_shows_its_fields_limits_choices_and_help():
+    for kind in METHODS.values():
+        for f in fields(kind):
+            box = explorer.control(f)
+            assert box.description == f.name.replace("_", " ") and box.tooltip == f.metadata["help"]
+            if f.metadata.get("rule"):
+                assert [name for _, name in box.options] == list(RULES) and format_rule(f.default).startswith(box.value)
+            elif "choices" in f.metadata:
+                assert list(box.options) == list(f.metadata["choices"]) and box.value == f.default
+            else:
+                low = 0 if f.default is None else f.metadata["min"]                      # 0 leaves it open
+                assert (box.min, box.max, box.value) == (low, f.metadata["max"], f.default or 0)
+
+
+def test_every_rule_can_be_chosen_with_its_own_parameter_in_sight():
+    controls = explorer.MethodControls(METHODS["blt-d"])
+    for name, kind in RULES.items():
+        controls.boxes["unmasking"].value = name
+        for f in fields(kind):
+            controls.boxes["unmasking", name].value = f.metadata["min"]
+        assert controls.method.unmasking == kind(*(f.metadata["min"] for f in fields(kind)))
+        shown = [key for row in controls.children for key, box in controls.boxes.items()
+                 if box is row.children[0] and row.layout.display != "none" and isinstance(key, tuple)]
+        assert shown == [("unmasking", name)] * len(fields(kind))
+
+
+def test_a_fifth_method_needs_no_line_here(monkeypatch):
+    @dataclass(frozen=True)
+    class Fifth(Autoregressive):
+        """A method that the explorer has never heard of."""
+        name: ClassVar[str] = "fifth"
+        title: ClassVar[str] = "A fifth method"
+        often: int = field(default=3, metadata=dict(min=1, help="no upper limit"))
+        careful: bool = field(default=True, metadata=dict(help="yes or no"))
+        share: float = field(default=0.5, metadata=dict(min=0.0, max=1.0, help="a fraction"))
+
+    monkeypatch.setitem(METHODS, "fifth", Fifth)
+    one = bltlab.explore(random_model(0), "abc", "fifth")
+    one.options["fifth"].boxes["often"].value = 7
+    one.max_new_bytes.value = 9
+    one.decode.click()
+    assert one.trace.method == dict(name="fifth", often=7, careful=True, share=0.5) and len(one.trace.bytes) == 9
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_decode_shows_it_as_it_goes_and_ends_in_what_generate_writes(explored, method):
+    frames = []
+    explored.player.observe(lambda change: frames.append(len(change.new[0].events)), "traces")
+    explored.method.value = method
+    assert [name for name, box in explored.options.items() if box.layout.display != "none"] == [method]
+    explored.temperature.value, explored.seed.value = 0.9, 3
+    explored.decode.click()
+    same = bltlab.generate(explored.model, "abc", method, max_new_bytes=20, temperature=0.9, seed=3)
+    assert explored.trace.bytes == same.bytes and explored.player.traces == [explored.trace] and explored.note.value == ""
+    assert frames == sorted(frames) and frames[0] == 1 and frames[-1] == len(explored.trace.events)
+    assert not explored.decode.disabled and explored.stop.disabled
+
+
+def test_stop_keeps_the_trace_so_far(explored):
+    explored.max_new_bytes.value = 300
+
+    async def decode_and_stop():
+        explored.start()
+        while len(explored.player.traces) == 0 or len(explored.player.traces[0].events) < 12:
+            await asyncio.sleep(0)
+        assert explored.decode.disabled and not explored.stop.disabled
+        explored.stop.click()
+        await explored._task
+    asyncio.run(decode_and_stop())
+    assert explored.trace.events[-1].reason == "interrupted" and 12 <= len(explored.trace.events) < 20
+    assert not explored.decode.disabled and explored.stop.disabled
+    explored.max_new_bytes.value = 9
+    explored.decode.click()                                          # and the next one runs to its end
+    assert len(explored.trace.bytes) == 9
+
+
+def test_bad_options_are_told_and_nothing_is_lost(explored):
+    explored.decode.click()
+    before = explored.trace
+    explored.prompt.value = "x" * 600
+    explored.decode.click()
+    assert explored.note.value.startswith("That does not work: prompt and max_new_bytes need") and explored.trace is before
+    explored.model = random_model(0, block_size=None)
+    explored.prompt.value = "abc"
+    explored.decode.click()
+    assert "needs a BLT-D" in explored.note.value and not explored.decode.disabled
+    with pytest.raises(ValueError, match="method must be one of ar, blt-s, blt-d, blt-dv"):
+        bltlab.explore(explored.model, method="fast")
+
+
+def test_a_saved_trace_of_a_widget_is_the_trace(explored, tmp_path):
+    explored.decode.click()
+    explored.trace.save(tmp_path / "t.json")
+    assert Trace.load(tmp_path / "t.json") == explored.trace
