@@ -11,7 +11,7 @@ from bltlab import vocab
 from bltlab.__main__ import main
 from bltlab.decoding import METHODS
 from bltlab.diffusion import decode_blocks, diffusion_loss
-from bltlab.evaluation import measuring, prompts, reading
+from bltlab.evaluation import measuring, prompts, reading, speed
 from bltlab.evaluation.training_step import PARTS, decode_blocks_plainly
 
 from conftest import random_ids, random_model
@@ -238,7 +238,8 @@ def test_the_plain_step_has_the_loss_of_the_fast_one():
     (["decode", "--method", "blt-s,draft_length"], "draft_length must be int, got ''"),
     (["decode", "--temperature", "-1"], "--temperature: must be a number of at least 0, got -1"), (["decode", "--prompts-from", "nowhere"], "nowhere"),
     (["context", "--context", "9999"], "--context 9999 and 64 new bytes is above max_length, 512"),
-    (["prefill", "--context", "513"], "--context 513 is above max_length, 512"),
+    (["train", "--context", "8"], "at least 16 bytes to train on, got 8"),
+    (["train", "--context", "1024"], "--context 1024 is above max_length, 512"), (["prefill", "--context", "513"], "--context 513 is above max_length, 512"),
     (["decode", "--checkpoint", "preset:huge"], "probe"), (["decode", "--device", "gpu"], "--device"),
     (["wander"], "wander"), ([], "what"),
 ])
@@ -253,6 +254,13 @@ def test_bench_exits_with_2_and_one_sentence(folder, corpus, capsys, arguments, 
         code = exit.code
     error = capsys.readouterr().err.splitlines()[-1]
     assert code == 2 and words in error and error.startswith("bltlab: "), error
+
+
+def test_texts_that_end_at_once_are_not_measured(model):
+    written = measuring.write(model, [b"abcab"], "ar", "totals", max_new_bytes=0)
+    for measure in (lambda: measuring.figures(written.traces), lambda: speed.rate(written, [written], None)):
+        with pytest.raises(ValueError, match="nothing to measure"):
+            measure()
 
 
 def test_bench_names_a_device_that_is_not_there(folder, capsys):

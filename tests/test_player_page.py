@@ -90,6 +90,20 @@ def test_what_is_drawn_does_not_depend_on_how_one_came_there(open_page, name):
     assert differ == []
 
 
+def test_another_run_leaves_nothing_of_the_one_before(open_page):
+    page = open_page([RECORDED["blt-dv"]])
+    assert page.evaluate("""traces => {
+      const host = document.body.appendChild(document.createElement("div"));
+      const look = root => root.querySelector(".bltp-lane").cloneNode(true);
+      return traces.map(trace => {
+        viewer.update([trace]);
+        viewer.show(8);
+        bltlabPlayer(host, [trace], { step: 8 });
+        return look(document.getElementById("viewer")).isEqualNode(look(host)) }) }""",
+                         [TRACES[name].to_json() for name in ("speculative", "own byte before", "block diffusion", "speculative")]
+                         ) == [True] * 4
+
+
 def test_multibyte_characters_are_bracketed_and_broken_ones_marked(open_page):
     page = open_page([ODD])
     over = page.locator(".bltp-bytes .bltp-whole .bltp-over").all_text_contents()

@@ -6,26 +6,22 @@ Autoregression stands first in each, measured in the same run: the 1.00 of every
 import argparse
 import json
 import textwrap
+from importlib import import_module
 
-import torch
-
-from . import reading, speed, training_step
-from .measuring import describe, load, shown, table
-
-# name: (what runs, its help, default checkpoint, an example)
+# name: (what runs, imported when it does; its help; default checkpoint; an example)
 BENCHES = {
-    "decode": (speed.decode, "all methods on held-out prompts: speed, evaluations, guesses, traffic, agreement", "blt-d-nano",
+    "decode": ("speed.decode", "all methods on held-out prompts: speed, evaluations, guesses, traffic, agreement", "blt-d-nano",
                "decode --method blt-s --method blt-d,block_size=4,unmasking=entropy:0.5 --temperature 0 0.8"),
-    "batch": (speed.batch, "all methods on 1, 4, 16 and 64 texts at once", "blt-d-nano", "batch --batch 1 16 --method blt-d"),
-    "prefill": (reading.prefill, "reading 256 to 16k bytes at once", "blt-d-nano", "prefill --context 256 1024"),
-    "context": (reading.context, "writing after 256 to 16k bytes, and the cache's bytes a byte", "blt-d-nano",
+    "batch": ("speed.batch", "all methods on 1, 4, 16 and 64 texts at once", "blt-d-nano", "batch --batch 1 16 --method blt-d"),
+    "prefill": ("reading.prefill", "reading 256 to 16k bytes at once", "blt-d-nano", "prefill --context 256 1024"),
+    "context": ("reading.context", "writing after 256 to 16k bytes, and the cache's bytes a byte", "blt-d-nano",
                 "context --checkpoint preset:probe --context 256 4096"),
-    "train": (training_step.train, "one training step by part, beside the step written plainly, as windows grow", "preset:nano",
+    "train": ("training_step.train", "one training step by part, beside a plainly written one, as windows grow", "preset:nano",
               "train --context 256 512 --precision bf16"),
-    "compare": (reading.compare, "autoregression beside transformers' Blt on the same weights", "preset:probe",
+    "compare": ("reading.compare", "autoregression beside transformers' Blt on the same weights", "preset:probe",
                 "compare --context 256 1024"),
-    "trace": (speed.trace, "what recording a trace costs", "blt-d-nano", "trace --method blt-d"),
-    "memory": (reading.memory, "peak while a random checkpoint of a preset's shape is loaded (9 GB of disk for blt-1b)",
+    "trace": ("speed.trace", "what recording a trace costs", "blt-d-nano", "trace --method blt-d"),
+    "memory": ("reading.memory", "peak while a random checkpoint of a preset's shape is loaded (9 GB of disk for blt-1b)",
                "preset:blt-1b", "memory --checkpoint preset:nano"),
 }
 WRITERS = ("decode", "batch", "trace")
@@ -52,8 +48,8 @@ def warmth(text):
 def add_bench_flags(parser):
     """One sub-command for each benchmark, with the flags it reads."""
     benches = parser.add_subparsers(dest="what", required=True)
-    for name, (run, help, checkpoint, example) in BENCHES.items():
-        bench = benches.add_parser(name, help=help, description=run.__doc__.split("\n")[0], example=f"bench {example}")
+    for name, (_, help, checkpoint, example) in BENCHES.items():
+        bench = benches.add_parser(name, help=help, description=help, example=f"bench {example}")
         flag = bench.add_argument
         flag("--checkpoint", "--model", dest="model", default=checkpoint,
              help=f"shipped name, folder, hub id, or preset:NAME for random weights (default {checkpoint})")
@@ -92,7 +88,11 @@ def add_bench_flags(parser):
 
 def run_bench(arguments):
     """Measure, and print."""
-    run, _, _, _ = BENCHES[arguments.what]
+    import torch
+
+    from .measuring import describe, load, shown, table
+    module, _, name = BENCHES[arguments.what][0].partition(".")
+    run = getattr(import_module(f".{module}", __package__), name)
     if arguments.what == "memory":
         about, rows = run(arguments)
     else:

@@ -159,13 +159,19 @@ def write(model, prompts, method, record=False, **settings):
     return Written(traces, seconds, dict(parts))
 
 
+def check_written(new_bytes):
+    if new_bytes == 0:
+        raise ValueError("there is nothing to measure: every text ended before its first byte")
+
+
 def figures(traces):
     """What traces say, over all their bytes: evaluations, traffic (MB) and projected traffic a byte; patches; guesses.
 
-    A figure is None where nothing was guessed, verified or denoised.
+    A figure is None where nothing was guessed, verified or denoised. Raises ValueError where no byte was written.
     """
     totals = [t.totals for t in traces]
     n = sum(t.new_bytes for t in totals)
+    check_written(n)
     a_byte = lambda of: ratio(sum(map(of, totals)), n)
     accepted = [e.accepted for t in traces for e in t.events if isinstance(e, Verified)]
     guessed = [len(e.drafted) for t in traces for e in t.events if isinstance(e, Verified)]
@@ -217,8 +223,9 @@ def shown(value):
 
 
 def table(rows, across=False):
-    """Rows of dicts as aligned text; `across` puts a row in each column, for few rows of many figures."""
-    names = list(rows[0])
+    """Rows of dicts as aligned text, without figures that no row has; `across` puts a row in each column, for few rows of
+    many figures."""
+    names = [name for name in rows[0] if any(row[name] is not None for row in rows)]
     cells = [[name.replace("_", " ").strip() for name in names]] + [[shown(row[name]) for name in names] for row in rows]
     if across:
         cells = [list(line) for line in zip(*cells)]

@@ -10,7 +10,7 @@ from functools import partial
 from tqdm.auto import tqdm
 
 from ..model import PARTS
-from .measuring import agreement, copy_bandwidth, figures, in_turn, median_and_spread, write
+from .measuring import agreement, check_written, copy_bandwidth, figures, in_turn, median_and_spread, write
 from .prompts import held_out, methods_for
 
 RECORDS = {"bytes": False, "events": "totals", "events, candidates": True}
@@ -29,11 +29,12 @@ def measure(model, methods, prompts, repeats, title, **settings):
     return {label: (recorded[label], timed[label]) for label, _ in methods}
 
 
-def rate(new_bytes, timed, base):
+def rate(written, timed, base):
     """Bytes a second, and relative to those of `base` (a row, or None for the row that others are held against)."""
-    figures = median_and_spread([w.seconds for w in timed])
-    speed = new_bytes / figures["seconds"]
-    return dict(bytes_per_s=speed, speed_ratio=speed / base["bytes_per_s"] if base else 1.0) | figures
+    check_written(written.new_bytes)
+    seconds = median_and_spread([w.seconds for w in timed])
+    speed = written.new_bytes / seconds["seconds"]
+    return dict(bytes_per_s=speed, speed_ratio=speed / base["bytes_per_s"] if base else 1.0) | seconds
 
 
 def decode(arguments, model):
@@ -56,7 +57,7 @@ def decode(arguments, model):
 
 def _decode_row(label, temperature, recorded, timed, agreed, copied, base):
     row = dict(method=label, temperature=temperature, new_bytes=recorded.new_bytes)
-    row |= rate(recorded.new_bytes, timed, base) | figures(recorded.traces)
+    row |= rate(recorded, timed, base) | figures(recorded.traces)
     for name in [name for name in row if name.endswith("_mb_per_byte")]:
         row[name.replace("_mb_per_byte", "_ratio")] = row[name] / base[name] if base else 1.0
     moved = 1e6 * row["measured_mb_per_byte"] * row["bytes_per_s"]
@@ -75,7 +76,7 @@ def batch(arguments, model):
         runs = measure(model, methods, [prompts.texts[:size]], arguments.repeats, f"batch {size}", **settings)
         base = None
         for label, (recorded, timed) in runs.items():
-            row = dict(method=label, batch=size, new_bytes=recorded.new_bytes, **rate(recorded.new_bytes, timed, base))
+            row = dict(method=label, batch=size, new_bytes=recorded.new_bytes, **rate(recorded, timed, base))
             alone.setdefault(label, row["bytes_per_s"])
             rows.append(row | {f"against_batch_{arguments.batch[0]}": row["bytes_per_s"] / alone[label]})
             base = base or row
@@ -91,7 +92,7 @@ def trace(arguments, model):
             for label, method in methods_for(model, arguments.method) for kind, record in RECORDS.items()}
     for (label, kind), timed in in_turn(jobs, arguments.repeats, "trace").items():
         row = dict(method=label, recorded=kind, events=sum(len(t.events) for t in timed[0].traces),
-                   **rate(timed[0].new_bytes, timed, rows[0] if rows else None))
+                   **rate(timed[0], timed, rows[0] if rows else None))
         bare = row if kind == "bytes" else next(r for r in rows if (r["method"], r["recorded"]) == (label, "bytes"))
         rows.append(row | dict(slower_than_bytes=row["seconds"] / bare["seconds"]))
     return dict(prompts=len(prompts.texts), prompts_from=arguments.prompts_from, new_bytes_asked=arguments.max_new_bytes), rows

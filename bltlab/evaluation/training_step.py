@@ -16,9 +16,11 @@ from ..training.optim import optimisers
 from ..training.options import TrainOptions
 from ..training.run import keep_freed_memory
 from .measuring import in_turn, matmul_flops, median_and_spread, synchronise
+from .reading import check_lengths
 
 PARTS = ("encode", "decode", "backward", "optimiser")
 PLAIN = "blt-d plain"
+SHORTEST = 16                                            # bytes of a window, as in training
 
 
 def decode_blocks_plainly(model, encoded, blocks):
@@ -93,6 +95,8 @@ class Step:
 
 def train(arguments, model):
     """Steps of equal bytes in windows of growing length: the next byte alone ("ar"), both losses, and these done plainly."""
+    if min(check_lengths(model, arguments.context)) < SHORTEST:
+        raise ValueError(f"--context must be at least {SHORTEST} bytes to train on, got {min(arguments.context)}")
     bf16 = arguments.precision == "bf16"
     peak = matmul_flops(model.device, torch.bfloat16 if bf16 else torch.float32)
     keep_freed_memory()
@@ -101,7 +105,8 @@ def train(arguments, model):
     trained.patcher.requires_grad_(False)
     block, counts, rows = model.config.block_size, model.parameter_counts(), []
     kinds = {"ar": None} | ({"blt-d": decode_blocks, PLAIN: decode_blocks_plainly} if block else {})
-    stream = data.stream(data.documents(arguments.prompts_from, "train"), most=2 * arguments.step_bytes)
+    most = 2 * max(arguments.step_bytes, *arguments.context)
+    stream = data.stream(data.documents(arguments.prompts_from, "train"), most)
     for length in arguments.context:
         ids = data.windows(stream, length)[:max(1, arguments.step_bytes // length)]
         step = Step(trained, ids, TrainOptions(block_size=block or 0, seed=arguments.seed), bf16)

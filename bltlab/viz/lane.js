@@ -10,13 +10,14 @@ var bltlabLane = (() => {
     acceptance: s => s.guessed ? `${Math.round(100 * s.accepted / s.guessed)} %` : DASH,
     "GB, paper": (s, size) => CLOCKS.paper.read(s, size).toPrecision(3), "GB, measured": s => (s.traffic / 1e9).toPrecision(3),
     seconds: s => s.seconds.toFixed(2) };
+  const ROUNDS = 50;                                     // whose rejected drafts are listed; the rest is a step back
   const phrase = value => typeof value === "object" ? JSON.stringify(value) : String(value);
 
   class Lane {
     // tell(kind, lane, position): a byte is pointed at ("over"), has the focus ("focus"), or is clicked ("pin").
     constructor(index, tell) {
       Object.assign(this, { index, canvas: blank(), events: [], at: -1, low: 1, bytes: [], chars: [], lines: [], falls: [],
-                            rows: [], current: 1, pinned: 0, across: 24, pitch: 48, fit: 4, scrolled: 0 });
+                            rows: [], first: 0, current: 1, pinned: 0, across: 24, pitch: 48, fit: 4, scrolled: 0 });
       this.head = el("div", "head");
       this.line = ["b", "span", "b", "span", "em"].map(tag => el(tag, ""));
       this.phase = el("b", "phase");
@@ -47,7 +48,11 @@ var bltlabLane = (() => {
       this.facts = Object.entries({ ...fields, ...trace.settings, model: trace.model.name ?? "" })
         .map(([key, value]) => [key.replace(/_+/g, " "), phrase(value ?? "")]).filter(([, value]) => value && value !== "[]");
       const goesOn = old > 0 && old <= events.length && last(this.events[old - 1]) === last(events[old - 1]);
-      if (!goesOn) Object.assign(this, { at: -1, low: 1, sums: undefined, touching: [], longest: 0, multibyte: false });
+      if (!goesOn) {
+        Object.assign(this, { at: -1, low: 1, sums: undefined, touching: [], longest: 0, multibyte: false, fallen: "" });
+        this.rows = [];
+        this.ghosts.replaceChildren();
+      }
       Object.assign(this, { events, name, size: trace.model.parameters, prompt: (events[0]?.ids?.length ?? 1) - 1,
                             alone: alone(trace), sums: totals(trace, this.sums),
                             budget: Number(trace.settings.max_new_bytes) || 0 });
@@ -100,7 +105,8 @@ var bltlabLane = (() => {
       const sum = this.sums[step], event = this.events[step - 1];
       const numbers = Object.values(STATS).map(read => String(read(sum, this.size)));
       this.values.forEach((nodes, i) => nodes.forEach(node => write(node, numbers[i])));
-      write(this.waste, `\u2717 ${sum.guessed - sum.accepted} of ${many(sum.guessed, "guess")} thrown away`);
+      write(this.waste, `\u2717 ${sum.guessed - sum.accepted} of ${many(sum.guessed, "guess")} thrown away` +
+        (this.canvas.ghosts.length > ROUNDS ? `, here those of the last ${ROUNDS} rounds that had any` : ""));
       const news = [step - 2, step - 1].filter(i => i >= 0 && (i >= before || i === step - 1));
       write(this.said, news.map(i => sentence(this.events, i)).join("; ") || sentence([]));
       write(this.phase, phase(this.events, step - 1));
@@ -169,21 +175,32 @@ var bltlabLane = (() => {
       if (said) this.falls.push(item(Math.ceil(said.length / 3) + 1, `char boast ${type.toLowerCase()}`, said));
       return this.chars.length;
     }
-    drawGhosts() {
-      for (const row of this.rows.splice(this.canvas.ghosts.length)) row.remove();
-      for (const { step, position, ids, probs } of this.canvas.ghosts.slice(this.rows.length)) {
-        const { accepted, target_probs: target, replacement } = this.events[step];
-        const row = el("div", "ghost", el("span", "round", `round ${this.sums[step].rounds + 1}, byte ${position - 1}`),
-                       el("span", "word", ...ids.map(id => cell(id, "rejected"))),
-                       el("span", "where", `drafter p ${odds(probs[0])}, model p ${odds(target[accepted])}, it wrote `),
-                       cell(replacement, "replaced"));
-        row.addEventListener("pointerenter", () => this.point("over", position));
-        row.addEventListener("pointerleave", () => this.point("over"));
-        this.rows.push(row);
-        this.ghosts.prepend(row);
+    drawGhosts() {                                       // the latest of them: rows are those from the `first` ghost on
+      const { rows, canvas } = this, end = canvas.ghosts.length, start = Math.max(end - ROUNDS, 0);
+      while (rows.length && this.first + rows.length > end) rows.pop().remove();
+      for (; rows.length && this.first < start; this.first++) rows.shift().remove();
+      if (!rows.length) this.first = start;
+      while (this.first > start) {
+        rows.unshift(this.ghostRow(--this.first));
+        this.ghosts.append(rows[0]);
+      }
+      while (this.first + rows.length < end) {
+        rows.push(this.ghostRow(this.first + rows.length));
+        this.ghosts.prepend(rows.at(-1));
       }
       this.newest?.classList.remove("bltp-newest");
-      (this.newest = this.rows.at(-1))?.classList.add("bltp-newest");
+      (this.newest = rows.at(-1))?.classList.add("bltp-newest");
+    }
+    ghostRow(i) {
+      const { step, position, ids, probs } = this.canvas.ghosts[i];
+      const { accepted, target_probs: target, replacement } = this.events[step];
+      const row = el("div", "ghost", el("span", "round", `round ${this.sums[step].rounds + 1}, byte ${position - 1}`),
+                     el("span", "word", ...ids.map(id => cell(id, "rejected"))),
+                     el("span", "where", `drafter p ${odds(probs[0])}, model p ${odds(target[accepted])}, it wrote `),
+                     cell(replacement, "replaced"));
+      row.addEventListener("pointerenter", () => this.point("over", position));
+      row.addEventListener("pointerleave", () => this.point("over"));
+      return row;
     }
     // The newest byte stays in view inside the grid, whole lines at a time. Only the grid is scrolled, never the page.
     follow() {
@@ -207,6 +224,7 @@ var bltlabLane = (() => {
 
   const CSS = `
 .~lane { min-width: 0; display: flex; flex-direction: column; } .~one :is(.~head, .~stats) { order: 1; }
+.~one .~head { padding-top: 8px; }
 .~head, .~stats, .~ghost, .~said { display: flex; flex-wrap: wrap; align-items: center; }
 .~head { gap: 2px 14px; align-items: baseline; & b { font-size: 18px; } }
 .~view :is(.~head span, .~stats dt, .~where, .~hint, .~bars, .~facts dt, small, .~headline span) { color: var(--soft); }
@@ -230,6 +248,7 @@ var bltlabLane = (() => {
 .~grid .~boast { font-weight: 600; height: calc(var(--h) + var(--over)); padding: var(--over) 10px 0; white-space: nowrap;
   &::before { content: ""; width: 4px; height: 20px;
   margin-right: 8px; border-radius: 2px; background: var(--c); } }
+.~boast:first-child { translate: 0 24px; }                  /* on a line of its own: below what fell there */
 .~grid .~now:not(.~prompt) { --fill: 42%; }
 .~grid :is(.~pinned, .~pointed) { outline: 2px solid; outline-offset: 1px; z-index: 1; }
 .~grid .~pinned { outline-width: 3px; }

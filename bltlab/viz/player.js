@@ -272,7 +272,8 @@ var bltlabPlayer = (() => {
   .~panel { flex-basis: 100%; border-left: 0; padding: 14px 0 0; border-top: var(--line); min-height: 0; position: static; }
   .~readout { flex: 1 0 100%; } .~choose select { max-width: 160px; } .~far { min-width: 0; }
   .~main:has(> .~one) { display: flex; flex-direction: column; align-items: stretch; gap: 0; }
-  .~one, .~one .~lane { display: contents; } .~one ~ .~panel { flex: none; } .~one :is(.~head, .~stats) { order: 1; } }
+  .~one, .~one .~lane { display: contents; }
+  .~one + .~panel { flex: none; align-self: stretch; } .~one :is(.~head, .~stats) { order: 1; } }
 `;
   return player;
 })();
