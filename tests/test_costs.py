@@ -14,8 +14,9 @@ from conftest import random_ids, random_model
 
 # Fast BLT, French to English: shape, method, decoder and global evaluations, published gigabytes, published saving in %.
 ROWS = [
-    ("3B", "BLT", 512, 308, 1920.99, None), ("3B", "BLT-S k=4", 534, 215, 1395.99, 27.33), ("3B", "BLT-S k=8", 580, 130, 928.73, 51.65),
-    ("3B", "BLT-S k=16", 724, 87, 727.17, 62.15), ("3B", "BLT-D-4", 216, 128, 797.58, 58.48), ("3B", "BLT-D-8", 179, 64, 421.51, 78.06),
+    ("3B", "BLT", 512, 308, 1920.99, None), ("3B", "BLT-S k=4", 534, 215, 1395.99, 27.33),
+    ("3B", "BLT-S k=8", 580, 130, 928.73, 51.65), ("3B", "BLT-S k=16", 724, 87, 727.17, 62.15),
+    ("3B", "BLT-D-4", 216, 128, 797.58, 58.48), ("3B", "BLT-D-8", 179, 64, 421.51, 78.06),
     ("3B", "BLT-D-16", 162, 32, 233.87, 87.83), ("3B", "BLT-DV-8", 251, 126, 802.07, 58.25),
     ("1B", "BLT", 512, 250, 815, None), ("1B", "BLT-S k=8", 558, 125, 504, None), ("1B", "BLT-D-16", 100, 32, 115.3, None),
 ]
@@ -23,7 +24,7 @@ ROWS = [
 
 @pytest.mark.parametrize("shape, method, decoder, global_, published, saving", ROWS)
 def test_published_counts_give_the_published_traffic(shape, method, decoder, global_, published, saving):
-    nfe = NFE(decoder=decoder, global_=global_, encoder=9999, patcher=9999)      # these two move nothing in the paper's accounting
+    nfe = NFE(decoder=decoder, global_=global_, encoder=9999, patcher=9999)          # the last two are not in the paper's sum
     assert paper_gb(nfe, PUBLISHED[shape]) == pytest.approx(published, rel=0.01)
     assert project(nfe, shape) == paper_gb(nfe, PUBLISHED[shape])
     if saving:
@@ -44,7 +45,8 @@ def test_causal_pairs_are_those_of_the_mask(n, window):
     assert causal_pairs(n, window) == int(bltlab.layers.causal(t[:, None], t, window).sum())
 
 
-@pytest.mark.parametrize("changes", [dict(), dict(keys_per_patch=4, global_dim=96), dict(n_encoder=2, decoder_input="embedding")])
+@pytest.mark.parametrize("changes", [dict(), dict(keys_per_patch=4, global_dim=96),
+                                     dict(n_encoder=2, decoder_input="embedding")])
 def test_a_state_keeps_as_many_bytes_as_the_formula_says(changes):
     model, ids = random_model(1, **changes), random_ids(2, 80)
     state = bltlab.DecodingState(model)

@@ -72,7 +72,8 @@ def test_exact_answers_are_counted_and_scored(model, monkeypatch):
 
 
 def test_text_that_is_no_pair_is_refused():
-    assert pairs_of(["de: Nein.\nen: No.\n", "fr: Oui.\nen: Yes."]) == [Pair("de: Nein.\nen:", "No."), Pair("fr: Oui.\nen:", "Yes.")]
+    assert pairs_of(["de: Nein.\nen: No.\n", "fr: Oui.\nen: Yes."]) == [
+        Pair("de: Nein.\nen:", "No."), Pair("fr: Oui.\nen:", "Yes.")]
     with pytest.raises(ValueError, match="a pair looks like 'fr: ") as error:
         pairs_of(["de: Nein.\nen: No.\n", "In the beginning"])
     assert "\n" not in str(error.value)
@@ -83,7 +84,8 @@ def test_text_that_is_no_pair_is_refused():
 def test_evaluate_translation_prints_one_table(folder, tmp_path, capsys):
     texts = [dict(text=f"{pair.prompt} {pair.answer}\n", split="test") for pair in PAIRS]
     path = write(tmp_path / "p.jsonl", *texts)
-    assert main(["evaluate", path, "--task", "translation", "--checkpoint", folder, "--limit", "3", "--method", "blt-d"]) is None
+    assert main(["evaluate", path, "--task", "translation", "--checkpoint", folder, "--limit", "3",
+                 "--method", "blt-d"]) is None
     heading, ar, d, bleu, chrf = capsys.readouterr().out.splitlines()
     assert heading.split()[:3] == ["method", "exact", "percent"] and [ar.split()[0], d.split()[0]] == ["ar", "blt-d"]
     assert "tok:" in bleu and "nc:" in chrf
@@ -99,7 +101,8 @@ def test_likelihood_stands_beside_compressors(folder, tmp_path, capsys, monkeypa
     main(["evaluate", path, "--checkpoint", folder])
     bits, xz, zstd = capsys.readouterr().out.splitlines()
     model = bltlab.BLT.from_pretrained(folder)
-    assert bits.startswith(f"{(bltlab.score(model, text + '0') + bltlab.score(model, text + '1')) / 2:.4f} bits a byte on 554 bytes")
+    expected = (bltlab.score(model, text + "0") + bltlab.score(model, text + "1")) / 2
+    assert bits.startswith(f"{expected:.4f} bits a byte on 554 bytes")
     assert float(xz.split()[0]) < 4 and "xz -9" in xz and zstd.startswith(f"{8 * 46 / 554:.4f} by zstd -19")
     monkeypatch.setattr(running_text, "zstd_size", lambda data, level: None)
     main(["evaluate", path, "--checkpoint", folder, "--limit", "1"])

@@ -105,9 +105,9 @@ def run_bench(arguments):
         print(json.dumps(dict(bench=arguments.what, about=about, rows=rows), indent=1))
         return
     known = ", ".join(f"{name.replace('_', ' ')} {shown(value)}" for name, value in about.items() if value is not None)
-    print(textwrap.fill(known, 120))
+    blocks = [textwrap.fill(known, 120)] if known else []
     if arguments.what == "decode":                                   # many figures of few methods: a column each
-        for temperature in arguments.temperature:
-            print("", table([row for row in rows if row["temperature"] == temperature], across=True), sep="\n")
+        blocks += [table([row for row in rows if row["temperature"] == t], across=True) for t in arguments.temperature]
     else:
-        print("", table(rows), sep="\n")
+        blocks.append(table(rows))
+    print("\n\n".join(blocks))
