@@ -97,7 +97,8 @@ def test_5_a_batch_writes_what_each_prompt_writes_alone(seed):
             alone = bltlab.generate(model, text, method, **settings | {"seed": seed_})
             assert row.bytes == alone.bytes and row.stopped == alone.stopped
             kinds = lambda trace: [(type(e).__name__, e.position) for e in trace.events]
-            assert kinds(row.trace) == kinds(alone.trace)
+            if not getattr(method, "min_confidence", 0):              # rows draft together, on while one of them is sure
+                assert kinds(row.trace) == kinds(alone.trace)
 
 
 @pytest.mark.parametrize("proposer", ["random", "perfect", "constant"])
