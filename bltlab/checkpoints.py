@@ -183,21 +183,6 @@ def save_random(folder, config, shapes, layout, shard_bytes=2 * 10 ** 9):
     return disk
 
 
-def save_state(path, state):
-    """Write a training state (a dict of tensors, numbers and lists) for `load_state`; whole or not at all."""
-    temporary = Path(f"{path}.part")
-    torch.save(state, temporary)
-    os.replace(temporary, path)
-
-
-def load_state(path):
-    """Read what `save_state` wrote, tensors and plain values only. Raises ValueError where the file is damaged."""
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:                                       # torch raises many kinds for a broken file
-        raise ValueError(f"{path} is damaged or not a training state: {type(error).__name__}") from None
-
-
 # -- key layouts -------------------------------------------------------------------------------------------------------
 
 _LAYER = {"attention_norm": ["input_layernorm"], "feed_forward_norm": ["post_attention_layernorm"],

@@ -20,6 +20,10 @@ KINDS = {".jsonl": "json", ".json": "json", ".txt": "text", ".parquet": "parquet
 NOTES = ("dataset_info", "dataset_infos")                            # .json files that a hub data set may hold beside its text
 
 
+class EmptySplit(ValueError):
+    """A corpus has no document in the split that was asked for."""
+
+
 # -- documents -----------------------------------------------------------------------------------------------------------
 
 def documents(source, split="train"):
@@ -48,7 +52,7 @@ def documents(source, split="train"):
             yield text
     if none:
         hint = "" if split == "train" else ': give some records `"split": "test"`, or name a file test'
-        raise ValueError(f"{source} has no document in its {split} split{hint}")
+        raise EmptySplit(f"{source} has no document in its {split} split{hint}")
 
 
 def split_of(text):

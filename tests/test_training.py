@@ -15,16 +15,18 @@ import bltlab
 from bltlab import checkpoints, data
 from bltlab.__main__ import main
 from bltlab.config import PRESETS
+from bltlab.model import BLT
 from bltlab.patching import Patches, next_opens, surprising
 from bltlab.training import Muon, TrainOptions, choose_threshold, orthogonalise, rate_at, train
 from bltlab.training import folder as run_folder, run
 from bltlab.training.distributed import Team
-from bltlab.training.loop import Stage
-from bltlab.training.text import some_documents
+from bltlab.training.loop import ModelLoss, Stage
+from bltlab.training.text import read, some_documents
 
 from training_setup import MINI, OPTIONS, write_corpus
 
 PRESETS["mini"] = MINI
+SHORT, SHORTEST = (dict(megabytes=size, entropy_megabytes=size) for size in (0.01, 0.003))               # 20 and 6 steps
 
 
 @pytest.fixture(scope="module")
@@ -83,20 +85,31 @@ def test_the_log_has_a_row_for_each_report(finished):
 
 
 def test_a_run_in_bf16_learns_too(corpus, tmp_path):
-    reports = list(train(replace(OPTIONS, text=corpus, out=str(tmp_path), precision="bf16", ship_dtype="bfloat16")))
+    reports = list(train(replace(OPTIONS, text=corpus, out=str(tmp_path), precision="bf16", ship_dtype="bfloat16", **SHORT)))
     bits = [r.held_out_bits for r in reports if r.stage == "BLT-D"]
     assert bits[-1] < bits[0] and weights(tmp_path)["decoder.output.weight"].dtype == torch.bfloat16
 
 
+def test_losses_and_entropies_are_fp32_where_products_are_not(corpus):
+    model, ids = BLT(MINI).initialise(0), data.windows(data.stream(data.documents(corpus)), 64)[:2]
+    losses = ModelLoss(model, OPTIONS)
+    batch = losses.draw(ids, torch.ones_like(ids, dtype=torch.bool), torch.Generator())
+    plain, (_, exact) = losses(batch), model.patch(ids)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded, (_, entropies) = losses(batch), model.patch(ids)
+    assert [x.dtype for x in rounded] == [torch.float32] * 2 and torch.equal(entropies, exact)
+    assert 0 < abs(rounded[0] - plain[0]) < 0.05 * plain[0]
+
+
 def test_accumulation_changes_memory_and_not_what_is_learnt(corpus, tmp_path):
-    one, four = (list(train(replace(OPTIONS, text=corpus, out=str(tmp_path / str(n)), accumulate=n, megabytes=0.004)))
+    one, four = (list(train(replace(OPTIONS, text=corpus, out=str(tmp_path / str(n)), accumulate=n, **SHORTEST)))
                  for n in (1, 4))
     assert [r.train_bits for r in four] == pytest.approx([r.train_bits for r in one], abs=1e-4)
     assert [r.masked_bits for r in four if r.masked_bits] == pytest.approx([r.masked_bits for r in one if r.masked_bits], abs=1e-4)
 
 
 def test_options_reach_the_model(corpus, tmp_path):
-    options = replace(OPTIONS, text=corpus, out=str(tmp_path), megabytes=0.002, entropy_megabytes=0.002, threshold=1.25,
+    options = replace(OPTIONS, text=corpus, out=str(tmp_path), **SHORTEST, threshold=1.25,
                       decoder_input="embedding", block_starts="patches", weighting="mean", block_size=3)
     list(train(options))
     config = bltlab.BLT.from_pretrained(tmp_path).config
@@ -104,10 +117,10 @@ def test_options_reach_the_model(corpus, tmp_path):
 
 
 def test_a_blt_d_starts_from_an_autoregressive_blt(corpus, tmp_path):
-    plain = replace(OPTIONS, text=corpus, out=str(tmp_path / "plain"), block_size=0)
+    plain = replace(OPTIONS, text=corpus, out=str(tmp_path / "plain"), block_size=0, **SHORT)
     reports = list(train(plain))
     assert [r.masked_bits for r in reports] == [None] * len(reports)
-    started = list(train(replace(OPTIONS, text=corpus, out=str(tmp_path / "d"), start=str(tmp_path / "plain"))))
+    started = list(train(replace(OPTIONS, text=corpus, out=str(tmp_path / "d"), start=str(tmp_path / "plain"), megabytes=0.01)))
     assert {r.stage for r in started} == {"BLT-D"} and started[0].held_out_bits < reports[-1].held_out_bits + 0.5
     a, b = (bltlab.BLT.from_pretrained(tmp_path / name) for name in ("plain", "d"))
     assert a.config.patcher == b.config.patcher and b.config.block_size == 4
@@ -123,7 +136,7 @@ def test_no_step_of_the_model_runs_the_entropy_model(corpus, tmp_path, monkeypat
         finally:
             hook.remove()
     monkeypatch.setattr(Stage, "train_step", counted)
-    list(train(replace(OPTIONS, text=corpus, out=str(tmp_path), megabytes=0.004, entropy_megabytes=0.004)))
+    list(train(replace(OPTIONS, text=corpus, out=str(tmp_path), **SHORTEST)))
     assert set(calls) == {"entropy model"}
 
 
@@ -163,15 +176,15 @@ def test_a_run_is_not_overwritten_and_not_continued_with_other_options(finished)
 
 
 def test_a_finished_run_can_be_made_longer(corpus, tmp_path):
-    options = replace(OPTIONS, text=corpus, out=str(tmp_path), megabytes=0.01)
+    options = replace(OPTIONS, text=corpus, out=str(tmp_path), **SHORT)
     short = list(train(options))
-    longer = list(train(replace(options, megabytes=0.03), resume=True))
+    longer = list(train(replace(options, megabytes=0.02), resume=True))
     assert {r.stage for r in longer} == {"BLT-D"} and longer[0].step > short[-1].step
     assert longer[-1].held_out_bits < short[-1].held_out_bits
 
 
 def test_a_damaged_state_is_named(corpus, tmp_path):
-    options = replace(OPTIONS, text=corpus, out=str(tmp_path), megabytes=0.002, entropy_megabytes=0.002)
+    options = replace(OPTIONS, text=corpus, out=str(tmp_path), **SHORTEST)
     list(train(options))
     state, = (tmp_path / "state").iterdir()
     for name in ("progress.json", "__0_0.distcp", ".metadata"):
@@ -187,7 +200,7 @@ def test_a_damaged_state_is_named(corpus, tmp_path):
 
 @pytest.mark.parametrize("at", ["state", "model"])
 def test_a_full_disk_leaves_the_last_state_whole(corpus, tmp_path, at, monkeypatch):
-    options = replace(OPTIONS, text=corpus, out=str(tmp_path), save_every=1000 if at == "model" else 5, report_every=1000)
+    options = replace(OPTIONS, text=corpus, out=str(tmp_path), save_every=1000 if at == "model" else 5, report_every=1000, **SHORT)
     save, limits = run_folder.RunFolder.save, resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def save_when_full(self, count, tensors, progress):
@@ -215,7 +228,7 @@ def test_a_full_disk_leaves_the_last_state_whole(corpus, tmp_path, at, monkeypat
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_spoils_no_state(corpus, tmp_path, monkeypatch):
-    options = replace(OPTIONS, text=corpus, out=str(tmp_path), save_every=5)
+    options = replace(OPTIONS, text=corpus, out=str(tmp_path), save_every=5, **SHORT)
     step = Stage.train_step
 
     def spoilt(stage):
@@ -233,7 +246,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_spoils_no_state(corpus, tmp_
 
 
 @pytest.mark.parametrize("content, words", [
-    (b"", "cannot be read: it is empty"), (b"\x00\x01\x7fELF" * 50, "binary"), (b'{"text": "short"}', "no document in its test"),
+    (b"", "cannot be read: it is empty"), (b"\x00\x01\x7fELF" * 50, "binary"), (b'{"text": "short"}', "fewer than one window"),
     (b'{"text": "a"}\n{"te', "cannot be read")])
 def test_text_that_is_none_is_refused_in_one_line(content, words, tmp_path, capsys):
     path = tmp_path / ("a.txt" if b"ELF" in content else "a.jsonl")
@@ -247,6 +260,7 @@ def test_text_that_is_none_is_refused_in_one_line(content, words, tmp_path, caps
 @pytest.mark.parametrize("flags, words", [
     (["--accumulate", "3"], "multiple of accumulate"), (["--start", "x", "--threshold", "1.0"], "leave one of the two out"),
     (["--length", "8"], "at least 16"), (["--log-to", "trackio"], "needs the package trackio"),
+    (["--device", "cuda"], "torch finds no GPU" if not torch.cuda.is_available() else ""),
     (["--decoder-input", "states"], "--decoder-input"), (["--megabytes", "0"], "at least 0.001")])
 def test_wrong_flags_are_named(flags, words, tmp_path, capsys, corpus, monkeypatch):
     monkeypatch.setitem(sys.modules, "trackio", None)
@@ -268,7 +282,7 @@ def test_reports_go_to_a_tracker_as_well(corpus, tmp_path, monkeypatch):
     fake = SimpleNamespace(init=lambda **k: logged.append(k), log=lambda values, step: logged.append((step, values)),
                            finish=lambda: logged.append("finished"))
     monkeypatch.setitem(sys.modules, "trackio", fake)
-    options = replace(OPTIONS, text=corpus, out=str(tmp_path / "mine"), log_to="trackio", megabytes=0.004, entropy_megabytes=0.004)
+    options = replace(OPTIONS, text=corpus, out=str(tmp_path / "mine"), log_to="trackio", **SHORTEST)
     reports = list(train(options))
     assert logged[0]["name"] == "mine" and logged[0]["config"]["batch_size"] == 8 and logged[-1] == "finished"
     assert [step for step, _ in logged[1:-1]] == [r.step for r in reports]
@@ -320,7 +334,15 @@ def test_a_short_run_takes_whole_documents_and_a_longer_one_the_same_and_more():
     few, more = (bltlab.decode(some_documents(ids, most, seed=3).tolist()).decode() for most in (500, 1500))
     inside = lambda t: [i for i, text in enumerate(texts) if f"{text}" in t]
     assert set(inside(few)) < set(inside(more)) and inside(few) != list(range(len(inside(few))))
-    assert 500 - 62 <= len(few) < 500 + 62 and some_documents(ids, len(ids), 3) is ids
+    assert 450 < len(few) <= 500 and some_documents(ids, len(ids), 3) is ids
+    assert len(some_documents(ids[:-2], 500, 3)) == len(some_documents(data.stream(["one long text " * 100]), 500, 3)) == 500
+
+
+def test_a_corpus_of_one_file_keeps_its_end_to_measure_on(tmp_path):
+    (tmp_path / "mine.txt").write_text("".join(f"line {i}\n" for i in range(1000)))
+    ids, held_out = read(tmp_path / "mine.txt", 1e9)
+    assert 18 < len(ids) / len(held_out) < 20 and bltlab.decode(held_out.tolist()).endswith(b"line 999\n")
+    assert bltlab.decode([*ids, *held_out.tolist()]) == (tmp_path / "mine.txt").read_bytes()
 
 
 def test_stored_patches_are_those_of_the_model(finished):

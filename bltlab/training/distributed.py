@@ -76,9 +76,11 @@ class Team:
 def team(device="auto", parallel="ddp"):
     """A `Team` from torchrun's environment, or of one; a process group that exists already is used and left as it is.
 
-    device: "auto", "cpu" or "cuda".
+    device: "auto", "cpu" or "cuda". Raises ValueError for a GPU that is not there.
     """
     rank, size, device = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)), resolve_device(device)
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device is cuda, and torch finds no GPU here: use cpu or auto")
     if device == "cuda" and size > 1:
         device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
         torch.cuda.set_device(device)

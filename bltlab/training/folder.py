@@ -62,7 +62,7 @@ class RunFolder:
         part, final = self.states / f"{count:06d}.part", self.states / f"{count:06d}"
         if final == self.latest:
             return
-        with self.writing(f"the state of step {count}", part):
+        with self.writing(f"the state after {count} steps", part):
             if self.team.lead:
                 shutil.rmtree(part, ignore_errors=True)
                 part.mkdir(parents=True)
@@ -102,17 +102,24 @@ class RunFolder:
         try:
             yield
         except (OSError, SafetensorError, dcp.api.CheckpointException) as error:
+            why = reason(error, self.path)                           # looks at the free space, so before the removal
             if part and self.team.lead:
                 shutil.rmtree(part, ignore_errors=True)
             kept = f"the state in {self.latest} is whole, --resume goes on from it" if self.latest else "no state was saved yet"
-            raise OSError(f"{what} could not be written in {self.path} ({reason(error)}); {kept}") from error
+            raise OSError(f"{what} could not be written in {self.path} ({why}); {kept}") from error
 
 
-def reason(error):
-    """The operating system's words in an exception, however it is wrapped."""
+def reason(error, folder):
+    """Why writing failed: the operating system's words where they came through, else the library's."""
     if isinstance(error, dcp.api.CheckpointException):
         error = next(iter(error.failures.values()))[0]
-    return getattr(error, "strerror", None) or " ".join(str(error).split())[:120]
+    cause = error
+    while cause and not getattr(cause, "strerror", None):
+        cause = cause.__cause__ or cause.__context__
+    if cause:
+        return cause.strerror
+    full = shutil.disk_usage(folder).free < 2 ** 20                  # torch's writer does not say
+    return "the disk is full" if full else " ".join(str(error).split())[:120]
 
 
 @contextmanager

@@ -184,6 +184,6 @@ class Stage:
                     save(self)
                 if report:
                     masked_bits = f", masked {report.masked_bits:.3f}" if report.masked_bits else ""
-                    bar.set_postfix_str(f"held-out {report.held_out_bits:.3f} bits/byte{masked_bits}, "
+                    bar.set_postfix_str(f"{report.held_out_bits:.3f} bits/byte{masked_bits}, "
                                         f"gradient {norm:.2f}, {report.bytes_per_second:,.0f} bytes/s")
                     yield report

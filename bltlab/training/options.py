@@ -65,7 +65,7 @@ class TrainOptions:
     log_to: str = option("csv", "log.csv is always written; trackio or tensorboard as well",
                          choices=("csv", "trackio", "tensorboard"))
     threads: int = option(0, "CPU threads, 0 for torch's own choice", min=0)
-    device: str = option("auto", "cpu, cuda or auto")
+    device: str = option("auto", "auto is the GPU where there is one", choices=("auto", "cpu", "cuda"))
 
     def filled(self):
         """These options with nothing left to the preset. Raises ValueError for values that do not go together."""

@@ -11,7 +11,7 @@ from ..model import BLT, diffuse_from
 from .distributed import team
 from .folder import RunFolder
 from .loop import ModelLoss, PatcherLoss, Stage, keep_freed_memory, steps
-from .text import choose_threshold, some_documents
+from .text import choose_threshold, read, some_documents
 from .watch import Report, Tracker, held_out_bits, prompts, write_samples
 
 ENTROPY_MODEL = "entropy model"
@@ -32,7 +32,11 @@ def train(options, resume=False):
         if options.batch_size % (t.size * options.accumulate):
             raise ValueError(f"batch_size must be a multiple of accumulate times processes, got {options.batch_size}, "
                              f"{options.accumulate} and {t.size}")
-        yield from Run(options, t, resume).stages()
+        run = Run(options, t, resume)
+        try:
+            yield from run.stages()
+        finally:
+            run.tracker.close()
 
 
 class Run:
@@ -44,14 +48,14 @@ class Run:
         if self.folder.saved:
             options.check_resumed(self.folder.saved["options"])
         need = 1e6 * max(options.megabytes, 0 if options.start else options.entropy_megabytes)
-        ids = data.stream(data.documents(options.text, "train"), most=4 * need)
+        ids, held_out = read(options.text, 4 * need)
         self.ids = some_documents(ids, need, options.seed)
-        held_out = data.windows(data.stream(data.documents(options.text, "test"), most=4e6), options.length)
+        held_out = data.windows(held_out, options.length)
         self.held_out = held_out[::max(1, len(held_out) // 48)][:48].to(team.device)
         self.prompts = prompts(held_out)
         self.model = self.new_model().to(team.device).requires_grad_(True).train()
         self.folder.open()
-        self.tracker = Tracker(options.log_to, self.folder.path, options) if team.lead else None
+        self.tracker = Tracker(options.log_to if team.lead else "csv", self.folder.path, options)
 
     def new_model(self):
         o = self.options
@@ -78,7 +82,6 @@ class Run:
             tensors = {k: v.to(getattr(torch, o.ship_dtype)).contiguous() for k, v in tensors.items()}
             with self.folder.writing("the model"):
                 checkpoints.save(self.folder.path, self.model.config, tensors)
-            self.tracker.close()
 
     def run(self, stage, patched=False):
         """One stage, from where it was saved if it was. patched: its batches carry patches, found now or read again."""

@@ -69,11 +69,11 @@ def held_out_bits(model, ids, block_size=None, batch_size=16):
     return sums[0] / n, (sums[1] / n if block_size else None)
 
 
-def prompts(ids, count=4, longest=40, seed=0):
-    """Beginnings of held-out windows (N, T), cut after a space where there is one: the same for the same windows and seed."""
+def prompts(ids, count=4, longest=60, seed=0):
+    """Whole words from the beginnings of held-out windows (N, T): the same for the same windows and seed."""
     order = torch.randperm(len(ids), generator=torch.Generator().manual_seed(seed))
     texts = [vocab.decode(ids[i, :longest + 1].tolist()) for i in order[:count]]
-    return [text[:text.rfind(b" ") + 1] or text for text in texts]
+    return [text[text.find(b" ") + 1:text.rfind(b" ") + 1] or text for text in texts]
 
 
 def write_samples(model, prompts, new_bytes=80, temperature=0.7):
