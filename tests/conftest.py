@@ -1,12 +1,16 @@
 """Random small-margin models in float64: a mismatch is a logic error, not rounding, and no law hides behind a big margin."""
 
-from dataclasses import replace
+import shutil
+from dataclasses import dataclass, field, replace
+from html.parser import HTMLParser
+from typing import ClassVar
 
 import pytest
 import torch
 
 from bltlab import vocab
 from bltlab.config import BLTConfig, HashConfig, PatcherConfig, TransformerConfig
+from bltlab.decoding import Autoregressive
 from bltlab.model import BLT
 
 torch.set_num_threads(1)
@@ -48,3 +52,69 @@ def random_model(seed=0, *, bytes_per_patch=3.0, max_patch_length=8, window=12, 
 @pytest.fixture
 def build():
     return random_model
+
+
+@pytest.fixture(scope="module")
+def folder(model, tmp_path_factory):
+    """The file's own `model`, saved."""
+    path = tmp_path_factory.mktemp("model")
+    model.save_pretrained(path)
+    return str(path)
+
+
+@dataclass(frozen=True)
+class Fifth(Autoregressive):
+    """A method that the library has never heard of."""
+    name: ClassVar[str] = "fifth"
+    title: ClassVar[str] = "A fifth method"
+    often: int = field(default=3, metadata=dict(min=1, help="no upper limit"))
+    careful: bool = field(default=True, metadata=dict(help="yes or no"))
+    share: float = field(default=0.5, metadata=dict(min=0.0, max=1.0, help="a fraction"))
+
+
+# -- pages -------------------------------------------------------------------------------------------------------------
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+UNSAFE = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|\bimport\b|fetch\(|url\("
+
+
+class Tags(HTMLParser):
+    """The tags and attributes of a page, as a browser would see them."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.attributes = [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes.append(dict(attrs))
+
+
+@pytest.fixture(scope="module")
+def browser():
+    api = pytest.importorskip("playwright.sync_api", reason="pages are driven by playwright")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine")
+    with api.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_file(browser, tmp_path):
+    """Opens HTML as a file; fails where the page asks for anything else, complains or opens a dialog."""
+    asked, wrong = [], []
+
+    def open_(text, **options):
+        page = browser.new_context(**options).new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
+        path = tmp_path / "view.html"
+        path.write_text(text, encoding="utf-8")
+        page.goto(path.as_uri())
+        return page
+    yield open_
+    assert wrong == [] and all(url.startswith(("file:", "data:")) for url in asked)

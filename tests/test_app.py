@@ -3,10 +3,9 @@
 import json
 import sys
 import threading
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from types import SimpleNamespace
-from typing import ClassVar
 
 import pytest
 
@@ -17,11 +16,11 @@ import controls  # noqa: E402
 import demo as app  # noqa: E402
 import session  # noqa: E402
 import shown  # noqa: E402
-from bltlab.decoding import METHODS, Autoregressive, Stream  # noqa: E402
+from bltlab.decoding import METHODS, Stream  # noqa: E402
 from bltlab.sampling import RULES, format_rule  # noqa: E402
 from bltlab.trace import Finished, Trace  # noqa: E402
 
-from conftest import random_model  # noqa: E402
+from conftest import Fifth, random_model  # noqa: E402
 
 SETTINGS = dict(max_new_bytes=24, temperature=0.7, top_k=0, top_p=1.0, seed=0, stop="")
 VISITOR = SimpleNamespace(session_hash="one")
@@ -99,15 +98,6 @@ def test_options_fill_the_controls_that_give_them_back(options):
 
 
 def test_a_fifth_method_needs_no_line_in_the_app(demo, monkeypatch):
-    @dataclass(frozen=True)
-    class Fifth(Autoregressive):
-        """A method that the app has never heard of."""
-        name: ClassVar[str] = "fifth"
-        title: ClassVar[str] = "A fifth method"
-        often: int = field(default=3, metadata=dict(min=1, help="no upper limit"))
-        careful: bool = field(default=True, metadata=dict(help="yes or no"))
-        share: float = field(default=0.5, metadata=dict(min=0.0, max=1.0, help="a fraction"))
-
     monkeypatch.setitem(METHODS, "fifth", Fifth)
     page, _ = app.build()
     labels = {getattr(block, "label", None): block for block in page.blocks.values()}

@@ -2,7 +2,6 @@
 
 import json
 import random
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -11,7 +10,6 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 
 gr = pytest.importorskip("gradio")
-sync_api = pytest.importorskip("playwright.sync_api", reason="the page is driven by playwright")
 sys.path.insert(0, str(Path(__file__).parent.parent / "apps"))
 
 import bltlab  # noqa: E402
@@ -21,10 +19,9 @@ import shown  # noqa: E402
 from bltlab.decoding import Autoregressive  # noqa: E402
 from bltlab.trace import Trace  # noqa: E402
 
-from conftest import random_model  # noqa: E402
+from conftest import CHROMIUM, random_model  # noqa: E402
 from test_player import EVIL, speculative  # noqa: E402
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 ODD = EVIL.encode() + "né 京 😀 e\u0301 שלום \x00".encode() + b"\xff\xfe\xe4\xba {{7*7}} ${alert(1)} &lt;b&gt;"
 
@@ -46,14 +43,6 @@ def address(model):
 
 
 LOADS = []
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

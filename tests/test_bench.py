@@ -36,13 +36,6 @@ def corpus(tmp_path_factory):
     return str(path)
 
 
-@pytest.fixture(scope="module")
-def folder(model, tmp_path_factory):
-    path = tmp_path_factory.mktemp("model")
-    model.save_pretrained(path)
-    return str(path)
-
-
 def bench(capsys, *arguments):
     assert main(["bench", *map(str, arguments), "--json"]) is None
     return json.loads(capsys.readouterr().out)

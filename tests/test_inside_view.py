@@ -3,8 +3,6 @@
 import html
 import json
 import re
-import shutil
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -14,11 +12,9 @@ import bltlab
 from bltlab import inspection, vocab
 from bltlab.viz import inside
 
-from conftest import random_model
+from conftest import Tags, UNSAFE, random_model
 
 RECORDED = json.loads((Path(__file__).parent.parent / "assets" / "views" / "inside.json").read_text(encoding="utf-8"))
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-UNSAFE = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|\bimport\b|fetch\(|url\("
 EVIL = b"</script><img src=x onerror=alert(1)>\x00\xff\xc3"
 TEXT = b"a river, a river and a boat"
 
@@ -149,17 +145,6 @@ def test_a_plain_blt_is_refused():
 
 # -- the page ----------------------------------------------------------------------------------------------------------
 
-class Tags(HTMLParser):
-    def __init__(self, page):
-        super().__init__()
-        self.tags, self.attributes = [], []
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes.append(dict(attrs))
-
-
 def test_the_page_is_inert_fetches_nothing_and_is_small(model):
     title = EVIL[:37].decode()
     page = inside.to_page(inspection.describe(model, EVIL), title=title)
@@ -184,33 +169,10 @@ def test_data_of_another_kind_is_refused(data):
 
 # -- in a browser ------------------------------------------------------------------------------------------------------
 
-@pytest.fixture(scope="module")
-def browser():
-    api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    if CHROMIUM is None:
-        pytest.skip("needs chromium")
-    with api.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def show(browser, tmp_path):
-    """Opens data as a file; fails where the page asks for anything else, complains or opens a dialog."""
-    asked, wrong = [], []
-
-    def open_(data, **options):
-        page = browser.new_context(**{"viewport": dict(width=1280, height=1000), **options}).new_page()
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
-        path = tmp_path / "view.html"
-        path.write_text(inside.to_page(data), encoding="utf-8")
-        page.goto(path.as_uri())
-        return page
-    yield open_
-    assert wrong == [] and all(url.startswith(("file:", "data:")) for url in asked)
+def show(open_file):
+    viewport = dict(width=1280, height=1000)
+    return lambda data, **options: open_file(inside.to_page(data), **{"viewport": viewport, **options})
 
 
 SQUARES = """() => {

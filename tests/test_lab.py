@@ -3,7 +3,6 @@
 import json
 import os
 import secrets
-import shutil
 import subprocess
 import sys
 import time
@@ -15,10 +14,11 @@ import pytest
 
 from bltlab.trace import Trace
 
+from conftest import CHROMIUM
+
 pytest.importorskip("jupyterlab", reason="needs jupyterlab")
 pytest.importorskip("anywidget", reason="needs anywidget")
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 
 TRACE = Path(__file__).parent.parent / "assets" / "traces" / "blt-dv.json"

@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -18,16 +17,16 @@ from bltlab import inspection, vocab
 from bltlab.patching import TextPatches, next_opens, surprising
 from bltlab.viz import patches
 
+from conftest import Tags, UNSAFE
+
 VIEWS = Path(__file__).parent.parent / "assets" / "views"
 SURVEYS = json.loads((VIEWS / "patches.json").read_text(encoding="utf-8"))
 NODE = shutil.which("node")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 RULE = """
 const { rule } = require(process.argv[1]);
 const cases = JSON.parse(require("fs").readFileSync(0, "utf8"));
 console.log(JSON.stringify(cases.map(([survey, options]) => rule(survey, options))));
 """
-UNSAFE = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|\bimport\b|fetch\(|url\("
 EVIL = b"</script><img src=x onerror=alert(1)><!--\x00\xff\xc3\xe5\xb7"
 
 
@@ -124,17 +123,6 @@ def test_views_are_recorded_again_byte_for_byte(model, tmp_path):
 
 # -- the page ----------------------------------------------------------------------------------------------------------
 
-class Tags(HTMLParser):
-    def __init__(self, page):
-        super().__init__()
-        self.tags, self.attributes = [], []
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes.append(dict(attrs))
-
-
 def test_bytes_that_look_like_markup_stay_inert():
     name = EVIL[:38].decode()
     page = patches.to_page([survey(EVIL, name=name)], title=name)
@@ -159,33 +147,10 @@ def test_the_iframe_is_sandboxed_holds_the_page_and_shows_itself():
 
 # -- in a browser ------------------------------------------------------------------------------------------------------
 
-@pytest.fixture(scope="module")
-def browser():
-    api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    if CHROMIUM is None:
-        pytest.skip("needs chromium")
-    with api.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def show(browser, tmp_path):
-    """Opens surveys as a file; fails where the page asks for anything else, complains or opens a dialog."""
-    asked, wrong = [], []
-
-    def open_(surveys, **options):
-        page = browser.new_context(**{"viewport": dict(width=1280, height=900), **options}).new_page()
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
-        path = tmp_path / "view.html"
-        path.write_text(patches.to_page(surveys), encoding="utf-8")
-        page.goto(path.as_uri())
-        return page
-    yield open_
-    assert wrong == [] and all(url.startswith(("file:", "data:")) for url in asked)
+def show(open_file):
+    viewport = dict(width=1280, height=900)
+    return lambda data, **options: open_file(patches.to_page(data), **{"viewport": viewport, **options})
 
 
 def on_screen(page):

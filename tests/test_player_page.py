@@ -1,7 +1,6 @@
 """The player in a real page: what it draws is the canvas, hostile text stays inert, and keys, pins and live traces work."""
 
 import random
-import shutil
 
 import pytest
 from test_player import EVIL, RECORDED, TRACES, evil, same_canvas, speculative
@@ -9,22 +8,10 @@ from test_player import EVIL, RECORDED, TRACES, evil, same_canvas, speculative
 from bltlab.trace import Trace
 from bltlab.viz import player
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="the page is driven by playwright")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ODD = speculative("In né 京 😀 e\u0301 שלום \x00\x01 ".encode() + b"\xff\xfe\xe4\xba ok.", (8, 3, 8, 0, 5, 8, 2, 8))
 PAGES = {"odd": ODD, "remasked": TRACES["remasked"], "own byte none": TRACES["own byte none"]} | RECORDED
 DRAWN = """const drawn = () => [...document.querySelectorAll(".bltp-bytes [role=option]")].map(node =>
   [node.textContent, node.className.split(" ").map(name => name.slice(5))]);"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    with sync_api.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

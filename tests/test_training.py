@@ -17,7 +17,7 @@ from bltlab.__main__ import main
 from bltlab.config import PRESETS
 from bltlab.model import BLT
 from bltlab.patching import Patches, next_opens, surprising
-from bltlab.training import Muon, TrainOptions, choose_threshold, orthogonalise, rate_at, train
+from bltlab.training import Muon, choose_threshold, orthogonalise, rate_at, train
 from bltlab.training import folder as run_folder, run
 from bltlab.training.distributed import Team
 from bltlab.training.loop import ModelLoss, Stage
@@ -144,7 +144,7 @@ def test_no_step_of_the_model_runs_the_entropy_model(corpus, tmp_path, monkeypat
 
 def test_a_resumed_run_is_the_uninterrupted_run(finished, tmp_path):
     options, whole = finished
-    halves, reports = replace(options, out=str(tmp_path)), []
+    halves = replace(options, out=str(tmp_path))
     for stage in (0, 1):                                 # break off in the first stage, then in the second
         running, seen = train(halves, resume=True), 0
         for report in running:

@@ -25,13 +25,6 @@ def model():
     return model
 
 
-@pytest.fixture(scope="module")
-def folder(model, tmp_path_factory):
-    path = tmp_path_factory.mktemp("model")
-    model.save_pretrained(path)
-    return str(path)
-
-
 def write(path, *records):
     path.write_text("\n".join(map(json.dumps, records)))
     return str(path)

@@ -5,21 +5,20 @@ import base64
 import json
 import subprocess
 import sys
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
-from typing import ClassVar
 
 import pytest
 
 import bltlab
 from bltlab import viz
-from bltlab.decoding import METHODS, Autoregressive, Generation
+from bltlab.decoding import METHODS, Generation
 from bltlab.sampling import RULES, format_rule
 from bltlab.trace import Trace
 from bltlab.viz import player
 
-from conftest import random_model
+from conftest import Fifth, random_model
 from test_player import NODE, RECORDED
 
 traitlets = pytest.importorskip("traitlets", reason="needs anywidget")
@@ -181,15 +180,6 @@ def test_every_rule_can_be_chosen_with_its_own_parameter_in_sight():
 
 
 def test_a_fifth_method_needs_no_line_here(monkeypatch):
-    @dataclass(frozen=True)
-    class Fifth(Autoregressive):
-        """A method that the explorer has never heard of."""
-        name: ClassVar[str] = "fifth"
-        title: ClassVar[str] = "A fifth method"
-        often: int = field(default=3, metadata=dict(min=1, help="no upper limit"))
-        careful: bool = field(default=True, metadata=dict(help="yes or no"))
-        share: float = field(default=0.5, metadata=dict(min=0.0, max=1.0, help="a fraction"))
-
     monkeypatch.setitem(METHODS, "fifth", Fifth)
     one = bltlab.explore(random_model(0), "abc", "fifth")
     one.options["fifth"].boxes["often"].value = 7
