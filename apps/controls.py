@@ -5,14 +5,13 @@ method ("blt-d.unmasking=confidence:0.7") and where the viewer stands ("view.ste
 """
 
 import json
-import re
 from dataclasses import dataclass, field, fields
 from urllib.parse import parse_qsl
 
 import gradio as gr
 
 from bltlab.decoding import METHODS, method_of
-from bltlab.sampling import RULES, format_rule, parse_rule
+from bltlab.sampling import RULES, format_rule, parse_rule, rule_title
 
 
 def control(f, value=None, **more):
@@ -20,8 +19,8 @@ def control(f, value=None, **more):
     value = f.default if value is None else value
     more |= dict(label=f.name.replace("_", " "), info=f.metadata.get("help"))
     if f.metadata.get("rule"):
-        return gr.Dropdown([(title(kind), name) for name, kind in RULES.items()], value=format_rule(value).split(":")[0],
-                           **more | dict(info=more["info"].split(":")[0]))
+        return gr.Dropdown([(rule_title(kind).capitalize(), name) for name, kind in RULES.items()],
+                           value=format_rule(value).split(":")[0], **more | dict(info=more["info"].split(":")[0]))
     if "choices" in f.metadata:
         return gr.Radio(list(f.metadata["choices"]), value=value, **more)
     if isinstance(value, bool):
@@ -34,11 +33,6 @@ def control(f, value=None, **more):
     if low is None or high is None:
         return gr.Number(value, step=step, precision=0 if step == 1 else None, minimum=low, maximum=high, **more)
     return gr.Slider(low, high, value, step=step, **more)
-
-
-def title(kind):
-    """The name of a rule in words: EntropyBound -> "Entropy bound"."""
-    return re.sub(r"(?<!^)([A-Z])", lambda m: f" {m[1].lower()}", kind.__name__)
 
 
 def keys():

@@ -1,7 +1,6 @@
 """What the page and the API ask of one shared model. Callbacks return {name of a component: its value}; no algorithm here."""
 
 import threading
-import time
 import warnings
 from contextlib import closing, suppress
 from dataclasses import asdict
@@ -15,6 +14,7 @@ from shown import ERRORS, refused, told
 
 import bltlab
 from bltlab import inspection
+from bltlab.clock import Pace
 from bltlab.decoding import METHODS
 from bltlab.trace import Finished
 from bltlab.viz import patches
@@ -31,13 +31,13 @@ def frames(events, stopped=lambda: False):
     stopped: asked after every event, so that Stop and a closed tab end it within the round under way.
     """
     try:
-        due = 0.0
+        pace = Pace(FRAME)
         for event in events:
             if stopped() or isinstance(event, Finished):
                 break
-            if (now := time.monotonic()) >= due:
+            if pace.due():
                 yield events.traces[0]
-                due = (done := time.monotonic()) + max(FRAME, 2 * (done - now))
+                pace.drawn()
         events.close()                                               # marks what is not finished as interrupted
         yield events.traces[0]
     finally:

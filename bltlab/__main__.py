@@ -19,24 +19,29 @@ def add_flags(parser, *kinds):
                             help=f.metadata["help"] + ("" if rule or f.default in (None, "") else f" (default {f.default})"))
 
 
+def add_model(parser):
+    parser.add_argument("--checkpoint", "--model", dest="model", default="blt-d-nano", help="shipped name, folder or hub id")
+
+
 def from_flags(kind, arguments, among=()):
     """An instance of the dataclass from the flags that were given; `among`: all kinds that share the parser.
 
     Raises ValueError for a value outside its field's range, and for a flag that belongs to another kind.
     """
+    from .decoding.moves import check_limits
     given, own = {}, {f.name for f in fields(kind)}
     for name in {f.name for other in among for f in fields(other)} - own:
         if getattr(arguments, name) is not None:
             raise ValueError(f"method {kind.name!r} has no option {name}; it has {', '.join(sorted(own)) or 'none'}")
     for f in fields(kind):
-        value, low, high = getattr(arguments, f.name, None), f.metadata.get("min"), f.metadata.get("max")
+        value = getattr(arguments, f.name, None)
         if value is None:
             continue
         if f.metadata.get("rule"):
             from .sampling import parse_rule
             value = parse_rule(value)
-        elif (low is not None and value < low) or (high is not None and value > high):
-            raise ValueError(f"{f.name} must be {f'at least {low}' if high is None else f'in {low}..{high}'}, got {value}")
+        else:
+            check_limits(f, value)
         given[f.name] = value
     return kind(**given)
 
@@ -160,7 +165,7 @@ def parser():
     verb = verbs.add_parser("generate", help="write text",
                            example='generate --checkpoint blt-d-nano --method blt-dv "In the beginning"')
     verb.add_argument("prompt")
-    verb.add_argument("--checkpoint", "--model", dest="model", default="blt-d-nano", help="shipped name, folder or hub id")
+    add_model(verb)
     from .decoding import METHODS
     verb.add_argument("--method", default="blt-d", choices=tuple(METHODS), help="default blt-d")
     verb.add_argument("--max-new-bytes", type=int, default=200)
@@ -175,7 +180,7 @@ def parser():
 
     verb = verbs.add_parser("patch", help="show where patches begin", example='patch "In the beginning"')
     verb.add_argument("text")
-    verb.add_argument("--checkpoint", "--model", dest="model", default="blt-d-nano", help="shipped name, folder or hub id")
+    add_model(verb)
     verb.set_defaults(run=run_patch)
 
     from .evaluation.bench import add_bench_flags, at_least_one, run_bench, warmth
@@ -186,7 +191,7 @@ def parser():
                       help="likelihood: bits per byte beside xz and zstd; translation: exact answers, BLEU and chrF on a "
                            "corpus of pairs; words: share of the words in sampled text that the training split holds")
     verb.add_argument("--split", default="test", choices=("train", "test"))
-    verb.add_argument("--checkpoint", "--model", dest="model", default="blt-d-nano", help="shipped name, folder or hub id")
+    add_model(verb)
     verb.add_argument("--method", action="append", default=[], metavar="NAME[,OPTION=VALUE...]",
                       help="several may be given, ar is always there (default: all)")
     verb.add_argument("--limit", type=at_least_one, help="documents, pairs or sampled texts (default: all; words: 32)")

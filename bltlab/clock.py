@@ -32,3 +32,24 @@ def timed(part):
             return result
         return run
     return wrap
+
+
+class Pace:
+    """When to draw what goes on: every `seconds`, less often where drawing is slow.
+
+    >>> pace = Pace(60.0)
+    >>> pace.due(), pace.drawn(), pace.due()
+    (True, None, False)
+    """
+
+    def __init__(self, seconds):
+        self.seconds, self.began, self.next = seconds, 0.0, 0.0
+
+    def due(self):
+        self.began = time.monotonic()
+        return self.began >= self.next
+
+    def drawn(self):
+        """The picture is there: at least as long again is for the work."""
+        done = time.monotonic()
+        self.next = done + max(self.seconds, 2 * (done - self.began))

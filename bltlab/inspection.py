@@ -5,7 +5,6 @@ Positions count BOS as 0. A mask is a list of rows, each a string of "1" (the ro
 """
 
 import json
-import os
 from itertools import groupby
 from pathlib import Path
 
@@ -14,12 +13,12 @@ import torch
 from . import vocab
 from .decoding import moves
 from .diffusion import STARTS, corrupt, lay_out, training_mask
-from .layers import causal, inside_block, text_mask
+from .layers import denoising, text_mask
 from .model import windows
 from .patching import patchify
 from .sampling import Confidence, Pick
 from .state import DecodingState
-from .viz import inside, patches
+from .viz import export, inside, patches
 
 MOST_BYTES = 64
 
@@ -85,7 +84,7 @@ def _denoising(model, ids, size):
               "candidates": [[[i, round(p, 5)] for i, p in slot] for slot in event.candidates]}
              for (probs, masked), event in zip(seen, events)]
     return {"start": end, "reads": state.rows[0].reads[-1], "threshold": rule.threshold, "steps": steps,
-            "mask": _rows(causal(q, kv, window) | inside_block(q, kv, end, size))}
+            "mask": _rows(denoising(q, kv, end, size, window))}
 
 
 def _hashes(embedding, ids):
@@ -130,6 +129,4 @@ def record(model, folder):
 
 
 def _write(path, value):
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(value, separators=(",", ":")) + "\n")
-    os.replace(temporary, path)
+    export.write(path, (json.dumps(value, separators=(",", ":")) + "\n").encode())

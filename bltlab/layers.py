@@ -40,6 +40,11 @@ def block_reads_prefix(q, kv, start, window=None):
     return causal(q, kv, window) & (kv < start)
 
 
+def denoising(q, kv, start, size, window=None):
+    """While a block is filled in: causal, and inside the block both ways."""
+    return causal(q, kv, window) | inside_block(q, kv, start, size)
+
+
 # -- parts -------------------------------------------------------------------------------------------------------------
 
 class RMSNorm(nn.Module):

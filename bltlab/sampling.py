@@ -5,6 +5,7 @@ draft and target, turned into a byte by the inverse CDF in id order. So a specul
 writes the very bytes of autoregression, at any temperature.
 """
 
+import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -164,6 +165,15 @@ class OneStep:
 
 
 RULES = {"confidence": Confidence, "entropy": EntropyBound, "topk": TopK, "onestep": OneStep}
+
+
+def rule_title(kind):
+    """The name of a rule in words.
+
+    >>> rule_title(EntropyBound)
+    'entropy bound'
+    """
+    return re.sub(r"(?<!^)([A-Z])", r" \1", kind.__name__).lower()
 
 
 def parse_rule(text):

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from . import vocab
 from .clock import Clock, timed
 from .costs import NFE
-from .layers import Cache, JoinedSpan, Span, causal, inside_block
+from .layers import Cache, JoinedSpan, Span, causal, denoising
 from .patching import GrowingPatches, entropy, surprising
 
 LATENTS = ("closed", "open")
@@ -188,7 +188,7 @@ class DecodingState:
         reads = [r + f * (joined.width - len(r)) for r, f in zip(reads, frontier)] if any(pending) else frontier
         low, kv = self._keys_of(joined, self.model.config.decoder.window)
         q, begin = joined.positions[..., None], spans[-1].positions[:, :1, None]
-        mask = causal(q, kv, self.model.config.decoder.window) | inside_block(q, kv, begin, block.shape[1])
+        mask = denoising(q, kv, begin, block.shape[1], self.model.config.decoder.window)
         logits = self._run_decoder(torch.cat(pieces, 1), joined, reads, (low, mask))
         if any(pending):
             self._keep_logits(logits[:, :spans[0].width], spans[0])
@@ -373,7 +373,7 @@ class DecodingState:
         if self.batch_size == 1 and len(set(reads[0])) == 1:
             keys = keys.narrow(1, reads[0][0], 1)                                        # (1, 1, layers, K, 2, H, head)
         else:
-            keys = keys[torch.arange(self.batch_size)[:, None], torch.tensor(reads)]     # (B, T or 1, layers, ...)
+            keys = keys[span.rows, torch.tensor(reads, device=keys.device)]              # (B, T or 1, layers, ...)
         logits = self.model.decoder(x, span.positions, lambda layer: keys[:, :, layer], self._attend("decoder", span, low_mask))
         self._count("decoder", "decoder")
         self.cache_bytes += self._keys.slot_bytes * x.shape[1] * self.batch_size

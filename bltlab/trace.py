@@ -6,10 +6,8 @@ A byte's life:  masked -> proposed -> kept                       (trusted)
 """
 
 import json
-import os
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from pathlib import Path
 
 from . import schema, vocab
 from .costs import NFE, measured_gb, paper_gb, ratio
@@ -267,10 +265,7 @@ class Trace:
 
     def save(self, path):
         """Write JSON; the file appears whole or not at all."""
-        path = Path(path)
-        temporary = path.with_name(path.name + ".part")
-        temporary.write_text(json.dumps(self.to_json(), separators=(",", ":")), encoding="utf-8")
-        os.replace(temporary, path)
+        export.write(path, json.dumps(self.to_json(), separators=(",", ":")).encode("utf-8"))
 
     @classmethod
     def load(cls, path):

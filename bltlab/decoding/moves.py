@@ -108,10 +108,9 @@ def verify(state, pick, proposal):
     the next round's own. Without one (own = 0, the paper's form) that byte is committed here, by a second pass.
     """
     since, own = state.lengths, proposal.own
-    frontier = state.logits[:, None]
+    guesses, frontier = proposal.ids[:, own:], state.logits[:, None]                     # (B, k), (B, 1, V)
+    at = ahead(state, own, guesses.shape[1] + 1)                                         # (B, k + 1)
     logits = torch.cat([frontier, state.extend(proposal.ids)], 1)[:, own:]               # (B, k + 1, V)
-    guesses = proposal.ids[:, own:]                                                      # (B, k)
-    at = torch.tensor(since, device=guesses.device)[:, None] + own + torch.arange(logits.shape[1], device=guesses.device)
     target = pick(logits, at)                                                            # (B, k + 1)
     agreed = accepted_length(guesses, target[:, :-1])
     follow = target.gather(1, agreed[:, None])                                           # (B, 1)
@@ -205,6 +204,13 @@ def check_options(method):
             raise ValueError(f"{f.name} must be an int of at least {low}, got {value!r}")
         if f.metadata.get("rule") and (isinstance(value, type) or not callable(value)):
             raise TypeError(f"{f.name} must be a rule such as Confidence(0.7), got {value!r}")
+
+
+def check_limits(f, value):
+    """Raise ValueError, in one sentence, for a dataclass field's value outside the range in its metadata."""
+    low, high = f.metadata.get("min"), f.metadata.get("max")
+    if (low is not None and value < low) or (high is not None and value > high):
+        raise ValueError(f"{f.name} must be {f'at least {low}' if high is None else f'in {low}..{high}'}, got {value}")
 
 
 def fit_block(method, model):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 
 from .. import data
 from ..decoding import METHODS
+from ..decoding.moves import check_limits
 from ..sampling import parse_rule
 
 PAIR = re.compile(r"(\w+: [^\n]+\n\w+:) ?([^\n]*)\n?")
@@ -94,13 +95,12 @@ def _value(f, text):
     """A field's value from text, checked against the range in its metadata."""
     if f.metadata.get("rule"):
         return parse_rule(text)
-    kind, low, high = f.metadata.get("kind", type(f.default)), f.metadata.get("min"), f.metadata.get("max")
+    kind = f.metadata.get("kind", type(f.default))
     try:
         value = kind(text)
     except ValueError:
         raise ValueError(f"{f.name} must be {kind.__name__}, got {text!r}") from None
-    if (low is not None and value < low) or (high is not None and value > high):
-        raise ValueError(f"{f.name} must be {f'at least {low}' if high is None else f'in {low}..{high}'}, got {value}")
+    check_limits(f, value)
     return value
 
 

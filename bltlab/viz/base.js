@@ -32,7 +32,7 @@ var bltlabBase = (() => {
     id === OFFSET + 32 ? "\u2423" : String.fromCharCode(id - OFFSET);
   const named = id => id === MASK ? "a masked byte" : isHex(id) && id !== EOS ? `byte ${glyph(id)}` : `'${glyph(id)}'`;
   const shown = p => !Number.isFinite(p) ? DASH : p > 0.995 && p < 1 ? "> 0.99" : p < 0.005 && p > 0 ? "< 0.01" : p.toFixed(2);
-  const many = (n, word) => `${n} ${word}${n === 1 ? "" : /s$/.test(word) ? "es" : "s"}`;
+  const many = (n, word) => `${n} ${word}${n === 1 ? "" : /(s|ch)$/.test(word) ? "es" : "s"}`;
   function character(ids) {                              // a whole character, or its code point where it has no picture
     const text = new TextDecoder().decode(Uint8Array.from(ids, id => id - OFFSET)), code = hex(text.codePointAt(0));
     if (/^[\p{C}\p{Z}\ufffd]/u.test(text) && text !== " ") return `U+${code.padStart(4, "0")}`;

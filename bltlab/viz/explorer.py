@@ -4,22 +4,16 @@ Needs ipywidgets and anywidget. No algorithm: it consumes `stream`.
 """
 
 import asyncio
-import re
-import time
 from dataclasses import fields
 
 import ipywidgets as ui
 
+from ..clock import Pace
 from ..decoding import METHODS, stream
-from ..sampling import RULES, format_rule, parse_rule
+from ..sampling import RULES, format_rule, parse_rule, rule_title
 from .widget import TracePlayer
 
 FRAME = 0.15                                             # seconds between pictures while decoding
-
-
-def title(kind):
-    """The name of a rule in words: EntropyBound -> "entropy bound"."""
-    return re.sub(r"(?<!^)([A-Z])", r" \1", kind.__name__).lower()
 
 
 def control(f, value=None):
@@ -29,7 +23,7 @@ def control(f, value=None):
                  layout={"width": "420px"})
     low, high = limits.get("min"), limits.get("max")
     if limits.get("rule"):
-        return ui.Dropdown(options=[(title(kind), name) for name, kind in RULES.items()],
+        return ui.Dropdown(options=[(rule_title(kind), name) for name, kind in RULES.items()],
                            value=format_rule(value).split(":")[0], **named)
     if "choices" in limits:
         return ui.Dropdown(options=list(limits["choices"]), value=value, **named)
@@ -137,12 +131,12 @@ class Explorer(ui.VBox):
             self.decode.disabled, self.stop.disabled = False, True
 
     async def _follow(self, events):
-        due = 0.0
+        pace = Pace(FRAME)
         try:
             for _ in events:
-                if (now := time.monotonic()) >= due:
+                if pace.due():
                     self.player.traces = events.traces
-                    due = (done := time.monotonic()) + max(FRAME, 2 * (done - now))
+                    pace.drawn()
                 await asyncio.sleep(0)
                 if self._halted:
                     break

@@ -1,7 +1,7 @@
 /* bltlabPatchText: the patch rule, and a text cut by it. Text draws the entropy over its bytes with the threshold across
    each row; Strip draws the same text on a few lines. Both change only what a new cut changes, so a drag stays smooth. */
 var bltlabPatchText = (() => {
-  const { OFFSET, spans, character, glyph, named, hex, isHex, shown, el, write, group } = bltlabBase;
+  const { OFFSET, spans, character, glyph, named, hex, isHex, shown, many, el, write, group } = bltlabBase;
   const HEIGHT = 104, ABOVE = 14, LEFT = 44, WIDTH = 29; // pixels: a row's plot, what is above and left of it, and a byte
   const MOST = 6;                                        // nats at the top; no byte model is less sure than ln 260, 5.6
 
@@ -27,7 +27,6 @@ var bltlabPatchText = (() => {
   }
 
   // ---- Drawing
-  const patchesOf = n => `${n} patch${n === 1 ? "" : "es"}`;
   const idsOf = bytes => Array.from(bytes, byte => byte + OFFSET), tint = length => `long${Math.min(length, 8)}`;
   const down = nats => HEIGHT * (1 - Math.min(Math.max(nats, 0), MOST) / MOST);          // pixels from the top
   const picture = ids => ids.length > 1 ? character(ids) : glyph(ids[0]);
@@ -101,7 +100,7 @@ var bltlabPatchText = (() => {
         line.style.transform = `translateY(${ABOVE + down(at.threshold)}px)`;
         write(line.firstChild, nats);
       }
-      const words = `${nats} nats, ${patchesOf(this.count)}`;
+      const words = `${nats} nats, ${many(this.count, "patch")}`;
       if (this.slider) Object.assign(this.slider, { ariaValueNow: nats, ariaValueText: words });
     }
     show(opens) {
@@ -219,5 +218,5 @@ var bltlabPatchText = (() => {
 .~split, .~plain-code { font-size: 11px; padding-right: 2px; }
 .~split { background: color-mix(in srgb, var(--red) 20%, transparent); }
 `;
-  return { rule, numbers, isWord, read, patchesOf, tint, MOST, Text, Strip, CSS };
+  return { rule, numbers, isWord, read, tint, MOST, Text, Strip, CSS };
 })();

@@ -5,7 +5,7 @@
 var bltlabPatches = (() => {
   const { OFFSET, DASH, named, shown, many, el, write, pair, group, button, choose, style } = bltlabBase;
   const { radio, check, walk, pills, CSS: PARTS_CSS } = bltlabParts;
-  const { rule, numbers, isWord, read, patchesOf, tint, MOST, Text, Strip, CSS: TEXT_CSS } = bltlabPatchText;
+  const { rule, numbers, isWord, read, tint, MOST, Text, Strip, CSS: TEXT_CSS } = bltlabPatchText;
   const PATCHERS = { entropy: "by entropy", stride: "every", space: "after spaces" };
   const LIMITS = [2, 3, 4, 6, 8, 12, 16, 32], STRIDES = [2, 3, 4, 5, 6, 8], BINS = 12;
 
@@ -96,7 +96,7 @@ var bltlabPatches = (() => {
       for (const lane of this.lanes) {
         const opens = rule(survey, { ...at, patcher: lane.name }), { count, mean, longest } = numbers(opens);
         lane.opens = opens;
-        write(lane.sums, count ? `${patchesOf(count)}, mean ${mean.toFixed(2)}, longest ${longest}` : DASH);
+        write(lane.sums, count ? `${many(count, "patch")}, mean ${mean.toFixed(2)}, longest ${longest}` : DASH);
         check(lane.node, lane.name === at.patcher);
         if (lane.name === at.patcher) this.opens = opens;
       }
@@ -126,7 +126,8 @@ var bltlabPatches = (() => {
       const { at: { byte }, survey: { bytes } } = this, { count, mean } = this.sums;
       this.text.mark(byte);
       write(this.said, byte !== null && byte in bytes ? this.sentence(byte) : !count ? "There is no byte to cut." : many(
-        bytes.length, "byte") + ` in ${patchesOf(count)}: the global transformer runs once every ${mean.toFixed(2)} bytes.`);
+        bytes.length, "byte") + ` in ${many(count, "patch")}` +
+        `: the global transformer runs once every ${mean.toFixed(2)} bytes.`);
     }
     sentence(i) {                                        // a byte, its entropy, its patch, and why it opens one or not
       const { at, survey: { bytes, entropies }, sums: { starts, lengths } } = this;
