@@ -130,19 +130,40 @@ def stream(texts, most=None):
 
 def windows(ids, length, offset=0):
     """A stream cut into windows (N, length): BOS, then length - 1 ids; documents inside keep their own BOS."""
-    return _cut(ids, offset, np.arange(_count(ids, length, offset)), length)
+    return _cut(ids, _starts(ids, length, offset), length)
 
 
-def _count(ids, length, offset=0):
-    n = (len(ids) - offset) // (length - 1)
-    if n < 1:
+def _starts(ids, length, offset=0):
+    """Where windows begin, (N,): side by side; where documents are shorter than a window on average, each moved on to the
+    next document's start, so that none begins in the middle of one."""
+    step, last = length - 1, len(ids) - (length - 1)
+    if offset > last:
         raise ValueError(f"the corpus has {len(ids) - offset} bytes, fewer than one window of {length}")
-    return n
+    starts, begins = np.arange(offset, last + 1, step), _begins(ids)
+    if len(begins) * step < len(ids):
+        return starts
+    begins = begins[:np.searchsorted(begins, last, "right")]
+    return np.unique(begins[np.searchsorted(begins, starts).clip(max=len(begins) - 1)])
 
 
-def _cut(ids, offset, rows, length):
-    """Some windows, as int64: only what a step needs is ever widened."""
-    at = offset + np.asarray(rows)[:, None] * (length - 1) + np.arange(length - 1)
+def _cover(ids, length):
+    """Starts of windows that leave nothing out and cut no document that fits into one, where `_starts` cuts none."""
+    begins, starts = _begins(ids), [0]
+    short = len(begins) * (length - 1) >= len(ids)
+    while (end := starts[-1] + length - 1) < len(ids):
+        begin = begins[np.searchsorted(begins, end, "right") - 1]
+        starts.append(begin if short and begin > starts[-1] else end)
+    return np.array(starts)
+
+
+def _begins(ids):
+    """Where documents begin, (N,)."""
+    return np.append(0, np.flatnonzero(ids == vocab.BOS_ID) + 1)
+
+
+def _cut(ids, starts, length):
+    """Windows at starts (N,), as int64: only what a step needs is ever widened."""
+    at = np.asarray(starts)[:, None] + np.arange(length - 1)
     return torch.cat([torch.full((len(at), 1), vocab.BOS_ID), torch.from_numpy(ids[at].astype(np.int64))], 1)
 
 
@@ -166,23 +187,23 @@ class Batches:
     def _shuffle(self):
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
         shift = int(torch.randint(self.length - 1, (), generator=generator)) if self.epoch else 0
-        self._offset = min(shift, max(0, len(self.ids) - self.length))
-        count, batch = _count(self.ids, self.length, self._offset), self.batch_size * self.world_size
-        self._order = torch.cat([torch.randperm(count, generator=generator) for _ in range(-(-batch // count))])
+        starts = _starts(self.ids, self.length, min(shift, max(0, len(self.ids) - self.length)))
+        times = -(-self.batch_size * self.world_size // len(starts))
+        self._starts = starts[torch.cat([torch.randperm(len(starts), generator=generator) for _ in range(times)])]
 
     def next(self):
         """(batch_size, length) ids; with next_opens a pair, ids and bools: does the id after each open a patch."""
         batch = self.batch_size * self.world_size
-        if self.index + batch > len(self._order):
+        if self.index + batch > len(self._starts):
             self.epoch, self.index = self.epoch + 1, 0
             self._shuffle()
         first = self.index + self.rank * self.batch_size
-        rows = self._order[first:first + self.batch_size].numpy()
+        starts = self._starts[first:first + self.batch_size]
         self.index += batch
-        ids = _cut(self.ids, self._offset, rows, self.length)
+        ids = _cut(self.ids, starts, self.length)
         if self.next_opens is None:
             return ids
-        return ids, _cut(self.next_opens, self._offset, rows, self.length).bool()      # BOS in front: a byte after it opens
+        return ids, _cut(self.next_opens, starts, self.length).bool()      # BOS in front: a byte after it opens
 
     def state(self):
         """Windows that all ranks have seen: the same on each, and whatever their number."""
@@ -200,8 +221,8 @@ def patch_ahead(model, ids, length, folder=None, batch_size=32):
     """Does the id after each id of a stream open a patch? (N,) bool, found once, so that no step runs the entropy model.
 
     The stream is cut as `windows` cuts it, so in the first epoch a step gets the very patches it would have found; at the
-    end of each window the answer is yes, as after the BOS of the next. `Patches.from_rule(ids, next_opens)` makes patches
-    of what `Batches` hands out. With a folder the flags are kept there, under a name that says patcher, text and length.
+    end of the text the answer is yes. `Patches.from_rule(ids, next_opens)` makes patches of what `Batches` hands out. With
+    a folder the flags are kept there, under a name that says patcher, text and length.
     """
     key = hashlib.sha256(repr((model.config.patcher, length)).encode())
     for part in (ids, *(p.float().cpu().numpy() for p in model.patcher.state_dict().values())):
@@ -209,14 +230,13 @@ def patch_ahead(model, ids, length, folder=None, batch_size=32):
     path = folder and Path(folder) / f"opens-{key.hexdigest()[:16]}.npy"
     if path and path.is_file():
         return np.load(path, mmap_mode="r")
-    step, flags = length - 1, np.ones(-(-len(ids) // (length - 1)) * (length - 1), bool)
-    rows = np.full(len(flags), vocab.PAD_ID, np.int16)
-    rows[:len(ids)] = ids
-    for first in tqdm(range(0, len(rows), step * batch_size), desc="patches", unit="batch", mininterval=1.0, leave=False):
-        window = windows(rows[first:first + step * batch_size], length).to(model.device)
-        found = model.patch(window)[0].next_opens[:, 1:].clone()
-        found[:, -1] = True
-        flags[first:first + step * batch_size] = found.flatten().cpu().numpy()
+    padded = np.append(ids, np.full(length, vocab.PAD_ID, ids.dtype))
+    flags, starts = np.ones(len(padded), bool), _cover(ids, length)
+    for first in tqdm(range(0, len(starts), batch_size), desc="patches", unit="batch", mininterval=1.0, leave=False):
+        at = starts[first:first + batch_size]
+        found = model.patch(_cut(padded, at, length).to(model.device))[0].next_opens[:, 1:].cpu().numpy()
+        for start, flag in zip(at, found):                           # of two windows, the later began with the document
+            flags[start:start + length - 1] = flag
     flags = flags[:len(ids)]
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)
