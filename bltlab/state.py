@@ -156,43 +156,43 @@ class DecodingState:
         return self._run_decoder(x, span, self._frontier_reads(latent), mask)[:, -1]
 
     @torch.inference_mode()
-    def denoise(self, block_ids, after=(), latent="closed"):
+    def denoise(self, block_ids, after=(), latent="closed", busy=None):
         """Logits (B, S, V) of a block with MASKs: causal on the prefix, bidirectional inside. Scratch.
 
         block_ids (B, S). after: clean scratch bytes between frontier and block, (B, A) or one list for all rows; the
-        tensor of the call before is taken as unchanged and not run again.
+        tensor of the call before is taken as unchanged and not run again. busy (B,) bool: only these rows are asked for;
+        where nothing else is left to run, the others cost nothing and their logits are 0.
         """
-        block = torch.as_tensor(block_ids, device=self.model.device)
-        block = block.expand(self.batch_size, -1) if block.ndim == 1 else block
+        block = torch.as_tensor(block_ids, device=self.model.device).expand(self.batch_size, -1)
         if self.model.config.block_size is None:
             raise ValueError("denoise needs a model with a diffusion head (config.block_size set), got a plain BLT")
         self._prepare(latent)
         known = torch.is_tensor(after) and self._after is not None and self._after[0] is after and self._after[1] == latent
         self._after, after = (after, latent), self._columns(after)
-        pieces, spans, reads = [], [], [[] for _ in self.rows]
+        pieces, spans, n_after, frontier = [], [], after.shape[1], self._frontier_reads(latent)
         pending = [row.length - row.decoded for row in self.rows]
         if any(pending):
             spans.append(self._span([row.decoded for row in self.rows], pending))
             pieces.append(self._inputs(spans[-1]))
-            reads = self._row_reads(spans[-1])
-        self._n_scratch, n_after = 0, after.shape[1]
+        self._n_scratch = 0
         if n_after and not known:                                                        # else they are cached already
             x, span = self._enter_scratch(after)
-            pieces, spans = pieces + [x], spans + [span]
-        self._n_scratch = 0
-        starts = [length + n_after for length in self.lengths]
-        spans.append(self._span(starts, [block.shape[1]] * self.batch_size))
-        pieces.append(self.model.decoder.embedding(block))
+            pieces, spans, self._n_scratch = pieces + [x], spans + [span], 0
+        some = [] if spans or busy is None or busy.all() else busy.nonzero()[:, 0].tolist()
+        rows = some or list(range(self.batch_size))
+        spans.append(self._span([self.rows[b].length + n_after for b in rows], [block.shape[1]] * len(rows), some or None))
+        pieces.append(self.model.decoder.embedding(block[rows]))
         joined = spans[0] if len(spans) == 1 else JoinedSpan(spans)
-        frontier = self._frontier_reads(latent)
-        reads = [r + f * (joined.width - len(r)) for r, f in zip(reads, frontier)] if any(pending) else frontier
-        low, kv = self._keys_of(joined, self.model.config.decoder.window)
-        q, begin = joined.positions[..., None], spans[-1].positions[:, :1, None]
-        mask = denoising(q, kv, begin, block.shape[1], self.model.config.decoder.window)
+        reads = [frontier[b] for b in rows]
+        if any(pending):
+            reads = [r + f * (joined.width - len(r)) for r, f in zip(self._row_reads(spans[0]), frontier)]
+        low, kv = self._keys_of(joined, window := self.model.config.decoder.window)
+        mask = denoising(joined.positions[..., None], kv, spans[-1].positions[:, :1, None], block.shape[1], window)
         logits = self._run_decoder(torch.cat(pieces, 1), joined, reads, (low, mask))
         if any(pending):
             self._keep_logits(logits[:, :spans[0].width], spans[0])
-        return logits[:, -block.shape[1]:]
+        logits = logits[:, -block.shape[1]:]
+        return logits.new_zeros(*block.shape, logits.shape[-1]).index_copy(0, joined.only, logits) if some else logits
 
     @torch.inference_mode()
     def peek_latent(self):
@@ -376,7 +376,7 @@ class DecodingState:
             keys = keys[span.rows, torch.tensor(reads, device=keys.device)]              # (B, T or 1, layers, ...)
         logits = self.model.decoder(x, span.positions, lambda layer: keys[:, :, layer], self._attend("decoder", span, low_mask))
         self._count("decoder", "decoder")
-        self.cache_bytes += self._keys.slot_bytes * x.shape[1] * self.batch_size
+        self.cache_bytes += self._keys.slot_bytes * x.shape[1] * len(x)
         return logits
 
     # -- scratch -------------------------------------------------------------------------------------------------------

@@ -67,7 +67,7 @@ def unmask(state, pick, rule, block_size, after=None, latent="closed"):
     block = torch.full_like(at, MASK_ID)
     masked, final = block == MASK_ID, None
     while masked.any():
-        logits = state.denoise(block, own, latent)                                       # (B, S, V)
+        logits = state.denoise(block, own, latent, masked.any(1))                        # (B, S, V)
         probs = beliefs(logits)
         revealed = rule(probs, masked) & masked
         block = torch.where(revealed, pick(logits, at), block)
