@@ -25,9 +25,11 @@ SHORT = replace(OPTIONS, megabytes=0.01, entropy_megabytes=0.01, sample_every=10
 
 
 def runs(folder, who):
-    """A plain BLT from nothing, not rounded to 16 bits, which would move a patch; and a BLT-D that starts from it."""
+    """A plain BLT from nothing, not rounded to 16 bits, which would move a patch; and a BLT-D that starts from it.
+
+    The seed is one at which no byte's entropy stands so near the threshold that the order of sums decides."""
     plain = replace(SHORT, text=str(folder / "text.jsonl"), out=str(folder / f"{who}-plain"), block_size=0, sample_every=0,
-                    ship_dtype="float32")
+                    ship_dtype="float32", seed=1)
     return {"plain": plain, "d": replace(SHORT, text=plain.text, out=str(folder / f"{who}-d"), start=str(folder / "one-plain"),
                                          parallel="fsdp", accumulate=2)}
 

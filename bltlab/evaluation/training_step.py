@@ -12,7 +12,7 @@ from ..diffusion import decode_blocks, diffusion_loss, next_byte_loss, training_
 from ..model import BLT
 from ..patching import Patches
 from ..training.loop import ModelLoss
-from ..training.optim import optimisers
+from ..training.optim import optimisers, product_dtype
 from ..training.options import TrainOptions
 from ..training.run import keep_freed_memory
 from .measuring import in_turn, matmul_flops, median_and_spread, synchronise
@@ -49,14 +49,15 @@ def decode_blocks_plainly(model, encoded, blocks):
 class Step:
     """One training step on the same windows ids (B, T) again and again, its parts timed."""
 
-    def __init__(self, model, ids, options, bf16):
+    def __init__(self, model, ids, options):
         self.model, self.ids = model, ids
         self.losses = ModelLoss(model, options)
         self.optimisers = optimisers(self.losses, options)
         with torch.no_grad():                                        # known ahead in training too
             self.next_opens = model.patch(ids.to(model.device))[0].next_opens.cpu()
         self.patches = int(Patches.from_rule(ids, self.next_opens).opens.sum())
-        self.autocast = partial(torch.autocast, model.device.type, torch.bfloat16, enabled=bf16)
+        dtype = product_dtype(options, model.device)
+        self.autocast = partial(torch.autocast, model.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16)
         self.generator = torch.Generator().manual_seed(options.seed)
 
     def run(self, decode=None):
@@ -97,8 +98,8 @@ def train(arguments, model):
     """Steps of equal bytes in windows of growing length: the next byte alone ("ar"), both losses, and these done plainly."""
     if min(check_lengths(model, arguments.context)) < SHORTEST:
         raise ValueError(f"--context must be at least {SHORTEST} bytes to train on, got {min(arguments.context)}")
-    bf16 = arguments.precision == "bf16"
-    peak = matmul_flops(model.device, torch.bfloat16 if bf16 else torch.float32)
+    options = TrainOptions(block_size=model.config.block_size or 0, seed=arguments.seed, precision=arguments.precision)
+    peak = matmul_flops(model.device, product_dtype(options, model.device))
     keep_freed_memory()
     trained = BLT(model.config).to(model.device)
     trained.load_state_dict(model.state_dict())                      # rows as training lays them out
@@ -109,7 +110,7 @@ def train(arguments, model):
     stream = data.stream(data.documents(arguments.prompts_from, "train"), most)
     for length in arguments.context:
         ids = data.windows(stream, length)[:max(1, arguments.step_bytes // length)]
-        step = Step(trained, ids, TrainOptions(block_size=block or 0, seed=arguments.seed), bf16)
+        step = Step(trained, ids, options)
         jobs = {kind: partial(step.run, decode) for kind, decode in kinds.items()}
         runs, base = in_turn(jobs, arguments.repeats, f"length {length}"), None
         seconds = {kind: median_and_spread([sum(t.values()) for t in timed]) for kind, timed in runs.items()}

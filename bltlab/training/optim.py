@@ -4,9 +4,10 @@ import torch
 
 
 def orthogonalise(x, steps=5):
-    """Newton-Schulz iteration of matrices (N, rows, columns) towards the nearest orthogonal ones, in fp32.
+    """Newton-Schulz iteration of matrices (N, rows, columns) towards the nearest orthogonal ones, in their own dtype.
 
-    torch.optim.Muon runs it in bf16, which is tens of times slower on most CPUs.
+    It bears bf16, as torch.optim.Muon always has it: four times as fast as fp32 on a CPU with bf16 products, tens of times
+    slower on one without.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = x.shape[1] > x.shape[2]
@@ -38,8 +39,9 @@ class Muon(torch.optim.Optimizer):
     and every process works on the whole and keeps its own rows.
     """
 
-    def __init__(self, params, lr, momentum=0.95):
+    def __init__(self, params, lr, momentum=0.95, dtype=torch.float32):
         super().__init__(params, dict(lr=lr, momentum=momentum))
+        self.dtype = dtype
 
     @torch.no_grad()
     def step(self, closure=None):
@@ -54,12 +56,18 @@ class Muon(torch.optim.Optimizer):
                 parts = getattr(p, "parts", 1)
                 by_shape.setdefault((p.shape[0] // parts, p.shape[1]), []).append((p, update.chunk(parts)))
             for shape, entries in by_shape.items():
-                stacked = orthogonalise(torch.stack([u for _, updates in entries for u in updates]))
+                stacked = orthogonalise(torch.stack([u for _, updates in entries for u in updates]).to(self.dtype)).float()
                 scale, done = 0.2 * max(shape) ** 0.5, 0
                 for p, updates in entries:
                     update = stacked[done:done + len(updates)].flatten(0, 1)
                     p.add_(shard_like(update, p), alpha=-group["lr"] * scale)
                     done += len(updates)
+
+
+def product_dtype(options, device):
+    """What a run multiplies in: the dtype of its autocast and of Muon's iteration."""
+    bf16 = options.precision == "bf16" or options.precision == "auto" and device.type == "cuda"
+    return torch.bfloat16 if bf16 else torch.float32
 
 
 def optimisers(module, options):
@@ -72,7 +80,7 @@ def optimisers(module, options):
         if inner:
             p.parts = 3 if "qkv" in name else 2 if name.endswith(("gate_up.weight", "key_value.weight")) else 1
         (matrices if inner else others).append(p)
-    return [Muon(matrices, options.matrix_rate),
+    return [Muon(matrices, options.matrix_rate, dtype=product_dtype(options, matrices[0].device)),
             torch.optim.AdamW(others, options.other_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True)]
 
 
