@@ -65,33 +65,42 @@ def unmask(state, pick, rule, block_size, after=None, latent="closed"):
     own = after.ids if after else torch.empty(state.batch_size, 0, dtype=torch.long, device=state.model.device)
     at = ahead(state, own.shape[1], block_size)                                          # (B, S)
     block = torch.full_like(at, MASK_ID)
-    masked, final = block == MASK_ID, None
+    masked, steps = block == MASK_ID, []
     while masked.any():
         logits = state.denoise(block, own, latent, masked.any(1))                        # (B, S, V)
         probs = beliefs(logits)
         revealed = rule(probs, masked) & masked
-        block = torch.where(revealed, pick(logits, at), block)
-        still = block == MASK_ID
-        if (still == masked).all():
+        if not revealed.any():
             raise ValueError(f"an unmasking rule must reveal at least one slot a step, {rule} revealed none")
-        step = weigh(state, logits, torch.where(still, probs.argmax(-1), block) if state.record else block, probs)
-        if step.probs is not None:
-            final = step.probs if final is None else torch.where(masked, step.probs, final)
+        block = torch.where(revealed, pick(logits, at), block)
         if state.record:
-            yield from _unmasked(state, own.shape[1], masked.any(1), block, revealed, replace(step, probs=final))
-        masked = still
+            steps.append((masked, block, probs, state.stamp()))
+        masked = block == MASK_ID
+    final = (yield from _unmasked(state, own.shape[1], steps)) if steps else None
     before = [after.probs] if after and after.probs is not None else []
     return Proposal(torch.cat([own, block], 1), None if final is None else torch.cat([*before, final], 1), own.shape[1])
 
 
-def _unmasked(state, offset, busy, block, revealed, step):
-    """One `Unmasked` for each row that had masks before the step."""
-    stamp, slots, (probs, candidates) = state.stamp(), revealed.tolist(), step.plain()
-    for row, (ids, was_busy) in enumerate(zip(block.tolist(), busy.tolist())):
-        if was_busy:
-            yield Unmasked(row=row, position=state.lengths[row] + offset, block=tuple(ids),
+def _unmasked(state, offset, steps):
+    """One `Unmasked` a step for each row that had masks before it; returns how sure each byte was when it was revealed,
+    (B, S), or None. Numbers of all steps are weighed and fetched at once: n steps, B rows, S slots.
+    """
+    masked, block, probs = (torch.stack(part) for part in list(zip(*steps))[:3])         # (n, B, S) twice, (n, B, S, V)
+    n, still = len(steps), block == MASK_ID
+    ids = torch.where(still, probs.argmax(-1), block) if state.record == "all" else block
+    step = weigh(state, None, ids.flatten(0, 1), probs.flatten(0, 1))
+    if step.probs is not None:                                                           # a byte keeps that of its step
+        revealed_at = (masked.sum(0) - 1).clamp_max(torch.arange(n, device=block.device)[:, None, None])
+        step = replace(step, probs=step.probs.unflatten(0, (n, -1)).gather(0, revealed_at).flatten(0, 1))
+    sure, candidates = step.plain()
+    shown = zip(masked.any(-1).tolist(), block.tolist(), (masked & ~still).tolist())
+    for at, (busy, blocks, slots) in enumerate(shown):
+        for row in (row for row, was_busy in enumerate(busy) if was_busy):
+            one = at * state.batch_size + row
+            yield Unmasked(row=row, position=state.lengths[row] + offset, block=tuple(blocks[row]),
                            revealed=tuple(slot for slot, now in enumerate(slots[row]) if now),
-                           probs=probs[row], candidates=candidates[row], **stamp)
+                           probs=sure[one], candidates=candidates[one], **steps[at][-1])
+    return None if step.probs is None else step.probs[-state.batch_size:]
 
 
 def trust(state, proposal, logits=True, open_latent=False):
