@@ -108,7 +108,8 @@ def ask(page, prompt, n, method="Autoregressive"):
     length = page.get_by_label("number input for new bytes")
     if not length.is_visible():
         page.get_by_role("button", name="length, temperature, seed, stop").click()
-    length.fill(str(n))
+    slider = page.get_by_label("range slider for new bytes")
+    until(lambda: (length.fill(str(n)), slider.input_value())[1] == str(n))              # a field just opened may yet be reset
     length.press("Tab")                                              # where a reader leaves the field, it is taken over
     press(page, "Decode")
 
@@ -342,7 +343,9 @@ def test_a_bad_file_is_one_sentence_and_the_page_still_works(visit):
     page, good = visit(), speculative().to_json()
     nan = json.dumps(good).replace('"prob": 0', '"prob": NaN, "x": 0', 1)
     for name, content in [("schema", json.dumps(good | dict(schema="other/1"))), ("nan", nan), ("deep", "[" * 200_000),
-                          ("empty", ""), ("binary", b"\x00\xff\xfe"), ("events", json.dumps(good | dict(events=[1, {}])))]:
+                          ("empty", ""), ("binary", b"\x00\xff\xfe"), ("events", json.dumps(good | dict(events=[1, {}]))),
+                          ("order", json.dumps(good | dict(events=good["events"][::-1]))),
+                          ("negative", json.dumps(good).replace('"position": 5', '"position": -5'))]:
         opened(page, (f"{name}.json", content))
         told = noted(page, f"{name}.json")
         assert told.startswith("That does not work") and "/tmp" not in told and len(told) < 400

@@ -142,8 +142,9 @@ def test_svg_is_xml_for_any_bytes_and_holds_them_as_text():
     words = [e.text for e in root.iter(SVG + "text")]
     for hexed in ("00", "0A", "7F", "FF", "C3"):
         assert hexed in words
-    for char in ("é", "京", "\u05e2", "\U0001f600", "\u25cc\u0301", "U+200D"):
+    for char in ("é", "京", "\u05e2", "\U0001f600", "\u25cc\u0301", "U+200D", "broken UTF-8"):
         assert char in words
+    assert "U+4EAC" in {e.text for e in root.iter(SVG + "title")}    # where no font has it, pointing at it still names it
     assert "".join(w for w in words if len(w) == 1 and w.isascii() and w.isalpha()).count("script") >= 1
 
 

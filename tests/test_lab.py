@@ -15,6 +15,7 @@ import pytest
 from bltlab.trace import Trace
 
 from conftest import CHROMIUM
+from test_player import EVIL, evil
 
 pytest.importorskip("jupyterlab", reason="needs jupyterlab")
 pytest.importorskip("anywidget", reason="needs anywidget")
@@ -107,16 +108,19 @@ def awaited(page, said):
 def test_the_widget_plays_in_lab_and_untrusted_notebooks_show_the_picture(tmp_path):
     trace = Trace.load(TRACE)
     (tmp_path / "work").mkdir()
-    cells = PLAYER.format(path=str(TRACE), step=44), "player.step = 2", "print('step', player.step)"
+    (tmp_path / "evil.json").write_text(json.dumps(evil() | dict(settings=dict(stop=[EVIL]))))
+    cells = (PLAYER.format(path=str(TRACE), step=44), "player.step = 2", "print('step', player.step)",
+             PLAYER.format(path=str(tmp_path / "evil.json"), step=20))
     notebook(tmp_path / "work" / "play.ipynb", *cells)
     bundle, _ = trace._repr_mimebundle_()
     notebook(tmp_path / "work" / "untrusted.ipynb", ("trace", bundle))
-    asked = []
+    asked, dialogs = [], []
     with lab(tmp_path) as address, playwright.sync_playwright() as p:
         browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(viewport=dict(width=1280, height=1000))
         page.set_default_timeout(PATIENCE)
         page.context.on("request", lambda request: asked.append(request.url))
+        page.on("dialog", lambda dialog: (dialogs.append(dialog.type), dialog.accept()))
 
         opened(page, address, "untrusted.ipynb")                     # trust has nobody given: no script, no frame
         picture = page.locator(".jp-OutputArea img")
@@ -145,6 +149,10 @@ def test_the_widget_plays_in_lab_and_untrusted_notebooks_show_the_picture(tmp_pa
         page.wait_for_timeout(500)
         run_cell(page, 2)
         page.get_by_text("step 3", exact=True).wait_for()
+
+        run_cell(page, 3)           # names, settings and bytes that look like markup
+        page.locator(".jp-OutputArea .bltp-head", has_text=EVIL).wait_for()
+        assert page.locator(".bltp-view :is(img, script, iframe)").count() == 0 and "alert" not in dialogs
         browser.close()
     hosts = {urlparse(address).hostname for address in asked if not address.startswith(("data:", "blob:"))}
     assert hosts == {"127.0.0.1"}, hosts

@@ -203,15 +203,15 @@ def test_a_finger_drags_the_line_and_only_the_line(show):
     x, y = box["x"] + 150, box["y"] + 14
     touch = lambda kind, *at: session.send("Input.dispatchTouchEvent", dict(
         type=kind, touchPoints=[dict(x=at[0], y=at[1])] if at else []))
-    for start, moved in [(y + 45, False), (y, True)]:
-        before = page.evaluate("viewer.state().threshold")
+    for start, done in [(y, "viewer.state().threshold > before + 0.5"), (y + 45, "scrollY > 0")]:         # the line stays put
+        assert page.evaluate("scrollY") == 0
+        before = page.evaluate("globalThis.before = viewer.state().threshold")
         touch("touchStart", x, start)
-        for step in range(1, 5):
+        for step in range(1, 9):
             touch("touchMove", x, start - 5 * step)
         touch("touchEnd")
-        page.wait_for_timeout(100)
-        assert (page.evaluate("viewer.state().threshold") > before + 0.5) == moved
-        page.evaluate("scrollTo(0, 0)")
+        page.wait_for_function(done)
+    assert page.evaluate("viewer.state().threshold") == before
 
 
 def test_other_patchers_stand_beside_it_and_can_be_shown(show):

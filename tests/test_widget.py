@@ -202,7 +202,8 @@ def test_decode_shows_it_as_it_goes_and_ends_in_what_generate_writes(explored, m
     assert not explored.decode.disabled and explored.stop.disabled
 
 
-def test_stop_keeps_the_trace_so_far(explored):
+def test_stop_keeps_the_trace_so_far(explored, monkeypatch):
+    monkeypatch.setattr(explorer.Pace, "due", lambda pace: True)     # every event is drawn, however slow that is
     explored.max_new_bytes.value = 300
 
     async def decode_and_stop():

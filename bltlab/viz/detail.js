@@ -59,7 +59,8 @@ var bltlabDetail = (() => {
       button.addEventListener("click", () => go(step + 1));
       rows.push({ step, node: el("li", "past", button, el("span", "did", phase(events, step)), el("span", "word", ...stood),
         el("span", "word candidates", ...candidates.slice(0, MOST).map(([id, p]) =>
-          el("span", "candidate", small(id, "other"), el("small", "", shown(p)), el("i", "", { style: share(p) }))))) });
+          el("span", "candidate", small(id, "other"), el("small", "", shown(p).replace("< 0.01", "0.00")),     // five fit
+             el("i", "", { style: share(p) }))))) });
     });
     return rows;
   }

@@ -1,7 +1,8 @@
 """Traces as files: SVG, PNG and animated GIF. One layout (`picture`), two pens: `svg` writes text, `Pillow` draws pixels.
 
 Pillow is loaded when pixels are asked for. A character that no font here has is written as its code point, above its
-bytes in hex: no empty boxes. An SVG is drawn with the fonts of whoever opens it, so it keeps the character itself.
+bytes in hex: no empty boxes. An SVG is drawn with the fonts of whoever opens it, so it keeps the character itself; pointing
+at one names its code point.
 """
 
 import base64
@@ -78,8 +79,9 @@ def svg_shape(shape):
         case Text(x, y, text, size, fill, font, anchor):
             kind = ' class="mono"' * font.startswith("mono")
             kind += ' font-weight="bold"' * font.endswith("bold") + ' font-style="italic"' * font.endswith("italic")
+            points = "" if text.isascii() or len(text) > 2 else f"<title>{' '.join(f'U+{ord(c):04X}' for c in text)}</title>"
             return (f'<text x="{x:g}" y="{y:g}" font-size="{size:g}" fill="{fill}" text-anchor="{anchor}"{kind}>'
-                    f'{xml(text)}</text>')
+                    f'{xml(text)}{points}</text>')
 
 
 def _points(points):

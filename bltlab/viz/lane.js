@@ -228,7 +228,7 @@ var bltlabLane = (() => {
 .~head, .~stats, .~ghost, .~said { display: flex; flex-wrap: wrap; align-items: center; }
 .~head { gap: 2px 14px; align-items: baseline; & b { font-size: 18px; } }
 .~view :is(.~head span, .~stats dt, .~where, .~hint, .~bars, .~facts dt, small, .~headline span) { color: var(--soft); }
-.~stats { gap: 6px 20px; padding: 14px 0 2px; & dt { font-size: 12px; } & dd { font-size: 15px; min-width: 2.4em; } }
+.~stats { gap: 6px 16px; padding: 14px 0 2px; & dt { font-size: 12px; } & dd { font-size: 15px; min-width: 2.4em; } }
 .~headline.~headline { font-size: 16px; line-height: 1.3; padding: 6px 0 2px; & b { font-size: 26px; } }
 .~saved, .~lost { font-style: normal; font-weight: 600; white-space: nowrap; border-bottom: 3px solid var(--green); }
 .~lost { border-color: var(--red); }
@@ -248,14 +248,14 @@ var bltlabLane = (() => {
 .~grid .~boast { font-weight: 600; height: calc(var(--h) + var(--over)); padding: var(--over) 10px 0; white-space: nowrap;
   &::before { content: ""; width: 4px; height: 20px;
   margin-right: 8px; border-radius: 2px; background: var(--c); } }
-.~boast:first-child { translate: 0 24px; }                  /* on a line of its own: below what fell there */
+.~boast.~verified:first-child { translate: 0 24px; }         /* on a line of its own: below what fell there */
 .~grid .~now:not(.~prompt) { --fill: 42%; }
 .~grid :is(.~pinned, .~pointed) { outline: 2px solid; outline-offset: 1px; z-index: 1; }
 .~grid .~pinned { outline-width: 3px; }
 .~ghosts { overflow-y: auto; contain: layout paint; height: 98px; scrollbar-width: thin; }
-.~ghost { --w: 19px; --h: 22px; --type: 14px; gap: 2px 8px; min-height: 31px; opacity: 0.75;
+.~ghost { --w: 19px; --h: 22px; --type: 14px; gap: 2px 8px; min-height: 31px;
   padding: 2px 8px; font-size: 13px; & .~word .~cell { margin: 0 1px; } }
-.~newest { opacity: 1; background-color: color-mix(in srgb, var(--red) 9%, transparent); border-left: 3px solid var(--red);
+.~newest { background-color: color-mix(in srgb, var(--red) 9%, transparent); border-left: 3px solid var(--red);
   padding-left: 5px; } .~round { min-width: 9.6em; }
 .~word { flex-wrap: wrap; } .~view .~waste { padding: 4px 0; border-top: var(--line); font-weight: 600; }
 @media (prefers-reduced-motion: no-preference) {

@@ -238,9 +238,9 @@ var bltlabPlayer = (() => {
     show(options.step ?? (moving ? eventTick(1) : length));
     if (options.highlight) pin(active, options.highlight);
     setPlaying(0);
-    if (moving) new IntersectionObserver((seen, observer) => {                     // begins when it comes into view
+    if (moving) new IntersectionObserver((seen, observer) => {                     // begins when the bytes come into view
       if (seen.some(entry => entry.isIntersecting)) { observer.disconnect(); play(); }
-    }).observe(root);
+    }).observe(lanes[0]?.grid ?? root);
     return { show: go, play, pause, update, state, set, get step() { return step; }, get length() { return length; },
              canvas: (tick = step, lane = 0) => fold(traces[lane], stepOf(lanes[lane], tick)) };
   }

@@ -51,6 +51,7 @@ class Lane:
             longest, highest = max(longest, len(cells)), max([highest, *(c.id for c in cells if c.id < vocab.MASK_ID)])
             self.states |= {c.state for c in cells} | {"linked" for pair in pairwise(cells) if linked(*pair)}
         self.states |= {"rejected"} if canvas.ghosts else set()
+        self.states |= {kind for _, _, kind in spans([c.id for c in canvas.cells], True)}
         lost = sum(highest - vocab.OFFSET >= lead for lead in (0xC2, 0xE0, 0xF0))         # cells that a row may leave empty,
         self.rows = max(1, -(-longest // (self.columns - lost)))                         # as no character is split
         self.ghost_rows = min(len(canvas.ghosts), MOST_GHOSTS)
@@ -177,6 +178,7 @@ class Scene:
         seen = set().union(*(lane.states for lane in self.lanes))
         boxes = [(name, cell(vocab.MASK_ID if name == "masked" else 101, name)) for name in COLOURS if name in seen]
         boxes += [("appeared in one step", cell(101, "proposed", linked=True))] if "linked" in seen else []
+        boxes += [("broken UTF-8", cell(vocab.OFFSET + 0xFF, "prompt", broken=True))] if "broken" in seen else []
         boxes += [("opens a patch", cell(101, "prompt", opens=True))]
         return self._flow([(34 + wide(name, 13), (*box, Text(33, 20, name, 13))) for name, box in boxes], 44)
 
