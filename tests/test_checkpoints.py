@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 import torch
 
 import bltlab
@@ -63,12 +64,17 @@ def test_names_are_found_from_any_directory(tmp_path, monkeypatch):
     assert checkpoints.resolve("blt-d-nano") == tmp_path / "blt-d-nano"                   # an existing path comes first
 
 
-def test_the_shipped_model_fits_its_limits():
-    folder = checkpoints.assets() / "blt-d-nano"
-    assert sum(p.stat().st_size for p in folder.iterdir()) < 20e6
-    model = bltlab.BLT.from_pretrained("blt-d-nano")
-    assert model.config.block_size == 8 and model.config.patcher.max_patch_length == 8
-    assert (folder / "README.md").read_text().startswith("# blt-d-nano")
+@pytest.mark.parametrize("name", checkpoints.shipped())
+def test_a_shipped_model_loads_and_has_a_card(name):
+    model, folder = bltlab.BLT.from_pretrained(name), checkpoints.assets() / name
+    _, _, size = name.partition("-phrases-")
+    assert model.config.block_size == (int(size or 8) if name.startswith("blt-d-") else None)
+    assert model.config.patcher.max_patch_length == 8
+    assert (folder / "README.md").read_text().startswith(f"# {name}")
+
+
+def test_the_shipped_models_are_small():
+    assert sum(p.stat().st_size for name in checkpoints.shipped() for p in (checkpoints.assets() / name).iterdir()) < 80e6
 
 
 def test_the_shipped_model_writes_words():
