@@ -13,6 +13,7 @@ from ..model import PARTS
 from .measuring import agreement, check_written, copy_bandwidth, figures, in_turn, median_and_spread, write
 from .prompts import held_out, methods_for
 
+SHARED = 16                                                          # texts that every batch size up to it writes after
 RECORDS = {"bytes": False, "events": "totals", "events, candidates": True}
 
 
@@ -68,12 +69,14 @@ def _decode_row(label, temperature, recorded, timed, agreed, copied, base):
 
 
 def batch(arguments, model):
-    """All methods on 1, 4, 16 and 64 texts at once."""
-    prompts = held_out(arguments.prompts_from, max(arguments.batch), arguments.prompt_bytes)
+    """All methods on 1, 4, 16 and 64 texts at once; small batches take the texts of a larger one, one after another."""
+    most = max(arguments.batch)
+    prompts, shared = held_out(arguments.prompts_from, most, arguments.prompt_bytes), min(SHARED, most)
     methods, rows, alone = methods_for(model, arguments.method), [], {}
     settings = settings_of(arguments, prompts, arguments.temperature)
     for size in arguments.batch:
-        runs = measure(model, methods, [prompts.texts[:size]], arguments.repeats, f"batch {size}", **settings)
+        batches = [prompts.texts[at:at + size] for at in range(0, max(shared - size, 0) + 1, size)]
+        runs = measure(model, methods, batches, arguments.repeats, f"batch {size}", **settings)
         base = None
         for label, (recorded, timed) in runs.items():
             row = dict(method=label, batch=size, new_bytes=recorded.new_bytes, **rate(recorded, timed, base))
