@@ -28,7 +28,9 @@ from bltlab.inspection import MOST_BYTES
 from bltlab.viz import inside, patches, player
 
 HERE = Path(__file__).resolve().parent
-EXAMPLES = "And he said to them, ", "In the beginning ", "The king sent his servants to ", "Größe, 大きさ, размер: "
+EXAMPLES = {"phrases": ("de: Der 70. Hund schläft im Garten.\nen:", "fr: Le train s'arrête à 22 h 53 dans le jardin.\nen:",
+                        "de: dreitausendsechshundertzwölf\nen:"),
+            "": ("And he said to them, ", "In the beginning ", "The king sent his servants to ", "Größe, 大きさ, размер: ")}
 INTRO = """# bltlab
 A language model that writes **several bytes at once**: watch what it guesses, keeps and throws away."""
 MODEL = dict(concurrency_id="model", concurrency_limit=1)            # whatever needs the weights, one at a time
@@ -73,20 +75,25 @@ def short_titles():
     return [(short_title(kind), name) for name, kind in METHODS.items()]
 
 
+def examples(model):
+    """Prompts for a model, by what its name says that it has learnt."""
+    return next(prompts for word, prompts in EXAMPLES.items() if word in model)
+
+
 def prompt_of(trace):
-    return bltlab.vocab.to_text(trace.prompt) if trace else EXAMPLES[0]
+    return bltlab.vocab.to_text(trace.prompt) if trace else EXAMPLES[""][0]
 
 
 # -- the tabs: each fills `box` with its components by name -------------------------------------------------------------
 
-def watch_tab(box, first):
+def watch_tab(box, first, prompts):
     start = first.method["name"] if first else next(iter(METHODS))
     held = shown.watched(first) if first else dict(watch=None, totals=None, text="")
     settings = {k: v for k, v in first.settings.items() if k != "stop"} if first else {}
     with gr.Row(elem_classes="stage"):
         with gr.Column(elem_classes="ask"):
             box["prompt"] = gr.Textbox(prompt_of(first), label="prompt", lines=2, max_length=MOST_CHARACTERS)
-            gr.Examples([[e] for e in EXAMPLES], box["prompt"], label="examples", **HIDDEN)
+            gr.Examples([[prompt] for prompt in prompts], box["prompt"], label="examples", **HIDDEN)
             box["method"] = gr.Radio(short_titles(), value=start, label="decoder", elem_classes="methods")
             with gr.Row(elem_classes="buttons"):
                 box["run"] = gr.Button("Decode", variant="primary", min_width=80)
@@ -159,7 +166,7 @@ def build(name="blt-d-nano"):
                 put = gr.UploadButton("Open", file_types=[".json"], file_count="multiple", size="sm")
         with gr.Tabs(overflow_behavior="wrap") as box["tabs"]:
             with gr.Tab("Watch", id="watch"):
-                watch_tab(box, traces[-1] if traces else None)
+                watch_tab(box, traces[-1] if traces else None, examples(Path(name).name))
             with gr.Tab("Race", id="race"):
                 race_tab(box, traces)
             with gr.Tab("Patches", id="patches"):

@@ -100,10 +100,11 @@ class Stream:
                         new[b] += vocab.decode(event.ids[:keep])
                         if reason:
                             ends[event.row] = event.position + keep, reason
-                        event = replace(event, ids=event.ids[:keep], opens=event.opens[:keep],
-                                        entropies=event.entropies[:keep])
+                        if keep < len(event.ids):
+                            event = replace(event, ids=event.ids[:keep], opens=event.opens[:keep],
+                                            entropies=event.entropies[:keep])
                     if not (isinstance(event, Committed) and not event.ids):
-                        yield from self._pause(replace(event, row=b))
+                        yield from self._pause(event if event.row == b else replace(event, row=b))
             if ends:
                 state.rollback([ends[r][0] if r in ends else row.length for r, row in enumerate(state.rows)])
                 for r, (position, reason) in ends.items():
