@@ -139,8 +139,8 @@ def _starts(ids, length, offset=0):
     step, last = length - 1, len(ids) - (length - 1)
     if offset > last:
         raise ValueError(f"the corpus has {len(ids) - offset} bytes, fewer than one window of {length}")
-    starts, begins = np.arange(offset, last + 1, step), _begins(ids)
-    if len(begins) * step < len(ids):
+    starts, begins = np.arange(offset, last + 1, step), _short_begins(ids, length)
+    if not len(begins):
         return starts
     begins = begins[:np.searchsorted(begins, last, "right")]
     return np.unique(begins[np.searchsorted(begins, starts).clip(max=len(begins) - 1)])
@@ -148,17 +148,17 @@ def _starts(ids, length, offset=0):
 
 def _cover(ids, length):
     """Starts of windows that leave nothing out and cut no document that fits into one, where `_starts` cuts none."""
-    begins, starts = _begins(ids), [0]
-    short = len(begins) * (length - 1) >= len(ids)
+    begins, starts = _short_begins(ids, length), [0]
     while (end := starts[-1] + length - 1) < len(ids):
-        begin = begins[np.searchsorted(begins, end, "right") - 1]
-        starts.append(begin if short and begin > starts[-1] else end)
+        inside = begins[np.searchsorted(begins, starts[-1], "right"):np.searchsorted(begins, end, "right")]
+        starts.append(inside[-1] if len(inside) else end)
     return np.array(starts)
 
 
-def _begins(ids):
-    """Where documents begin, (N,)."""
-    return np.append(0, np.flatnonzero(ids == vocab.BOS_ID) + 1)
+def _short_begins(ids, length):
+    """Where documents begin, (N,), if they are shorter than a window on average; longer ones are cut anywhere: none."""
+    begins = np.append(0, np.flatnonzero(ids == vocab.BOS_ID) + 1)
+    return begins if len(begins) * (length - 1) >= len(ids) else begins[:0]
 
 
 def _cut(ids, starts, length):

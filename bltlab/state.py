@@ -181,7 +181,7 @@ class DecodingState:
         some = [] if spans or busy is None or busy.all() else busy.nonzero()[:, 0].tolist()
         rows = some or list(range(self.batch_size))
         spans.append(self._span([self.rows[b].length + n_after for b in rows], [block.shape[1]] * len(rows), some or None))
-        pieces.append(self.model.decoder.embedding(block[rows]))
+        pieces.append(self.model.decoder.embedding(block[rows] if some else block))
         joined = spans[0] if len(spans) == 1 else JoinedSpan(spans)
         reads = [frontier[b] for b in rows]
         if any(pending):

@@ -12,7 +12,7 @@ from ..diffusion import decode_blocks, diffusion_loss, next_byte_loss, training_
 from ..model import BLT
 from ..patching import Patches
 from ..training.loop import ModelLoss
-from ..training.optim import optimisers, product_dtype
+from ..training.optim import autocast, optimisers, product_dtype
 from ..training.options import TrainOptions
 from ..training.run import keep_freed_memory
 from .measuring import in_turn, matmul_flops, median_and_spread, synchronise
@@ -56,8 +56,7 @@ class Step:
         with torch.no_grad():                                        # known ahead in training too
             self.next_opens = model.patch(ids.to(model.device))[0].next_opens.cpu()
         self.patches = int(Patches.from_rule(ids, self.next_opens).opens.sum())
-        dtype = product_dtype(options, model.device)
-        self.autocast = partial(torch.autocast, model.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16)
+        self.autocast = partial(autocast, options, model.device)
         self.generator = torch.Generator().manual_seed(options.seed)
 
     def run(self, decode=None):

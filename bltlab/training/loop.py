@@ -14,7 +14,7 @@ from ..diffusion import Blocks, corrupt, diffusion_loss, lay_out, loss_counts, n
 from ..layers import masked, text_mask
 from ..model import documents
 from ..patching import Patches
-from .optim import optimisers, product_dtype, rate_at, whole
+from .optim import autocast, optimisers, rate_at, whole
 
 Layout = namedtuple("Layout", "document patches")                    # what `lay_out` reads of an `Encoded`
 
@@ -110,8 +110,7 @@ class Stage:
         self.optimisers = optimisers(losses, options)
         self.total = steps(megabytes, options)
         self.step, self.seconds, self.batches = 0, 0.0, None
-        bf16 = product_dtype(options, team.device) == torch.bfloat16
-        self.autocast = lambda: torch.autocast(team.device.type, torch.bfloat16, enabled=bf16)
+        self.autocast = lambda: autocast(options, team.device)
 
     @property
     def megabytes(self):

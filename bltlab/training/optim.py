@@ -70,6 +70,11 @@ def product_dtype(options, device):
     return torch.bfloat16 if bf16 else torch.float32
 
 
+def autocast(options, device):
+    """The context that a step's forward pass runs in."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=product_dtype(options, device) == torch.bfloat16)
+
+
 def optimisers(module, options):
     """[Muon over the layers' matrices, AdamW over all else that is trained]."""
     matrices, others = [], []
