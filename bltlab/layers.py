@@ -157,7 +157,12 @@ def attention(q, k, v, mask):
 
 def scores(q, k, mask):
     """q (..., T, head), k (..., N, head), mask (..., T, N) -> (..., T, N), -inf where q may not read k."""
-    return (q * q.shape[-1] ** -0.5 @ k.mT).add_(torch.zeros_like(mask, dtype=q.dtype).masked_fill_(~mask, -torch.inf))
+    return (q * q.shape[-1] ** -0.5 @ k.mT).add_(additive(mask, q.dtype))
+
+
+def additive(mask, dtype):
+    """0 where True, -inf where not: the mask as scores take it, made once for all layers."""
+    return torch.zeros_like(mask, dtype=dtype).masked_fill_(~mask, -torch.inf)
 
 
 def masked(mask):
@@ -278,8 +283,17 @@ class Cache:
         reach = torch.arange(self.before + 1, device=span.positions.device)
         return self.layers[0][span.rows[..., None], span.positions[..., None] + reach]
 
+    @torch.inference_mode()
     def select(self, rows):
-        self.layers = [x[rows] for x in self.layers]
+        """Keep these rows, in this order; rows that only close ranks move up in place."""
+        if rows != sorted(rows):
+            self.layers = [x[rows] for x in self.layers]
+            return
+        for x in self.layers:
+            for to, row in enumerate(rows):
+                if to != row:
+                    x[to] = x[row]
+        self.layers = [x[:len(rows)] for x in self.layers]
 
 
 class Span:
@@ -314,6 +328,37 @@ class JoinedSpan:
         everywhere = lambda s: torch.ones_like(s.positions, dtype=torch.bool) if s.real is None else s.real
         self.real = torch.cat([everywhere(s) for s in spans], 1)
         self.width = self.positions.shape[1]
+
+
+class Packing:
+    """Lays the real positions of a ragged span side by side, (1, N, ...), so that products skip the padding of (B, T, ...).
+
+    Where there is no padding, everything is handed through as it is.
+    """
+
+    def __init__(self, span):
+        self._flat = None
+        if sum(span.counts) < span.positions.numel():
+            flat = [b * span.width + t for b, count in enumerate(span.counts) for t in range(count)]
+            self._flat = torch.tensor(flat, device=span.positions.device)
+            self._back = torch.zeros_like(span.positions).flatten()
+            self._back[self._flat] = torch.arange(len(flat), device=span.positions.device)
+            self._back = self._back.view_as(span.positions)                              # padding shows the first position
+
+    def pack(self, x):
+        """(B, T, ...) -> (1, N, ...)."""
+        return x if self._flat is None else x.flatten(0, 1)[self._flat][None]
+
+    def pad(self, x):
+        """(1, N, ...) -> (B, T, ...)."""
+        return x if self._flat is None else x[0, self._back]
+
+    def around(self, attend):
+        """`attend`, which takes (B, T), for packed queries, keys and values."""
+        if self._flat is None:
+            return attend
+        padded = lambda x: self.pad(x.movedim(-2, 1)).movedim(1, -2)                     # T is the last axis but one
+        return lambda layer, q, kv: self.pack(attend(layer, padded(q), padded(kv)).movedim(-2, 1)).movedim(1, -2)
 
 
 def lay_out_by_column(module):

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from . import vocab
 from .clock import Clock, timed
 from .costs import NFE
-from .layers import Cache, JoinedSpan, Span, causal, denoising
+from .layers import Cache, JoinedSpan, Packing, Span, additive, causal, denoising
 from .patching import GrowingPatches, entropy, surprising
 
 LATENTS = ("closed", "open")
@@ -260,16 +260,15 @@ class DecodingState:
 
     def _causal_mask(self, span, window):
         low, kv = self._keys_of(span, window)
-        if span.uniform and span.width == 1:
-            return low, None
-        return low, causal(span.positions[..., None], kv, window)
+        alone = span.uniform and span.width == 1                                         # it may read all of them
+        return low, None if alone else causal(span.positions[..., None], kv, window)
 
     def _attend(self, part, span, low_mask):
         """An `attend` that writes keys and values to the cache and reads slots low .. end. mask (B, T, end - low)."""
         cache, (low, mask) = self._kv[part], low_mask
         cache.reserve(span.end)
         self.cache_bytes += cache.slot_bytes * (span.end - low) * len(span.first)
-        mask = None if mask is None else mask[:, None]
+        mask = None if mask is None else additive(mask[:, None], cache.layers[0].dtype)
 
         def attend(layer, q, kv):
             cache.write(layer, span, kv)
@@ -325,12 +324,13 @@ class DecodingState:
         patch = torch.tensor([b + [patches.width] * (spread.width - len(b)) for b in bins], device=self.model.device)
         pooled = self.model.encoder.pool(self._states.at(0, spread), patch, patches.width)
         mask = self._causal_mask(patches, self.model.config.global_.window)
-        latents = self.model.global_(pooled, patches.positions, self._attend("global_", patches, mask))
+        attend, packing = self._attend("global_", patches, mask), Packing(patches)
+        latents = self.model.global_(packing.pack(pooled), packing.pack(patches.positions), packing.around(attend))
         self._count("global_", "global_", "pool", "keys")
         keys = torch.stack(self.model.decoder.keys(latents), 2)                          # (B, P, layers, K, 2, H, head)
         for cache, values in ((self._latents, latents), (self._keys, keys)):
             cache.reserve(patches.end)
-            cache.write(0, patches, values)
+            cache.write(0, patches, packing.pad(values))
 
     def _inputs(self, span):
         """Decoder inputs (B, T, D) of committed bytes."""

@@ -21,13 +21,13 @@ def settings_of(arguments, prompts, temperature):
     return dict(max_new_bytes=arguments.max_new_bytes, temperature=temperature, seed=arguments.seed, stop=prompts.stop)
 
 
-def measure(model, methods, prompts, repeats, title, **settings):
-    """{label: (`Written` of a recorded warm-up, list of `Written` of timed runs)}."""
-    recorded = {label: write(model, prompts, method, "totals", **settings)
-                for label, method in tqdm(methods, desc=f"{title}, run -1", leave=False)}
-    jobs = {label: partial(write, model, prompts, method, **settings) for label, method in methods}
+def measure(model, runs, repeats, title, **settings):
+    """{name: (`Written` of a recorded warm-up, list of `Written` of timed runs)} of {name: (prompts, method)}."""
+    recorded = {name: write(model, *run, "totals", **settings)
+                for name, run in tqdm(runs.items(), desc=f"{title}, run -1", leave=False)}
+    jobs = {name: partial(write, model, *run, **settings) for name, run in runs.items()}
     timed = in_turn(jobs, repeats, title, warm=True)
-    return {label: (recorded[label], timed[label]) for label, _ in methods}
+    return {name: (recorded[name], timed[name]) for name in runs}
 
 
 def rate(written, timed, base):
@@ -47,7 +47,8 @@ def decode(arguments, model):
     methods, copied, rows = methods_for(model, arguments.method), copy_bandwidth(model.device), []
     for temperature in arguments.temperature:
         settings, base = settings_of(arguments, prompts, temperature), None
-        runs = measure(model, methods, prompts.texts, arguments.repeats, f"temperature {temperature:g}", **settings)
+        runs = measure(model, {label: (prompts.texts, method) for label, method in methods}, arguments.repeats,
+                       f"temperature {temperature:g}", **settings)
         answers = {label: [t.bytes for t in recorded.traces] for label, (recorded, _) in runs.items()}
         for label, _ in methods:
             rows.append(_decode_row(label, temperature, *runs[label], agreement(answers[label], answers["ar"]), copied, base))
@@ -72,17 +73,17 @@ def batch(arguments, model):
     """All methods on 1, 4, 16 and 64 texts at once; small batches take the texts of a larger one, one after another."""
     most = max(arguments.batch)
     prompts, shared = held_out(arguments.prompts_from, most, arguments.prompt_bytes), min(SHARED, most)
-    methods, rows, alone = methods_for(model, arguments.method), [], {}
+    groups = {size: [prompts.texts[at:at + size] for at in range(0, max(shared - size, 0) + 1, size)]
+              for size in arguments.batch}
+    runs = {(size, label): (texts, method) for size, texts in groups.items()
+            for label, method in methods_for(model, arguments.method)}
+    rows, first = [], {}
     settings = settings_of(arguments, prompts, arguments.temperature)
-    for size in arguments.batch:
-        batches = [prompts.texts[at:at + size] for at in range(0, max(shared - size, 0) + 1, size)]
-        runs = measure(model, methods, batches, arguments.repeats, f"batch {size}", **settings)
-        base = None
-        for label, (recorded, timed) in runs.items():
-            row = dict(method=label, batch=size, new_bytes=recorded.new_bytes, **rate(recorded, timed, base))
-            alone.setdefault(label, row["bytes_per_s"])
-            rows.append(row | {f"against_batch_{arguments.batch[0]}": row["bytes_per_s"] / alone[label]})
-            base = base or row
+    for (size, label), (recorded, timed) in measure(model, runs, arguments.repeats, "batch", **settings).items():
+        base = next((row for row in rows if row["batch"] == size), None)
+        row = dict(method=label, batch=size, new_bytes=recorded.new_bytes, **rate(recorded, timed, base))
+        alone = first.setdefault(label, row)["bytes_per_s"]
+        rows.append(row | {f"against_batch_{arguments.batch[0]}": row["bytes_per_s"] / alone})
     return dict(prompts_from=arguments.prompts_from, temperature=arguments.temperature,
                 mean_prompt_bytes=statistics.mean(map(len, prompts.texts)), new_bytes_asked=arguments.max_new_bytes), rows
 
