@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from . import vocab
-from .layers import attention, block_reads_prefix, causal, inside_block, same_document, scores, text_mask
+from .layers import block_reads_prefix, causal, inside_block, over_text, pieces, same_document, scores, with_piece_before
 
 STARTS = ("anywhere", "patches")
 WEIGHTINGS = ("inverse_t", "mean")
@@ -95,6 +95,16 @@ def training_mask(length, starts, size, window=None):
     return clean | prefix | own
 
 
+def _pieces(blocks, length, window):
+    """(slots, clean keys) that are read together, as slices: by pieces of a window where blocks stand side by side."""
+    (M, S), starts = blocks.ids.shape[1:], blocks.starts
+    offset = starts - S * torch.arange(M, device=starts.device)
+    if window and window < length and window % S == 0 and ((offset >= 1) & (offset <= S)).all():
+        slots = [q for q, _ in pieces(M * S, window)]
+        return window, [(q, kv) for q, (_, kv) in zip(slots, pieces(length, window))]
+    return max(length, M * S), [(slice(0, M * S), slice(0, length))]
+
+
 def _attend(encoded, blocks, window):
     """`attend` for [clean ; blocks] that never builds their square: blocks read the clean keys and their own."""
     B, T = encoded.ids.shape
@@ -103,20 +113,23 @@ def _attend(encoded, blocks, window):
     q, begin = blocks.positions.flatten(1)[..., None], blocks.starts.repeat_interleave(S, 1)[..., None]
     row = torch.arange(B, device=t.device)[:, None]
     document = encoded.document[row, (begin[..., 0] - 1).clamp_max(T - 1)]               # (B, M*S)
-    prefix = block_reads_prefix(q, t, begin, window) & same_document(document[..., None], encoded.document[:, None])
-    prefix = prefix[:, None]                                                             # (B, 1, M*S, T)
-    clean_mask = text_mask(encoded.document, window)[:, None]
+    size, parts = _pieces(blocks, T, window)
+    prefix = [(block_reads_prefix(q[:, of], t[kv], begin[:, of], window)
+               & same_document(document[:, of, None], encoded.document[:, None, kv]))[:, None] for of, kv in parts]
+    over_clean = over_text(encoded.document, window)
 
     def attend(layer, q, kv):
-        k, v = kv.unbind(1)
-        clean = attention(q[:, :, :T], k[:, :, :T], v[:, :, :T], clean_mask)
-        bq, bk, bv = (x[:, :, T:] for x in (q, k, v))                                    # (B, H, M*S, head)
-        split = lambda x: x.unflatten(2, (M, S))
-        to_prefix = scores(bq, k[:, :, :T], prefix)                                      # (B, H, M*S, T)
-        to_own = (split(bq) * bq.shape[-1] ** -0.5 @ split(bk).mT).flatten(2, 3)         # (B, H, M*S, S)
-        weights = torch.cat([to_prefix, to_own], -1).softmax(-1)
-        own = (split(weights[..., T:]) @ split(bv)).flatten(2, 3)
-        return torch.cat([clean, weights[..., :T] @ v[:, :, :T] + own], 2)
+        (q, bq), (kv, bkv) = q.split((T, M * S), -2), kv.split((T, M * S), -2)
+        bk, bv = (x.unflatten(2, (M, S)) for x in bkv.unbind(1))                         # (B, H, M, S, head)
+        to_own = (bq.unflatten(2, (M, S)) * bq.shape[-1] ** -0.5 @ bk.mT).flatten(2, 3)  # (B, H, M*S, S)
+        read, weights = [], []
+        for bq, own, kv_near, mask in zip(bq.split(size, 2), to_own.split(size, 2), with_piece_before(kv, size), prefix):
+            k, v = kv_near.unbind(1)
+            near, own = torch.cat([scores(bq, k, mask), own], -1).softmax(-1).split((k.shape[2], S), -1)
+            read.append(near @ v)
+            weights.append(own)
+        own = (torch.cat(weights, 2).unflatten(2, (M, S)) @ bv).flatten(2, 3)
+        return torch.cat([over_clean(layer, q, kv), torch.cat(read, 2) + own], 2)
     return attend
 
 

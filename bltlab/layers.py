@@ -128,7 +128,7 @@ class Layer(nn.Module):
 class Stack(nn.Module):
     """Layers in a row over (B, T, dim).
 
-    `attend(layer, q, kv)` is handed in by the caller: `masked(...)` for a whole text, a decoding state's caches for a
+    `attend(layer, q, kv)` is handed in by the caller: `over_text(...)` for a whole text, a decoding state's caches for a
     step. So there is one forward for training, prefill, step and verification, and no cache in a module.
     """
 
@@ -165,15 +165,39 @@ def additive(mask, dtype):
     return torch.zeros_like(mask, dtype=dtype).masked_fill_(~mask, -torch.inf)
 
 
-def masked(mask):
-    """An `attend` over the sequence itself; mask (B or 1, T, T), True = may read."""
-    return lambda layer, q, kv: attention(q, *kv.unbind(1), mask[:, None])
-
-
-def text_mask(document, window=None):
-    """(B, T, T): causal within `window`, cut between documents. document (B, T) numbers them."""
+def text_mask(document, window=None, q=slice(None), kv=slice(None)):
+    """(B, T, T), or the part for some positions: causal within `window`, cut between documents. document (B, T) numbers
+    them."""
     t = torch.arange(document.shape[1], device=document.device)
-    return causal(t[:, None], t, window) & same_document(document[:, :, None], document[:, None, :])
+    return causal(t[q, None], t[kv], window) & same_document(document[:, q, None], document[:, None, kv])
+
+
+def pieces(length, size):
+    """Positions cut into pieces of `size`, each with the keys it may read under a window of `size`: its own and those of
+    the piece before. A list of (queries, keys), as slices.
+
+    >>> pieces(5, 2)
+    [(slice(0, 2, None), slice(0, 2, None)), (slice(2, 4, None), slice(0, 4, None)), (slice(4, 5, None), slice(2, 5, None))]
+    """
+    return [(slice(a, min(a + size, length)), slice(max(0, a - size), min(a + size, length))) for a in range(0, length, size)]
+
+
+def with_piece_before(x, size):
+    """x (..., T, head) -> the keys of `pieces`, one tensor a piece."""
+    parts = x.split(size, -2)
+    return [parts[0]] + [torch.cat(pair, -2) for pair in zip(parts, parts[1:])]
+
+
+def over_text(document, window=None):
+    """An `attend` over whole texts under `text_mask`, piece by piece where there is a window: O(T * window)."""
+    length = document.shape[1]
+    size = min(window or length, length)
+    masks = [text_mask(document, window, q, kv)[:, None] for q, kv in pieces(length, size)]
+
+    def attend(layer, q, kv):
+        parts = zip(q.split(size, -2), with_piece_before(kv, size), masks)
+        return torch.cat([attention(q, *kv.unbind(1), mask) for q, kv, mask in parts], -2)
+    return attend
 
 
 class CrossAttention(nn.Module):

@@ -16,7 +16,7 @@ from torch import nn
 
 from . import checkpoints, vocab
 from .config import BLTConfig
-from .layers import CrossAttention, RMSNorm, Stack, lay_out_by_column, masked, text_mask
+from .layers import CrossAttention, RMSNorm, Stack, lay_out_by_column, over_text
 from .patching import EntropyModel, Patches, patch_text
 
 PARTS = ("patcher", "encoder", "global_", "decoder")
@@ -179,12 +179,12 @@ class BLT(nn.Module):
         patches, entropies = patches or self.patch(ids)
         positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
         states = self.encoder(known, windows(known, self.encoder.hashes.reach), positions,
-                              masked(text_mask(document, self.config.encoder.window)))
+                              over_text(document, self.config.encoder.window))
         count = patches.count
         pooled = self.encoder.pool(states, patches.ids.masked_fill(~patches.valid, count), count)
         patch_document = torch.zeros_like(pooled[..., 0], dtype=torch.long).scatter(1, patches.ids, document)
         patch_positions = torch.arange(count, device=ids.device).expand(len(ids), -1)
-        latents = self.global_(pooled, patch_positions, masked(text_mask(patch_document, self.config.global_.window)))
+        latents = self.global_(pooled, patch_positions, over_text(patch_document, self.config.global_.window))
         return Encoded(known, document, states, self.decoder.keys(latents), entropies, latents, patches)
 
     def decode(self, encoded):
@@ -192,7 +192,7 @@ class BLT(nn.Module):
         row = torch.arange(len(encoded.ids), device=encoded.ids.device)[:, None]
         return self.decoder(self.decoder.inputs(encoded.ids, encoded.states), encoded.positions,
                             lambda layer: encoded.keys[layer][row, encoded.patches.reads],
-                            masked(text_mask(encoded.document, self.config.decoder.window)))
+                            over_text(encoded.document, self.config.decoder.window))
 
     def forward(self, ids, patches=None):
         """ids (B, T), each row from BOS on, -1 at right padding; several documents may be packed, BOS before each."""

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from . import vocab
-from .layers import RMSNorm, Stack, masked, text_mask
+from .layers import RMSNorm, Stack, over_text
 
 
 class EntropyModel(nn.Module):
@@ -201,7 +201,7 @@ def patch_text(config, model, ids, document):
     """`Patches` and entropies (B, T) of whole texts. ids (B, T), -1 at padding; document (B, T) numbers them."""
     positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
     known = ids.clamp_min(0)
-    entropies = entropy(model(known, positions, masked(text_mask(document, config.window))))
+    entropies = entropy(model(known, positions, over_text(document, config.window)))
     surprise = surprising(config, ids, entropies)
     surprise[:, 0] = True
     start = torch.zeros(len(ids), dtype=torch.long, device=ids.device)

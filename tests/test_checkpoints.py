@@ -8,7 +8,7 @@ import torch
 import bltlab
 from bltlab import checkpoints, data
 from bltlab.config import PatcherConfig
-from bltlab.layers import masked, text_mask
+from bltlab.layers import over_text
 from bltlab.patching import EntropyModel, entropy
 
 from conftest import random_ids, random_model
@@ -106,4 +106,4 @@ def test_the_entropy_model_reads_512_bytes_and_no_more():
 
 def patch_logits(model, ids):
     positions = torch.arange(ids.shape[1])[None]
-    return model(ids, positions, masked(text_mask(torch.zeros_like(ids), model.config.window)))
+    return model(ids, positions, over_text(torch.zeros_like(ids), model.config.window))

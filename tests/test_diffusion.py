@@ -21,13 +21,16 @@ def blocks_of(model, ids, starts="anywhere", seed=0, **kw):
 
 @pytest.mark.parametrize("starts", ["anywhere", "patches"])
 @pytest.mark.parametrize("decoder_input", ["encoder", "embedding"])
-def test_joined_attention_equals_one_dense_mask(starts, decoder_input):
-    model = random_model(1, decoder_input=decoder_input)
-    ids = torch.stack([random_ids(3, 50, documents=3), random_ids(4, 50), random_ids(5, 50, documents=2)])
-    encoded, blocks = blocks_of(model, ids, starts)
-    fast, slow = decode_blocks(model, encoded, blocks), decode_blocks_plainly(model, encoded, blocks)
-    assert (fast[0] - slow[0]).abs().max() < 1e-12
-    assert (fast[1] - slow[1]).abs().max() < 1e-12
+@pytest.mark.parametrize("length, window, block_size", [
+    (50, 12, 8), (50, 16, 8), (49, 16, 8), (48, 16, 4), (33, 8, 8), (17, 16, 1), (16, 16, 4), (50, None, 8), (50, 6, 3), (9, 4, 4)])
+def test_pieces_of_attention_equal_one_dense_mask(starts, decoder_input, length, window, block_size):
+    model = random_model(1, decoder_input=decoder_input, window=window, block_size=block_size)
+    ids = torch.stack([random_ids(3, length, documents=3), random_ids(4, length), random_ids(5, length, documents=2)])
+    for seed in range(3):
+        encoded, blocks = blocks_of(model, ids, starts, seed)
+        fast, slow = decode_blocks(model, encoded, blocks), decode_blocks_plainly(model, encoded, blocks)
+        assert (fast[0] - slow[0]).abs().max() < 1e-12
+        assert (fast[1] - slow[1]).abs().max() < 1e-12
 
 
 def test_clean_logits_do_not_know_about_blocks():

@@ -11,7 +11,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from ..diffusion import Blocks, corrupt, diffusion_loss, lay_out, loss_counts, next_byte_loss, next_targets
-from ..layers import masked, text_mask
+from ..layers import over_text
 from ..model import documents
 from ..patching import Patches
 from .optim import autocast, optimisers, rate_at, whole
@@ -48,7 +48,7 @@ class PatcherLoss(nn.Module):
     def forward(self, batch):
         """(what to minimise, next-byte nats) of a `Batch`: its rows' part of the step's means."""
         positions = torch.arange(batch.ids.shape[1], device=batch.ids.device).expand_as(batch.ids)
-        logits = self.patcher(batch.ids, positions, masked(text_mask(documents(batch.ids), self.patcher.config.window)))
+        logits = self.patcher(batch.ids, positions, over_text(documents(batch.ids), self.patcher.config.window))
         loss = next_byte_loss(logits, batch.ids, "sum") / batch.counts[0]
         return loss, loss
 
