@@ -55,7 +55,7 @@ def run_train(arguments):
         for report in train(options, resume=arguments.resume):
             tqdm.write(str(report))
     except KeyboardInterrupt:
-        sys.exit("bltlab: stopped; --resume goes on from the last saved state")
+        sys.exit("bltlab: stopped; the same command with --resume goes on from the last saved state")
 
 
 def run_generate(arguments):
@@ -209,7 +209,8 @@ def parser():
 
     verb = verbs.add_parser("train", help="train a BLT or BLT-D on text",
                            example="train --preset tiny; on several devices: torchrun --nproc-per-node 2 -m bltlab train")
-    verb.add_argument("--resume", action="store_true", help="go on with the run in --out, from its last saved state")
+    verb.add_argument("--resume", action="store_true", help="with the same options: go on with the run in --out, from its last "
+                                                            "saved state, or begin where there is none")
     from .training import TrainOptions
     add_flags(verb, TrainOptions)
     verb.set_defaults(run=run_train)

@@ -5,6 +5,7 @@
 Each window starts with BOS, whatever it cuts through; a document inside keeps its own BOS, and attention stops there.
 """
 
+import glob
 import hashlib
 import os
 from pathlib import Path
@@ -29,8 +30,9 @@ class EmptySplit(ValueError):
 def documents(source, split="train"):
     """Yield the texts of one split of a corpus.
 
-    source: a name shipped with bltlab ("plain-english"); a .jsonl, .txt (one document) or .parquet file, also .gz or .xz; a
-    folder of them; or a hub data set, "owner/name" or "owner/name:config", read as it streams in.
+    source: a name shipped with bltlab ("plain-english"); a .jsonl, .txt (one document, each line end made \\n) or .parquet
+    file, also .gz or .xz; a folder of them, where other files are left out; or a hub data set, "owner/name" or
+    "owner/name:config", read as it streams in.
     The corpus's own train and test (or validation) splits are kept. Where it has none, a record's `split` says "train" or
     "test", or else the text's hash does: equal texts are never in two splits.
     Raises FileNotFoundError or ValueError in one sentence.
@@ -62,22 +64,20 @@ def split_of(text):
 
 def _records(source, split):
     """(record, its split where the corpus has splits of its own), shard by shard."""
-    for builder in _builders(source):
-        if hasattr(builder.config, "sample_by"):                     # plain text: a file is a document
-            builder.config.sample_by = "document"
-        where = ""
-        try:
-            streams = builder.as_streaming_dataset()
-            held_out = next((name for name in ("test", "validation") if name in streams), None)
-            own = {"train": "train", "test": held_out} if held_out and "train" in streams else {}
-            for name in [own[split]] if own else streams:
-                shards = streams[name].num_shards
-                for i in range(shards):
-                    where = f", shard {i + 1} of {shards} ({name}),"
-                    for record in streams[name].shard(shards, i):
-                        yield record, own and split
-        except Exception as error:                                   # each file format has its own
-            raise ValueError(f"{source}{where} cannot be read: {_reason(error)}") from None
+    builders, where = _builders(source), ""
+    try:
+        streams = [stream for builder in builders for stream in builder.as_streaming_dataset().items()]
+        names = {name for name, _ in streams}
+        held_out = next((name for name in ("test", "validation") if name in names), None)
+        own = {"train": "train", "test": held_out} if held_out and "train" in names else {}
+        for name, stream in streams:
+            shards = stream.num_shards if own.get(split, name) == name else 0
+            for i in range(shards):
+                where = f", shard {i + 1} of {shards} ({name}),"
+                for record in stream.shard(shards, i):
+                    yield record, own and split
+    except Exception as error:                                       # each file format has its own
+        raise ValueError(f"{source}{where} cannot be read: {_reason(error)}") from None
 
 
 def _reason(error):
@@ -86,28 +86,53 @@ def _reason(error):
 
 
 def _builders(source):
-    """`datasets` builders of a source; several where a folder mixes kinds of files."""
+    """`datasets` builders of a source; several where a folder mixes kinds of files. Other files in it are left out.
+
+    `datasets` takes paths for patterns, hence the escapes: "notes [1].txt" would be found nowhere.
+    """
     import datasets                                                  # slow to import: only where text is read
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)        # what it would print is in what is raised
     shipped = checkpoints.assets() / "text" / f"{source}.jsonl.xz"
     name, _, config = (source, "", "") if Path(source).exists() else source.partition(":")
     path = shipped if shipped.is_file() else Path(name)
-    kinds = {}
-    for file in [path] if path.is_file() else sorted(p for p in path.rglob("[!.]*") if p.is_file() and p.stem not in NOTES):
-        bare = file.with_suffix("") if file.suffix in (".gz", ".xz") else file
-        kinds.setdefault(KINDS.get(bare.suffix), []).append(str(file))
-    kinds.pop(None, None)
+    if not name or not path.exists() and name.count("/") != 1:
+        raise FileNotFoundError(f"{source or repr(source)} is no file, no folder, no shipped corpus and no hub id")
+    files = [path] if path.is_file() else [p for p in path.rglob("[!.]*") if p.is_file() and p.stem not in NOTES]
+    kinds = sorted({_kind(file) for file in files} - {None})
     if path.is_file() and not kinds or path.is_dir() and not any(path.iterdir()):
         raise ValueError(f"{source} holds no .jsonl, .txt or .parquet file")
-    if not config and (path.is_file() or len(kinds) > 1):
-        return [datasets.load_dataset_builder(kind, data_files=files) for kind, files in kinds.items()]
-    if not path.is_dir() and name.count("/") != 1:
-        raise FileNotFoundError(f"{source} is no file, no folder, no shipped corpus and no hub id")
+    card = path / "README.md"
+    described = (card.is_file() and "configs:" in card.read_text(encoding="utf-8", errors="replace")
+                 or any(file.suffix == ".arrow" for file in files))  # as `save_to_disk` leaves it, with .json notes
     try:
-        return [datasets.load_dataset_builder(name, config or None)]
+        if path.is_file():
+            builders = [datasets.load_dataset_builder(kind, data_files=glob.escape(str(path))) for kind in kinds]
+        elif kinds and not config and not described:
+            builders = [datasets.load_dataset_builder(kind, data_files=_by_split(path, kind)) for kind in kinds]
+        else:
+            builders = [datasets.load_dataset_builder(name, config or None)]
     except (OSError, ValueError) as error:
         kind = FileNotFoundError if isinstance(error, OSError) else ValueError
-        raise kind(f"{source} cannot be read: {_reason(error)}") from None
+        what = source if path.exists() else f"{source} is no file and no folder here, and as a hub id it"
+        raise kind(f"{what} cannot be read: {_reason(error)}") from None
+    for builder in builders:
+        if hasattr(builder.config, "sample_by"):                     # plain text: a file is a document
+            builder.config.sample_by = "document"
+    return builders
+
+
+def _kind(path):
+    """The `datasets` builder for a file by its name, None for a file that is no text."""
+    path = Path(path)
+    return KINDS.get((path.with_suffix("") if path.suffix in (".gz", ".xz") else path).suffix)
+
+
+def _by_split(folder, kind):
+    """{split: files} of one kind in a folder, by the names of files and folders, as `datasets` reads them."""
+    from datasets.data_files import DataFilesDict, get_data_patterns
+    folder = glob.escape(str(folder.resolve()))
+    found = DataFilesDict.from_patterns(get_data_patterns(folder), base_path=folder)
+    return {split: own for split, files in found.items() if (own := [glob.escape(f) for f in files if _kind(f) == kind])}
 
 
 # -- packing -------------------------------------------------------------------------------------------------------------
@@ -241,7 +266,10 @@ def patch_ahead(model, ids, length, folder=None, batch_size=32):
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(f".{os.getpid()}.part")              # ranks may write at once
-        with part.open("wb") as f:
-            np.save(f, flags)
-        part.replace(path)
+        try:
+            with part.open("wb") as f:
+                np.save(f, flags)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)                             # where the disk was full
     return flags

@@ -49,6 +49,24 @@ def test_every_kind_of_file_gives_the_same_documents(tmp_path):
     assert found == ["\n".join(LINES)]                               # a text file is one document
 
 
+def test_a_folder_may_hold_other_files_other_kinds_and_odd_names(tmp_path):
+    folder = tmp_path / "my [old] notes*"
+    (folder / "pictures").mkdir(parents=True)
+    for name in "abc":
+        (folder / "pictures" / f"{name}.png").write_bytes(b"\x89PNG")
+    (folder / "train.jsonl").write_text(jsonl(LINES))
+    (tmp_path / "my [old] notes, others").mkdir()                    # what the name would match as a pattern
+    (tmp_path / "my [old] notes, others" / "train.jsonl").write_text(jsonl(["not mine"]))
+    assert [t for s in data.SPLITS for t in texts_or_none(folder, s)] == LINES
+    (folder / "test [1].txt").write_text(LINES[0])                   # a split by name holds across kinds
+    assert list(data.documents(folder)) == LINES and list(data.documents(folder, "test")) == LINES[:1]
+    assert [t for s in data.SPLITS for t in texts_or_none(folder / "test [1].txt", s)] == LINES[:1]
+
+
+def test_what_is_no_path_is_said_to_be_none():
+    assert "'' is no file, no folder" in sentence(lambda: next(data.documents("")))
+
+
 def texts_or_none(source, split):
     try:
         yield from data.documents(source, split)
@@ -166,7 +184,7 @@ def test_an_epoch_sees_every_byte_and_a_small_corpus_still_fills_a_batch():
         data.Batches(ids, 32, 1, seed=0, rank=2, world_size=2)
 
 
-def test_patches_found_ahead_are_those_of_the_step(tmp_path):
+def test_patches_found_ahead_are_those_of_the_step(tmp_path, monkeypatch):
     model = random_model(3)
     ids = data.stream([f"{i} {t}" for i in range(5) for t in LINES])
     flags = data.patch_ahead(model, ids, 48, tmp_path, batch_size=3)
@@ -178,6 +196,11 @@ def test_patches_found_ahead_are_those_of_the_step(tmp_path):
         assert batches.epoch == 0 and torch.equal(ahead.opens, live.opens)
         assert torch.equal(ahead.reads[:, :-1], live.reads[:, :-1])    # nothing learns from the last
     file, = tmp_path.iterdir()
+    monkeypatch.setattr(np, "save", lambda f, x: f.write(b"half") and 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        data.patch_ahead(random_model(4), ids, 48, tmp_path)
+    assert list(tmp_path.iterdir()) == [file]                        # no half of a file
+    monkeypatch.undo()
     np.save(file, np.zeros(len(ids), bool))                          # from now on, what is read is the file
     assert not data.patch_ahead(model, ids, 48, tmp_path).any()
     assert np.array_equal(data.patch_ahead(random_model(3), ids, 48), flags)

@@ -175,6 +175,22 @@ def test_a_run_is_not_overwritten_and_not_continued_with_other_options(finished)
     assert all(torch.equal(before[name], after) for name, after in weights(options.out).items())
 
 
+def test_what_a_killed_process_left_goes_and_another_text_is_refused(corpus, tmp_path):
+    mine = tmp_path / "mine.jsonl"
+    mine.write_text(open(corpus).read())
+    out = tmp_path / "run"
+    options = replace(OPTIONS, text=str(mine), out=str(out), **SHORTEST)
+    list(train(options))
+    for name in ("state/000001", "state/000099.part", ".part-x"):
+        (out / name).mkdir()
+    (out / "opens-1.2.part").write_bytes(b"half")
+    before = {p for p in out.rglob("*") if "part" not in p.name and p.name != "000001"}
+    assert list(train(options, resume=True)) == [] and set(out.rglob("*")) == before
+    mine.write_text(open(corpus).read().replace("cat", "cow"))
+    with pytest.raises(ValueError, match="mine.jsonl is no longer the text of the saved run"):
+        next(train(options, resume=True))
+
+
 def test_a_finished_run_can_be_made_longer(corpus, tmp_path):
     options = replace(OPTIONS, text=corpus, out=str(tmp_path), **SHORT)
     short = list(train(options))
@@ -187,6 +203,11 @@ def test_a_damaged_state_is_named(corpus, tmp_path):
     options = replace(OPTIONS, text=corpus, out=str(tmp_path), **SHORTEST)
     list(train(options))
     state, = (tmp_path / "state").iterdir()
+    known = (state / "progress.json").read_text()
+    (state / "progress.json").write_text("{}")
+    with pytest.raises(ValueError, match=f"{state.name} is damaged"):
+        next(train(options, resume=True))
+    (state / "progress.json").write_text(known)
     for name in ("progress.json", "__0_0.distcp", ".metadata"):
         whole = (state / name).read_bytes()
         (state / name).write_bytes(whole[:len(whole) // 3])
@@ -227,17 +248,19 @@ def test_a_full_disk_leaves_the_last_state_whole(corpus, tmp_path, at, monkeypat
     assert bltlab.BLT.from_pretrained(tmp_path)
 
 
-def test_a_loss_that_is_no_number_stops_the_run_and_spoils_no_state(corpus, tmp_path, monkeypatch):
+@pytest.mark.parametrize("at, words", [(12, "the loss of BLT-D .*at step 13"), (14, "a weight of BLT-D .*at step 15")])
+def test_what_is_no_number_stops_the_run_and_spoils_no_state(at, words, corpus, tmp_path, monkeypatch):
     options = replace(OPTIONS, text=corpus, out=str(tmp_path), save_every=5, **SHORT)
     step = Stage.train_step
 
     def spoilt(stage):
-        if stage.name == "BLT-D" and stage.step == 12:
+        now, done = stage.step, step(stage) if at == 14 else None        # before a step, or after the last before a save
+        if stage.name == "BLT-D" and now == at:
             with torch.no_grad():
                 stage.losses.model.decoder.output.weight[0, 0] = float("nan")
-        return step(stage)
+        return done or step(stage)
     monkeypatch.setattr(Stage, "train_step", spoilt)
-    with pytest.raises(ValueError, match="no longer a finite number at step 13: lower") as error:
+    with pytest.raises(ValueError, match=f"{words}: lower") as error:
         list(train(options))
     assert "\n" not in str(error.value)
     monkeypatch.setattr(Stage, "train_step", step)
@@ -261,7 +284,11 @@ def test_text_that_is_none_is_refused_in_one_line(content, words, tmp_path, caps
     (["--accumulate", "3"], "multiple of accumulate"), (["--start", "x", "--threshold", "1.0"], "leave one of the two out"),
     (["--length", "8"], "at least 16"), (["--log-to", "trackio"], "needs the package trackio"),
     (["--device", "cuda"], "torch finds no GPU" if not torch.cuda.is_available() else ""),
-    (["--decoder-input", "states"], "--decoder-input"), (["--megabytes", "0"], "at least 0.001")])
+    (["--decoder-input", "states"], "--decoder-input"), (["--megabytes", "0"], "at least 0.001"),
+    (["--megabytes", "nan"], "megabytes must be a finite number"), (["--threshold", "inf"], "threshold must be a finite"),
+    (["--seed", str(2 ** 40)], "seed must be in 0..2147483647"), (["--start", "blt-d-nano"], "blt-d-nano is a BLT-D"),
+    (["--start", "blt-d-nano", "--block-size", "0"], "start must be an autoregressive BLT"),
+    (["--length", "2048"], "held out to measure on, fewer than one window of 2048"), (["--out", "/dev/null"], "is a file")])
 def test_wrong_flags_are_named(flags, words, tmp_path, capsys, corpus, monkeypatch):
     monkeypatch.setitem(sys.modules, "trackio", None)
     try:

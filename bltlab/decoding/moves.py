@@ -4,6 +4,7 @@ Each is a generator of events over all rows of a state; `chain` and `unmask` als
 logits and positions into ids; as its draws are keyed by position, drafter and model choose alike where they agree.
 """
 
+import math
 import warnings
 from dataclasses import dataclass, fields, replace
 
@@ -218,6 +219,8 @@ def check_options(method):
 def check_limits(f, value):
     """Raise ValueError, in one sentence, for a dataclass field's value outside the range in its metadata."""
     low, high = f.metadata.get("min"), f.metadata.get("max")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{f.name} must be a finite number, got {value}")
     if (low is not None and value < low) or (high is not None and value > high):
         raise ValueError(f"{f.name} must be {f'at least {low}' if high is None else f'in {low}..{high}'}, got {value}")
 

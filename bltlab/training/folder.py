@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from .watch import Report
 
 GROWING = ("log.csv", "samples.jsonl")
+PROGRESS = ("stage", "step", "seconds", "batches", "options", "config", "sizes")
 
 
 class RunFolder:
@@ -32,6 +33,8 @@ class RunFolder:
 
     def __init__(self, path, team, resume):
         self.path, self.team, self.states = Path(path), team, Path(path) / "state"
+        if self.path.exists() and not self.path.is_dir():
+            raise ValueError(f"{path} is a file: choose another folder")
         names = [p.name for p in self.states.glob("*") if p.name.isdigit()]
         self.latest = self.states / max(names, key=int) if names else None
         if not resume and (names or any((self.path / name).exists() for name in ("config.json", *GROWING))):
@@ -41,15 +44,26 @@ class RunFolder:
         self.saved = None
         if self.latest:
             with damage_named(self.latest):
-                self.saved = json.loads((self.latest / "progress.json").read_text(encoding="utf-8"))
+                saved = json.loads((self.latest / "progress.json").read_text(encoding="utf-8"))
+                self.saved = {name: saved[name] for name in PROGRESS} | {"text": saved.get("text")}
 
     def open(self):
-        """Make the folder ready to write to; what was logged after the saved state goes, for it will come again."""
+        """Make the folder ready to write to; what was logged after the saved state goes, for it will come again.
+
+        What a killed process left half-written goes too, and a state that it had no time to remove.
+        """
         self.team.wait()                                             # all have looked: now it may change
         if self.team.lead:
-            self.states.mkdir(parents=True, exist_ok=True)
-            for part in self.states.glob("*.part"):
-                shutil.rmtree(part)
+            try:
+                self.states.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise OSError(f"{self.path} cannot be made a folder ({error.strerror}): choose another") from None
+            left = [*self.states.glob("*.part")]
+            if self.saved:                                           # then the folder is a run's for certain
+                left += [p for p in self.states.glob("*") if p.name.isdigit() and p != self.latest]
+                left += [*self.path.glob(".part-*"), *self.path.glob("opens-*.part")]
+            for old in left:
+                shutil.rmtree(old) if old.is_dir() else old.unlink()
             for name in GROWING:
                 if (self.path / name).exists():
                     os.truncate(self.path / name, self.saved["sizes"][name] if self.saved else 0)

@@ -155,15 +155,21 @@ class Stage:
                     loss, next_byte = self.wrapped(part)
                 (loss * team.size).backward()                        # gradients are averaged over processes
             nats = nats + next_byte.detach()
-        norm = whole(nn.utils.clip_grad_norm_(self.parameters, o.clip)).item()
-        if not math.isfinite(norm):                                  # of all processes' gradients, so all stop
-            raise ValueError(f"the loss of {self.name} is no longer a finite number at step {self.step + 1}: lower matrix_rate "
-                             f"and other_rate, or clip; the state saved before is whole")
+        norm = self.check_finite(nn.utils.clip_grad_norm_(self.parameters, o.clip), "the loss", self.step + 1)
         for optimiser in self.optimisers:
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
         self.step += 1
         return nats, norm
+
+    def check_finite(self, norm, what, step):
+        """A norm over all processes' pieces as a number. Raises ValueError, on all of them, where it is none: a state is saved
+        of sound weights only."""
+        norm = whole(norm).item()
+        if not math.isfinite(norm):
+            raise ValueError(f"{what} of {self.name} is no longer a finite number at step {step}: lower matrix_rate and "
+                             f"other_rate, or clip; the state saved before is whole")
+        return norm
 
     def run(self, measure, save):
         """Train to the end; yields what `measure(stage, nats, norm)` makes of the steps that it wants to see."""
@@ -180,6 +186,7 @@ class Stage:
                     nats = self.team.sum(float(nats))[0]
                     report = measure(self, nats, norm, due(o.sample_every))
                 if due(o.save_every):
+                    self.check_finite(nn.utils.get_total_norm([p.detach() for p in self.parameters]), "a weight", self.step)
                     save(self)
                 if report:
                     masked_bits = f", masked {report.masked_bits:.3f}" if report.masked_bits else ""

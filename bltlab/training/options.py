@@ -52,7 +52,7 @@ class TrainOptions:
     block_starts: str = option("anywhere", "where training blocks begin", choices=STARTS)
     fully_masked: float = option(0.3, "share of blocks with every byte masked", min=0.0, max=1.0)
     weighting: str = option("inverse_t", "how masked bytes are weighted", choices=WEIGHTINGS)
-    seed: int = option(0, "seed of weights, order and corruption", min=0)
+    seed: int = option(0, "seed of weights, order and corruption", min=0, max=2 ** 31 - 1)
     report_every: int = budget(int, "steps between measurements on held-out text", min=1)
     sample_every: int = budget(int, "steps between samples of each decoder, 0 for none", min=0)
     save_every: int = budget(int, "steps between saved states", min=1)
@@ -64,7 +64,7 @@ class TrainOptions:
                            "pieces", choices=("ddp", "fsdp"))
     log_to: str = option("csv", "log.csv is always written; trackio or tensorboard as well",
                          choices=("csv", "trackio", "tensorboard"))
-    threads: int = option(0, "CPU threads, 0 for torch's own choice", min=0)
+    threads: int = option(0, "CPU threads, 0 for torch's own choice", min=0, max=1024)
     device: str = option("auto", "auto is the GPU where there is one", choices=("auto", "cpu", "cuda"))
 
     def filled(self):
@@ -84,4 +84,4 @@ class TrainOptions:
             was, now = before.get(f.name, f.default), getattr(self, f.name)
             longer = f.name == "megabytes" and now > was             # the rates then follow the longer run's schedule
             if f.name not in FREE and was != now and not longer:
-                raise ValueError(f"{f.name} was {was} in the saved run and cannot change, got {now}")
+                raise ValueError(f"{f.name} was {was!r} in the saved run and cannot change, got {now!r}")

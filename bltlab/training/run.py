@@ -1,5 +1,6 @@
 """A run: the entropy model first, then the threshold, then the BLT-D with both losses, on patches found once."""
 
+import hashlib
 import math
 from dataclasses import asdict, replace
 
@@ -47,9 +48,14 @@ class Run:
         self.folder = RunFolder(options.out, team, resume)
         if self.folder.saved:
             options.check_resumed(self.folder.saved["options"])
-        need = 1e6 * max(options.megabytes, 0 if options.start else options.entropy_megabytes)
+        need = max(options.length, 1e6 * max(options.megabytes, 0 if options.start else options.entropy_megabytes))
         ids, held_out = read(options.text, 4 * need)
         self.ids = some_documents(ids, need, options.seed)
+        for what, part in (("to train on", self.ids), ("held out to measure on", held_out)):
+            if len(part) < options.length - 1:
+                raise ValueError(f"{options.text} has {len(part)} bytes {what}, fewer than one window of {options.length}: "
+                                 "choose a smaller length, or more text")
+        self.check_text()
         held_out = data.windows(held_out, options.length)
         self.held_out = held_out[::max(1, len(held_out) // 48)][:48].to(team.device)
         self.prompts = prompts(held_out)
@@ -57,10 +63,19 @@ class Run:
         self.folder.open()
         self.tracker = Tracker(options.log_to if team.lead else "csv", self.folder.path, options)
 
+    def check_text(self):
+        """Raises ValueError where a saved run would go on, somewhere in the middle, in another text."""
+        self.text, saved = hashlib.sha256(self.ids).hexdigest()[:16], self.folder.saved
+        longer = saved and saved["options"]["megabytes"] != self.options.megabytes               # more documents are drawn
+        if saved and saved["text"] not in (None, self.text) and not longer:
+            raise ValueError(f"{self.options.text} is no longer the text of the saved run: resume with that, or start anew")
+
     def new_model(self):
         o = self.options
         if o.start:
             start = BLT.from_pretrained(o.start, device="cpu")
+            if size := start.config.block_size:
+                raise ValueError(f"start must be an autoregressive BLT, {o.start} is a BLT-D with blocks of {size}")
             return diffuse_from(start, o.block_size, o.seed) if o.block_size else start
         changes = {"decoder_input": o.decoder_input} if o.decoder_input else {}
         return BLT(BLTConfig.preset(o.preset, block_size=o.block_size or None, **changes)).initialise(o.seed)
@@ -108,7 +123,7 @@ class Run:
         o = self.options
         before = 0 if o.start or stage.name == ENTROPY_MODEL else steps(o.entropy_megabytes, o)
         self.folder.save(before + stage.step, stage.tensors(), stage.progress() | {
-            "options": asdict(o), "config": self.model.config.to_json()})
+            "options": asdict(o), "config": self.model.config.to_json(), "text": self.text})
 
     def measure(self, stage, nats, norm, sample):
         """A `Report`, logged, on the lead; None elsewhere."""
