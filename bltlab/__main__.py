@@ -23,8 +23,9 @@ def add_model(parser):
     parser.add_argument("--checkpoint", "--model", dest="model", default="blt-d-nano", help="shipped name, folder or hub id")
 
 
-def from_flags(kind, arguments, among=()):
-    """An instance of the dataclass from the flags that were given; `among`: all kinds that share the parser.
+def from_flags(kind, arguments, among=(), known=()):
+    """An instance of the dataclass from the flags that were given, else from `known`, a dict; `among`: all kinds that share
+    the parser.
 
     Raises ValueError for a value outside its field's range, and for a flag that belongs to another kind.
     """
@@ -43,19 +44,21 @@ def from_flags(kind, arguments, among=()):
         else:
             check_limits(f, value)
         given[f.name] = value
-    return kind(**given)
+    return kind(**{name: known[name] for name in own & set(known)} | given)
 
 
 def run_train(arguments):
     from tqdm.auto import tqdm
 
     from .training import TrainOptions, train
-    options = from_flags(TrainOptions, arguments)
+    from .training.folder import latest_state, progress_of
+    state = arguments.resume and latest_state(arguments.out or from_flags(TrainOptions, arguments).filled().out)
+    options = from_flags(TrainOptions, arguments, known=progress_of(state)["options"] if state else {})
     try:
         for report in train(options, resume=arguments.resume):
             tqdm.write(str(report))
     except KeyboardInterrupt:
-        sys.exit("bltlab: stopped; the same command with --resume goes on from the last saved state")
+        sys.exit(f"bltlab: stopped; train --out {options.filled().out} --resume goes on from the last saved state")
 
 
 def run_generate(arguments):
@@ -209,8 +212,8 @@ def parser():
 
     verb = verbs.add_parser("train", help="train a BLT or BLT-D on text",
                            example="train --preset tiny; on several devices: torchrun --nproc-per-node 2 -m bltlab train")
-    verb.add_argument("--resume", action="store_true", help="with the same options: go on with the run in --out, from its last "
-                                                            "saved state, or begin where there is none")
+    verb.add_argument("--resume", action="store_true", help="go on with the run in --out and its options, from its last saved "
+                                                            "state, or begin where there is none")
     from .training import TrainOptions
     add_flags(verb, TrainOptions)
     verb.set_defaults(run=run_train)

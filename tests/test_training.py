@@ -175,6 +175,13 @@ def test_a_run_is_not_overwritten_and_not_continued_with_other_options(finished)
     assert all(torch.equal(before[name], after) for name, after in weights(options.out).items())
 
 
+def test_resume_needs_no_option_again_and_refuses_another(finished, capsys):
+    options, _ = finished
+    assert main(["train", "--resume", "--out", options.out]) in (0, None)                # done already
+    assert main(["train", "--resume", "--out", options.out, "--batch-size", "4"]) == 2
+    assert "batch_size was 8 in the saved run" in capsys.readouterr().err
+
+
 def test_what_a_killed_process_left_goes_and_another_text_is_refused(corpus, tmp_path):
     mine = tmp_path / "mine.jsonl"
     mine.write_text(open(corpus).read())

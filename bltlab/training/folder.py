@@ -35,17 +35,12 @@ class RunFolder:
         self.path, self.team, self.states = Path(path), team, Path(path) / "state"
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(f"{path} is a file: choose another folder")
-        names = [p.name for p in self.states.glob("*") if p.name.isdigit()]
-        self.latest = self.states / max(names, key=int) if names else None
-        if not resume and (names or any((self.path / name).exists() for name in ("config.json", *GROWING))):
+        self.latest = latest_state(path)
+        if not resume and (self.latest or any((self.path / name).exists() for name in ("config.json", *GROWING))):
             raise ValueError(f"{path} holds a run already: add --resume to go on, or choose another folder")
-        if not names and (self.path / "config.json").exists():
+        if not self.latest and (self.path / "config.json").exists():
             raise ValueError(f"{path} holds a model but no state to go on from: choose another folder")
-        self.saved = None
-        if self.latest:
-            with damage_named(self.latest):
-                saved = json.loads((self.latest / "progress.json").read_text(encoding="utf-8"))
-                self.saved = {name: saved[name] for name in PROGRESS} | {"text": saved.get("text")}
+        self.saved = progress_of(self.latest) if self.latest else None
 
     def open(self):
         """Make the folder ready to write to; what was logged after the saved state goes, for it will come again.
@@ -134,6 +129,18 @@ def reason(error, folder):
         return cause.strerror
     full = shutil.disk_usage(folder).free < 2 ** 20                  # torch's writer does not say
     return "the disk is full" if full else " ".join(str(error).split())[:120]
+
+
+def latest_state(path):
+    """The folder of the latest whole state of a run, or None."""
+    return max((p for p in (Path(path) / "state").glob("*") if p.name.isdigit()), key=lambda p: int(p.name), default=None)
+
+
+def progress_of(state):
+    """What a state says of itself: plain values. Raises ValueError where it is damaged."""
+    with damage_named(state):
+        saved = json.loads((state / "progress.json").read_text(encoding="utf-8"))
+        return {name: saved[name] for name in PROGRESS} | {"text": saved.get("text")}
 
 
 @contextmanager
