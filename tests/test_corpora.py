@@ -222,10 +222,13 @@ def test_nothing_is_left_half_written(archives, tmp_path, monkeypatch, capsys):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.txt").write_text("x")
     assert main(["data", "pairs", "--out", str(tmp_path / "mine")]) == 2 and "something else" in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    assert main(["data", "pairs", "--out", str(tmp_path / "file" / "new")]) == 2
+    assert "file is no folder to write to" in capsys.readouterr().err
     monkeypatch.setattr(corpora.json, "dumps", lambda *a, **k: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         corpora.write("x", tmp_path / "new", 0, [{"split": "train"}], ["fact"])
-    assert not list((tmp_path / "new").iterdir()) and not list(tmp_path.glob(".new*"))
+    assert not (tmp_path / "new").exists() and not list(tmp_path.glob(".new*"))
 
 
 def test_help_shows_an_example_and_an_unknown_recipe_is_refused(capsys):

@@ -321,6 +321,9 @@ def build(name, out=None, seed=0, cache=None):
     began, recipe, out = time.perf_counter(), RECIPES[name], Path(out or Path("corpora", name))
     if out.exists() and not (out.is_dir() and all(p.name in FILES for p in out.iterdir())):
         raise ValueError(f"{out} holds something else; give --out a new folder")
+    above = next(p for p in out.absolute().parents if p.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK)):
+        raise ValueError(f"{out} cannot be made, {above} is no folder to write to; give --out another")
     archives = {}
     for package in tqdm(recipe.packages, desc="packages", unit="package", mininterval=0.5, leave=False):
         archives[package] = fetch(package, cache or cache_folder())
@@ -341,7 +344,7 @@ FILES = ("train.jsonl.xz", "test.jsonl.xz", "README.md")
 
 def write(name, out, seed, records, facts):
     """The three files, whole or not at all."""
-    out.mkdir(parents=True, exist_ok=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
     try:
         for split, file in zip(SPLITS, FILES):
@@ -353,7 +356,10 @@ def write(name, out, seed, records, facts):
             f"---\npretty_name: {name}\n---\n# {name}\n\nMade by `python -m bltlab data {name} --seed {seed}`.\n\n{lines}\n\n"
             f"A near duplicate shares half or more of its runs of {SHINGLE} words (case, punctuation and numbers aside) with "
             "the other split.\n", encoding="utf-8")
+        out.mkdir(exist_ok=True)
         for file in FILES:
             os.replace(part / file, out / file)
+    except OSError as error:
+        raise OSError(f"{out} could not be written ({error.strerror}); what was there before is whole") from None
     finally:
         shutil.rmtree(part)
