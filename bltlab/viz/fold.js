@@ -83,14 +83,16 @@ var bltlabFold = (() => {
   };
   const count = ({ flows }, value) => !flows ? String(value) : value === 0 ? "0" : value.toPrecision(3);
   // What the same text costs one byte at a time, after 0, 1, ... new bytes: each byte one pass of patcher, encoder and decoder,
-  // and one of the global model wherever a byte closes a patch, which shows in the next byte (the first one's is the prompt's).
-  function alone({ events }) {
-    const sums = [{ nfe: NFE }];
-    for (const opens of events.flatMap(e => e.type === "Committed" ? e.opens : [])) {
+  // and one of the global model wherever a byte closes a patch, which shows in the next byte (the first one's is the prompt's)
+  // or, at the end, in the last byte's entropy.
+  function alone({ events, model }) {
+    const sums = [{ nfe: NFE }], committed = events.filter(e => e.type === "Committed");
+    for (const opens of committed.flatMap(e => e.opens)) {
       const n = sums.length, closed = sums.at(-1).nfe[2] + (opens && n > 1);
       if (n > 1) sums.at(-1).nfe[2] = closed;
       sums.push({ nfe: [n, n, closed, n] });
     }
+    if (committed.at(-1)?.entropies.at(-1) > model.threshold) sums.at(-1).nfe[2]++;
     return sums;
   }
 
