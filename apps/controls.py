@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 import gradio as gr
 
 from bltlab.decoding import METHODS, method_of
-from bltlab.sampling import RULES, format_rule, parse_rule, rule_title
+from bltlab.unmasking import RULES, format_rule, parse_rule, rule_title
 
 
 def control(f, value=None, **more):
@@ -19,26 +19,44 @@ def control(f, value=None, **more):
     value = f.default if value is None else value
     more |= dict(label=f.name.replace("_", " "), info=f.metadata.get("help"))
     if f.metadata.get("rule"):
-        return gr.Dropdown([(rule_title(kind).capitalize(), name) for name, kind in RULES.items()],
-                           value=format_rule(value).split(":")[0], **more | dict(info=more["info"].split(":")[0]))
+        return gr.Dropdown(
+            [(rule_title(kind).capitalize(), name) for name, kind in RULES.items()],
+            value=format_rule(value).split(":")[0],
+            **more | dict(info=more["info"].split(":")[0]),
+        )
     if "choices" in f.metadata:
         return gr.Radio(list(f.metadata["choices"]), value=value, **more)
     if isinstance(value, bool):
         return gr.Checkbox(value, **more)
-    if f.metadata.get("kind") is int:                                # an int that may be left open: 0 on the slider
-        return gr.Slider(0, f.metadata["max"], value or 0, step=1, **more | dict(info=f"{more['info']} (0)"))
+    if f.metadata.get("kind") is int:  # an int that may be left open: 0 on the slider
+        return gr.Slider(
+            0, f.metadata["max"], value or 0, step=1, **more | dict(info=f"{more['info']} (0)")
+        )
     if not isinstance(value, (int, float)):
         return gr.Textbox(str(value), **more)
-    step, low, high = 1 if isinstance(value, int) else 0.01, f.metadata.get("min"), f.metadata.get("max")
+    step, low, high = (
+        1 if isinstance(value, int) else 0.01,
+        f.metadata.get("min"),
+        f.metadata.get("max"),
+    )
     if low is None or high is None:
-        return gr.Number(value, step=step, precision=0 if step == 1 else None, minimum=low, maximum=high, **more)
+        return gr.Number(
+            value, step=step, precision=0 if step == 1 else None, minimum=low, maximum=high, **more
+        )
     return gr.Slider(low, high, value, step=step, **more)
 
 
 def keys():
     """(method, field, part) of every control, in order: part is None, or the rule whose parameter the control sets."""
-    return [(method, f.name, part) for method, kind in METHODS.items() for f in fields(kind)
-            for part in [None, *(name for name in RULES if fields(RULES[name]) and f.metadata.get("rule"))]]
+    return [
+        (method, f.name, part)
+        for method, kind in METHODS.items()
+        for f in fields(kind)
+        for part in [
+            None,
+            *(name for name in RULES if fields(RULES[name]) and f.metadata.get("rule")),
+        ]
+    ]
 
 
 def method_controls(kind):
@@ -49,17 +67,29 @@ def method_controls(kind):
         if f.metadata.get("rule"):
             parts = [name for name in RULES if fields(RULES[name])]
             for name in parts:
-                parameter, = fields(RULES[name])
-                default = getattr(f.default, parameter.name) if isinstance(f.default, RULES[name]) else None
+                (parameter,) = fields(RULES[name])
+                default = (
+                    getattr(f.default, parameter.name)
+                    if isinstance(f.default, RULES[name])
+                    else None
+                )
                 controls.append(control(parameter, default, visible=name == chosen.value))
-            chosen.change(lambda rule, parts=parts: [gr.update(visible=name == rule) for name in parts], chosen,
-                          controls[-len(parts):], api_visibility="private", queue=False, show_progress="hidden")
+            chosen.change(
+                lambda rule, parts=parts: [gr.update(visible=name == rule) for name in parts],
+                chosen,
+                controls[-len(parts) :],
+                api_visibility="private",
+                queue=False,
+                show_progress="hidden",
+            )
     return controls
 
 
 def gathered(method, values):
     """The options of one method from the values of all controls; a rule as text: {"unmasking": "confidence:0.7"}."""
-    left_open = {f.name for kind in METHODS.values() for f in fields(kind) if f.metadata.get("kind") is int}
+    left_open = {
+        f.name for kind in METHODS.values() for f in fields(kind) if f.metadata.get("kind") is int
+    }
     options = {}
     for (owner, name, part), value in zip(keys(), values, strict=True):
         if owner == method and part is None:
@@ -74,8 +104,12 @@ def build_method(name, options):
     kind = type(method_of(name))
     rules = {f.name for f in fields(kind) if f.metadata.get("rule")}
     if unknown := set(options) - {f.name for f in fields(kind)}:
-        raise ValueError(f"{name} has no option {min(unknown)!r}, it has {', '.join(f.name for f in fields(kind)) or 'none'}")
-    return kind(**{key: parse_rule(value) if key in rules else value for key, value in options.items()})
+        raise ValueError(
+            f"{name} has no option {min(unknown)!r}, it has {', '.join(f.name for f in fields(kind)) or 'none'}"
+        )
+    return kind(
+        **{key: parse_rule(value) if key in rules else value for key, value in options.items()}
+    )
 
 
 def filled(name, options):
@@ -97,27 +131,45 @@ def filled(name, options):
 
 # -- settings that all methods share ------------------------------------------------------------------------------------
 
-SETTINGS = {                                                         # name: control, its arguments, what its value is
+SETTINGS = {  # name: control, its arguments, what its value is
     "max_new_bytes": (gr.Slider, dict(minimum=1, maximum=1024, step=1, label="new bytes"), 96),
-    "temperature": (gr.Slider, dict(minimum=0.0, maximum=2.0, step=0.05, label="temperature",
-                                    info="0 takes the best byte"), 0.7),
-    "top_k": (gr.Slider, dict(minimum=0, maximum=256, step=1, label="top k", info="0 keeps every byte"), 0),
+    "temperature": (
+        gr.Slider,
+        dict(
+            minimum=0.0, maximum=2.0, step=0.05, label="temperature", info="0 takes the best byte"
+        ),
+        0.7,
+    ),
+    "top_k": (
+        gr.Slider,
+        dict(minimum=0, maximum=256, step=1, label="top k", info="0 keeps every byte"),
+        0,
+    ),
     "top_p": (gr.Slider, dict(minimum=0.01, maximum=1.0, step=0.01, label="top p"), 1.0),
     "seed": (gr.Number, dict(precision=0, label="seed"), 0),
-    "stop": (gr.Textbox, dict(max_length=200, label="stop after", info="end when this text was written"), ""),
+    "stop": (
+        gr.Textbox,
+        dict(max_length=200, label="stop after", info="end when this text was written"),
+        "",
+    ),
 }
-MOST_CHARACTERS = 2000                                               # of a prompt
+MOST_CHARACTERS = 2000  # of a prompt
 
 
 def setting_controls(values):
     """The controls of `SETTINGS`, in order. values: what they hold at first, by name."""
-    return [kind(value=values.get(name, default), **arguments) for name, (kind, arguments, default) in SETTINGS.items()]
+    return [
+        kind(value=values.get(name, default), **arguments)
+        for name, (kind, arguments, default) in SETTINGS.items()
+    ]
 
 
 def short(text):
     """The text, if it is short enough for this page. Raises ValueError."""
     if len(text) > MOST_CHARACTERS:
-        raise ValueError(f"a text may have at most {MOST_CHARACTERS:,} characters here, got {len(text):,}")
+        raise ValueError(
+            f"a text may have at most {MOST_CHARACTERS:,} characters here, got {len(text):,}"
+        )
     return text
 
 
@@ -129,14 +181,18 @@ def checked(prompt, values):
         if isinstance(value, (int, float)) and high is not None and not low <= value <= high:
             raise ValueError(f"{name} must be {low} to {high} here, got {value}")
     stop = values["stop"]
-    return values | dict(seed=values["seed"] or 0, stop=([stop] if stop else []) if isinstance(stop, str) else stop)
+    return values | dict(
+        seed=values["seed"] or 0, stop=([stop] if stop else []) if isinstance(stop, str) else stop
+    )
 
 
 # -- links --------------------------------------------------------------------------------------------------------------
 
+
 @dataclass
 class Link:
     """What a link asks for. `methods` has one name on Watch, up to four on Race; `view` goes to the viewer as it is."""
+
     tab: str
     prompt: str = ""
     methods: list = field(default_factory=list)
@@ -154,7 +210,9 @@ def read_link(query):
     if len(query) > 20_000:
         raise ValueError("this link is too long")
     entries = dict(parse_qsl(query, keep_blank_values=True, max_num_fields=200))
-    link = Link(entries.pop("tab", "watch"), entries.pop("prompt", ""), model=entries.pop("model", ""))
+    link = Link(
+        entries.pop("tab", "watch"), entries.pop("prompt", ""), model=entries.pop("model", "")
+    )
     link.methods = [name for name in entries.pop("method", "").split(",") if name]
     if link.tab not in TABS:
         raise ValueError(f"a link's tab must be one of {', '.join(TABS)}, got {link.tab!r}")
@@ -173,7 +231,9 @@ def read_link(query):
                 raise ValueError(f"a link's {key} must be a number, got {text!r}")
         else:
             raise ValueError(f"a link knows nothing of {key!r}")
-    checked(link.prompt, {name: default for name, (_, _, default) in SETTINGS.items()} | link.settings)
+    checked(
+        link.prompt, {name: default for name, (_, _, default) in SETTINGS.items()} | link.settings
+    )
     for name in link.methods:
         filled(name, link.options.get(name, {}))
     return link
@@ -185,5 +245,9 @@ def plain(text):
         value = json.loads(text)
     except (ValueError, RecursionError):
         return text
-    odd = isinstance(value, (dict, str)) or isinstance(value, list) and not all(type(v) is int for v in value)
+    odd = (
+        isinstance(value, (dict, str))
+        or isinstance(value, list)
+        and not all(type(v) is int for v in value)
+    )
     return text if odd else value

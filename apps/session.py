@@ -19,11 +19,12 @@ from bltlab.decoding import METHODS
 from bltlab.trace import Finished
 from bltlab.viz import patches
 
-FRAME = 0.15                                                         # seconds between pictures while decoding
-LANES = 4                                                            # of a race, at most
+FRAME = 0.15  # seconds between pictures while decoding
+LANES = 4  # of a race, at most
 
 
 # -- decoding ------------------------------------------------------------------------------------------------------------
+
 
 def frames(events, stopped=lambda: False):
     """The trace of a decoding every FRAME seconds (less often where drawing is slow), at last the whole; then it is closed.
@@ -38,7 +39,7 @@ def frames(events, stopped=lambda: False):
             if pace.due():
                 yield events.traces[0]
                 pace.drawn()
-        events.close()                                               # marks what is not finished as interrupted
+        events.close()  # marks what is not finished as interrupted
         yield events.traces[0]
     finally:
         events.close()
@@ -49,7 +50,7 @@ class Demo:
 
     def __init__(self, name):
         self.name, self._model, self._lock = name, None, threading.Lock()
-        self.running = {}                                            # session: the event that ends its decoding
+        self.running = {}  # session: the event that ends its decoding
 
     @property
     def model(self):
@@ -68,7 +69,10 @@ class Demo:
         if not 1 <= len(methods) <= LANES:
             raise ValueError(f"a race needs 1 to {LANES} decoders, got {len(methods)}")
         settings = checked(prompt, settings)
-        return [bltlab.stream(self.model, prompt, build_method(name, options.get(name, {})), **settings) for name in methods]
+        return [
+            bltlab.stream(self.model, prompt, build_method(name, options.get(name, {})), **settings)
+            for name in methods
+        ]
 
     # -- the page
 
@@ -88,24 +92,42 @@ class Demo:
         """
         tab, methods = ("watch", [methods]) if isinstance(methods, str) else ("race", list(methods))
         settings = dict(zip(SETTINGS, values))
-        options = {name: gathered(name, values[len(SETTINGS):]) for name in methods if name in METHODS}
+        options = {
+            name: gathered(name, values[len(SETTINGS) :]) for name in methods if name in METHODS
+        }
         yield from self.show(request, tab, prompt or "", methods, settings, options)
 
     def show(self, request, tab, prompt, methods, settings, options, view=None):
         """Decode with one method after the other, and yield what the tab shows; a stopped one is the last."""
-        stop, run, done = self.running.setdefault(request.session_hash, threading.Event()), token_hex(4), []
+        stop, run, done = (
+            self.running.setdefault(request.session_hash, threading.Event()),
+            token_hex(4),
+            [],
+        )
         try:
             yield from self.loading()
             with warnings.catch_warnings(record=True) as warned:
                 warnings.simplefilter("always")
                 streams = self.streams(prompt, methods, settings, options)
-            note = dict(note=told(" ".join(f"Note: {w.message}." for w in warned if w.category is UserWarning)))
+            note = dict(
+                note=told(
+                    " ".join(f"Note: {w.message}." for w in warned if w.category is UserWarning)
+                )
+            )
             for events in streams:
                 with closing(frames(events, stop.is_set)) as traces:
                     for trace in traces:
-                        live = not isinstance(trace.events[-1], Finished) or events is not streams[-1] and not stop.is_set()
+                        live = (
+                            not isinstance(trace.events[-1], Finished)
+                            or events is not streams[-1]
+                            and not stop.is_set()
+                        )
                         look = dict(run=run, live=live, view=None if live else view)
-                        yield note | (shown.watched(trace, **look) if tab == "watch" else shown.raced([*done, trace], **look))
+                        yield note | (
+                            shown.watched(trace, **look)
+                            if tab == "watch"
+                            else shown.raced([*done, trace], **look)
+                        )
                 if trace.events[-1].reason == "interrupted":
                     yield dict(note=told("Stopped: this is the trace so far."))
                     break
@@ -118,7 +140,12 @@ class Demo:
     def survey_of(self, text):
         """The patches of a text, as plain data."""
         rule = self.model.config.patcher
-        return patches.survey(bltlab.patchify(self.model, short(text)), "your text", rule.threshold, rule.max_patch_length)
+        return patches.survey(
+            bltlab.patchify(self.model, short(text)),
+            "your text",
+            rule.threshold,
+            rule.max_patch_length,
+        )
 
     def look_at(self, text, seed=0):
         """What the model does with a short text, as plain data."""
@@ -140,7 +167,10 @@ class Demo:
         """Inside the model, for a short text."""
         try:
             yield from self.loading()
-            yield dict(inside=dict(typed=True, data=self.look_at(text or ""), view=view or {}), note=told(""))
+            yield dict(
+                inside=dict(typed=True, data=self.look_at(text or ""), view=view or {}),
+                note=told(""),
+            )
         except ERRORS as error:
             yield refused(error)
 
@@ -154,7 +184,7 @@ class Demo:
             if len(traces) > LANES:
                 raise ValueError(f"at most {LANES} traces can be shown together, got {len(traces)}")
             link = Link("watch")
-            with suppress(*ERRORS):                                  # a trace is shown even if its link is none
+            with suppress(*ERRORS):  # a trace is shown even if its link is none
                 link = read_link(files[0][1]) if len(files) == 1 else link
             if traces:
                 link.tab = "race" if len(traces) > 1 or link.tab == "race" else "watch"
@@ -173,12 +203,16 @@ class Demo:
         """Everything that a link, or some traces from a file, change on the page."""
         what, watch = dict(tabs=gr.Tabs(selected=link.tab), pending=None), link.tab == "watch"
         if link.tab in ("watch", "race"):
-            first = [] if link.methods else list(shown.recorded().values())[-1 if watch else 0:]
+            first = [] if link.methods else list(shown.recorded().values())[-1 if watch else 0 :]
             traces = traces or shown.known(link) or first
-            with suppress(*ERRORS):                                  # a trace from elsewhere may not fit the controls
+            with suppress(*ERRORS):  # a trace from elsewhere may not fit the controls
                 what |= shown.filled_in(link, traces)
             if traces:
-                return what | (shown.watched(traces[0], view=link.view) if watch else shown.raced(traces, view=link.view))
+                return what | (
+                    shown.watched(traces[0], view=link.view)
+                    if watch
+                    else shown.raced(traces, view=link.view)
+                )
         elif not link.prompt:
             data = dict(patches=shown.surveys, inside=shown.insides, tour=shown.tour)[link.tab]()
             return what | {link.tab: data | dict(view=link.view)}
@@ -188,11 +222,13 @@ class Demo:
 
     def resume(self, request: gr.Request, pending):
         """Compute what a link asked for."""
-        yield {}                                                     # without any, Gradio would clear the page
+        yield {}  # without any, Gradio would clear the page
         link = Link(**pending or dict(tab="none"))
         if link.tab in ("watch", "race"):
             settings = {name: default for name, (_, _, default) in SETTINGS.items()} | link.settings
-            yield from self.show(request, link.tab, link.prompt, link.methods, settings, link.options, link.view)
+            yield from self.show(
+                request, link.tab, link.prompt, link.methods, settings, link.options, link.view
+            )
         elif link.tab in ("patches", "inside"):
             yield from (self.survey if link.tab == "patches" else self.look)(link.prompt, link.view)
         name = self._model.name if self._model else Path(self.name).name

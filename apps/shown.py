@@ -15,8 +15,8 @@ from bltlab import checkpoints
 from bltlab.decoding import METHODS
 from bltlab.trace import Trace
 
-ERRORS = (ValueError, TypeError, OSError)                            # what bad options and files raise
-VIEW = "bltlab.view/1"                                               # a saved view: {"schema", "link", "traces"}
+ERRORS = (ValueError, TypeError, OSError)  # what bad options and files raise
+VIEW = "bltlab.view/1"  # a saved view: {"schema", "link", "traces"}
 
 
 def told(text, kind="info"):
@@ -30,13 +30,21 @@ def refused(error, kind="error"):
 
 def lanes(traces, run=None, live=False, view=None):
     """The value of a player. run: pictures of one run share it, so that the player goes on instead of starting anew."""
-    return dict(run=run or token_hex(4), live=live, view=view or {}, traces=[trace.to_json() for trace in traces])
+    return dict(
+        run=run or token_hex(4),
+        live=live,
+        view=view or {},
+        traces=[trace.to_json() for trace in traces],
+    )
 
 
 def watched(trace, **more):
     """Everything that Watch shows of a trace."""
-    return dict(watch=lanes([trace], **more), totals=tables.totals(trace),
-                text=bltlab.vocab.to_text(trace.prompt + trace.bytes))
+    return dict(
+        watch=lanes([trace], **more),
+        totals=tables.totals(trace),
+        text=bltlab.vocab.to_text(trace.prompt + trace.bytes),
+    )
 
 
 def raced(traces, **more):
@@ -45,6 +53,7 @@ def raced(traces, **more):
 
 
 # -- what ships: something true moves before any weight is loaded --------------------------------------------------------
+
 
 @lru_cache
 def recorded():
@@ -70,31 +79,50 @@ def insides():
 def tour():
     """The pages of the tour and the traces they show."""
     pages = shipped("tour", "pages.json") or []
-    return dict(pages=pages, traces={name: shipped("tour", f"{name}.json") for page in pages for name in page["traces"]})
+    return dict(
+        pages=pages,
+        traces={name: shipped("tour", f"{name}.json") for page in pages for name in page["traces"]},
+    )
 
 
 def known(link):
     """The shipped traces that a link would decode again, or [] where one is missing."""
     found = [recorded().get(name) for name in link.methods]
     stop = [link.settings["stop"]] if link.settings.get("stop") else []
-    settings = {name: default for name, (_, _, default) in SETTINGS.items()} | link.settings | dict(stop=stop)
-    fits = lambda t: (t and t.prompt == link.prompt.encode() and t.model.get("name") == (link.model or t.model.get("name"))
-                      and all(t.settings.get(k) == v for k, v in settings.items())
-                      and all(t.method.get(k, v) == v for k, v in link.options.get(t.method["name"], {}).items()))
+    settings = (
+        {name: default for name, (_, _, default) in SETTINGS.items()}
+        | link.settings
+        | dict(stop=stop)
+    )
+    fits = lambda t: (
+        t
+        and t.prompt == link.prompt.encode()
+        and t.model.get("name") == (link.model or t.model.get("name"))
+        and all(t.settings.get(k) == v for k, v in settings.items())
+        and all(t.method.get(k, v) == v for k, v in link.options.get(t.method["name"], {}).items())
+    )
     return found if all(map(fits, found)) else []
 
 
 # -- files and links -----------------------------------------------------------------------------------------------------
 
+
 def filled_in(link, traces):
     """Values for the prompt, the decoders, the settings and the options, so that Decode would write this again."""
-    if traces:                                                       # as the traces say, where this page knows their methods
+    if traces:  # as the traces say, where this page knows their methods
         if not all(t.method["name"] in METHODS for t in traces):
             return {}
         first = traces[0]
-        link = Link(link.tab, bltlab.vocab.to_text(first.prompt), [t.method["name"] for t in traces], view=link.view,
-                    settings={k: v for k, v in first.settings.items() if k in SETTINGS and k != "stop"},
-                    options={t.method["name"]: {k: v for k, v in t.method.items() if k != "name"} for t in traces})
+        link = Link(
+            link.tab,
+            bltlab.vocab.to_text(first.prompt),
+            [t.method["name"] for t in traces],
+            view=link.view,
+            settings={k: v for k, v in first.settings.items() if k in SETTINGS and k != "stop"},
+            options={
+                t.method["name"]: {k: v for k, v in t.method.items() if k != "name"} for t in traces
+            },
+        )
         link.settings["stop"] = next(iter(first.settings.get("stop") or []), "")
     shown = {name: gr.update(value=value) for name, value in link.settings.items()}
     for name in link.methods:
@@ -102,7 +130,8 @@ def filled_in(link, traces):
     if link.methods:
         watch = link.tab == "watch"
         shown |= {"prompt" if watch else "race_prompt": link.prompt} | (
-            dict(method=link.methods[0]) if watch else dict(racers=link.methods))
+            dict(method=link.methods[0]) if watch else dict(racers=link.methods)
+        )
     return shown
 
 
@@ -111,13 +140,15 @@ def read(path):
     name = Path(path).name
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):                             # `Trace.load` says what is wrong
+    except (ValueError, RecursionError):  # `Trace.load` says what is wrong
         data = {}
     try:
         saved = isinstance(data, dict) and data.get("schema") == VIEW
         if saved and not isinstance(data.get("traces"), list):
             raise ValueError(f"{name} is not a saved view: it has no list of traces")
-        traces = [Trace.from_json(trace) for trace in data["traces"]] if saved else [Trace.load(path)]
+        traces = (
+            [Trace.from_json(trace) for trace in data["traces"]] if saved else [Trace.load(path)]
+        )
         return traces, data["link"] if isinstance(data.get("link"), str) else ""
     except ValueError as error:
         raise ValueError(str(error).replace(str(path), name)) from None

@@ -8,6 +8,7 @@ from functools import wraps
 @dataclass
 class Clock:
     """A stopwatch that can be stopped and started again."""
+
     total: float = 0.0
     since: float | None = None
 
@@ -23,6 +24,7 @@ class Clock:
 
 def timed(part):
     """A method whose seconds go to `self.seconds_by_part[part]`: the host's, on a GPU until the work is handed over."""
+
     def wrap(method):
         @wraps(method)
         def run(self, *args, **kwargs):
@@ -30,7 +32,9 @@ def timed(part):
             result = method(self, *args, **kwargs)
             self.seconds_by_part[part] += time.perf_counter() - began
             return result
+
         return run
+
     return wrap
 
 

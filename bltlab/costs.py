@@ -11,12 +11,16 @@ Two accountings of memory traffic stand side by side:
 from dataclasses import dataclass
 
 # Parameters of the shapes in Fast BLT section 4, embedding tables left out.
-PUBLISHED = {"1B": dict(encoder=19e6, global_=1.28e9, decoder=160e6), "3B": dict(encoder=26e6, global_=2.82e9, decoder=160e6)}
+PUBLISHED = {
+    "1B": dict(encoder=19e6, global_=1.28e9, decoder=160e6),
+    "3B": dict(encoder=26e6, global_=2.82e9, decoder=160e6),
+}
 
 
 @dataclass(frozen=True)
 class NFE:
     """Function evaluations by part: how often each network was called."""
+
     patcher: int = 0
     encoder: int = 0
     global_: int = 0
@@ -94,12 +98,22 @@ def training_flops(config, parameters, length, patches, block_bytes=0, block_siz
     known ahead, so the entropy model does not run; cross-attention's pairs (K a byte) are left out.
     """
     pairs = causal_pairs(length, config.decoder.window)
-    blocks = block_bytes * (pairs / length + block_size)             # a slot reads a clean byte's past, and its block
-    products = (parameters["encoder"] * length + parameters["global_"] * patches
-                + parameters["decoder"] * (length + block_bytes))
-    attention = sum(stack.n_layers * stack.dim * n for stack, n in (
-        (config.encoder, causal_pairs(length, config.encoder.window)), (config.global_, causal_pairs(patches)),
-        (config.decoder, pairs + blocks)))
+    blocks = block_bytes * (
+        pairs / length + block_size
+    )  # a slot reads a clean byte's past, and its block
+    products = (
+        parameters["encoder"] * length
+        + parameters["global_"] * patches
+        + parameters["decoder"] * (length + block_bytes)
+    )
+    attention = sum(
+        stack.n_layers * stack.dim * n
+        for stack, n in (
+            (config.encoder, causal_pairs(length, config.encoder.window)),
+            (config.global_, causal_pairs(patches)),
+            (config.decoder, pairs + blocks),
+        )
+    )
     return 6 * products + 12 * attention
 
 

@@ -18,7 +18,10 @@ from . import checkpoints, vocab
 
 SPLITS = ("train", "test")
 KINDS = {".jsonl": "json", ".json": "json", ".txt": "text", ".parquet": "parquet"}
-NOTES = ("dataset_info", "dataset_infos")                            # .json files that a hub data set may hold beside its text
+NOTES = (
+    "dataset_info",
+    "dataset_infos",
+)  # .json files that a hub data set may hold beside its text
 
 
 class EmptySplit(ValueError):
@@ -26,6 +29,7 @@ class EmptySplit(ValueError):
 
 
 # -- documents -----------------------------------------------------------------------------------------------------------
+
 
 def documents(source, split="train"):
     """Yield the texts of one split of a corpus.
@@ -43,30 +47,42 @@ def documents(source, split="train"):
     for record, known in _records(source, split):
         text = record.get("text")
         if not isinstance(text, str):
-            raise ValueError(f"{source}: every record needs a string `text`, got {type(text).__name__}")
+            raise ValueError(
+                f"{source}: every record needs a string `text`, got {type(text).__name__}"
+            )
         if "\0" in text:
             raise ValueError(f"{source} holds binary data, not text")
         given = known or record.get("split") or split_of(text)
         if given not in SPLITS:
-            raise ValueError(f"{source}: a record's `split` must be one of {', '.join(SPLITS)}, got {given!r}")
+            raise ValueError(
+                f"{source}: a record's `split` must be one of {', '.join(SPLITS)}, got {given!r}"
+            )
         if text and given == split:
             none = False
             yield text
     if none:
-        hint = "" if split == "train" else ': give some records `"split": "test"`, or name a file test'
+        hint = (
+            "" if split == "train" else ': give some records `"split": "test"`, or name a file test'
+        )
         raise EmptySplit(f"{source} has no document in its {split} split{hint}")
 
 
 def split_of(text):
-    """"test" for 5 texts in 256, by sha256."""
-    return "test" if hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()[0] < 5 else "train"
+    """ "test" for 5 texts in 256, by sha256."""
+    return (
+        "test"
+        if hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()[0] < 5
+        else "train"
+    )
 
 
 def _records(source, split):
     """(record, its split where the corpus has splits of its own), shard by shard."""
     builders, where = _builders(source), ""
     try:
-        streams = [stream for builder in builders for stream in builder.as_streaming_dataset().items()]
+        streams = [
+            stream for builder in builders for stream in builder.as_streaming_dataset().items()
+        ]
         names = {name for name, _ in streams}
         held_out = next((name for name in ("test", "validation") if name in names), None)
         own = {"train": "train", "test": held_out} if held_out and "train" in names else {}
@@ -76,12 +92,14 @@ def _records(source, split):
                 where = f", shard {i + 1} of {shards} ({name}),"
                 for record in stream.shard(shards, i):
                     yield record, own and split
-    except Exception as error:                                       # each file format has its own
+    except Exception as error:  # each file format has its own
         raise ValueError(f"{source}{where} cannot be read: {_reason(error)}") from None
 
 
 def _reason(error):
-    text = " ".join(str(error).split()) or "it is empty"             # datasets ends an empty file with StopIteration
+    text = (
+        " ".join(str(error).split()) or "it is empty"
+    )  # datasets ends an empty file with StopIteration
     return text if len(text) < 160 else text[:160] + "..."
 
 
@@ -90,33 +108,55 @@ def _builders(source):
 
     `datasets` takes paths for patterns, hence the escapes: "notes [1].txt" would be found nowhere.
     """
-    import datasets                                                  # slow to import: only where text is read
-    datasets.logging.set_verbosity(datasets.logging.CRITICAL)        # what it would print is in what is raised
+    import datasets  # slow to import: only where text is read
+
+    datasets.logging.set_verbosity(
+        datasets.logging.CRITICAL
+    )  # what it would print is in what is raised
     shipped = checkpoints.assets() / "text" / f"{source}.jsonl.xz"
     name, _, config = (source, "", "") if Path(source).exists() else source.partition(":")
     path = shipped if shipped.is_file() else Path(name)
     if not name or not path.exists() and name.count("/") != 1:
-        raise FileNotFoundError(f"{source or repr(source)} is no file, no folder, no shipped corpus and no hub id")
-    files = [path] if path.is_file() else [p for p in path.rglob("[!.]*") if p.is_file() and p.stem not in NOTES]
+        raise FileNotFoundError(
+            f"{source or repr(source)} is no file, no folder, no shipped corpus and no hub id"
+        )
+    files = (
+        [path]
+        if path.is_file()
+        else [p for p in path.rglob("[!.]*") if p.is_file() and p.stem not in NOTES]
+    )
     kinds = sorted({_kind(file) for file in files} - {None})
     if path.is_file() and not kinds or path.is_dir() and not any(path.iterdir()):
         raise ValueError(f"{source} holds no .jsonl, .txt or .parquet file")
     card = path / "README.md"
-    described = (card.is_file() and "configs:" in card.read_text(encoding="utf-8", errors="replace")
-                 or any(file.suffix == ".arrow" for file in files))  # as `save_to_disk` leaves it, with .json notes
+    described = (
+        card.is_file()
+        and "configs:" in card.read_text(encoding="utf-8", errors="replace")
+        or any(file.suffix == ".arrow" for file in files)
+    )  # as `save_to_disk` leaves it, with .json notes
     try:
         if path.is_file():
-            builders = [datasets.load_dataset_builder(kind, data_files=glob.escape(str(path))) for kind in kinds]
+            builders = [
+                datasets.load_dataset_builder(kind, data_files=glob.escape(str(path)))
+                for kind in kinds
+            ]
         elif kinds and not config and not described:
-            builders = [datasets.load_dataset_builder(kind, data_files=_by_split(path, kind)) for kind in kinds]
+            builders = [
+                datasets.load_dataset_builder(kind, data_files=_by_split(path, kind))
+                for kind in kinds
+            ]
         else:
             builders = [datasets.load_dataset_builder(name, config or None)]
     except (OSError, ValueError) as error:
         kind = FileNotFoundError if isinstance(error, OSError) else ValueError
-        what = source if path.exists() else f"{source} is no file and no folder here, and as a hub id it"
+        what = (
+            source
+            if path.exists()
+            else f"{source} is no file and no folder here, and as a hub id it"
+        )
         raise kind(f"{what} cannot be read: {_reason(error)}") from None
     for builder in builders:
-        if hasattr(builder.config, "sample_by"):                     # plain text: a file is a document
+        if hasattr(builder.config, "sample_by"):  # plain text: a file is a document
             builder.config.sample_by = "document"
     return builders
 
@@ -130,12 +170,18 @@ def _kind(path):
 def _by_split(folder, kind):
     """{split: files} of one kind in a folder, by the names of files and folders, as `datasets` reads them."""
     from datasets.data_files import DataFilesDict, get_data_patterns
+
     folder = glob.escape(str(folder.resolve()))
     found = DataFilesDict.from_patterns(get_data_patterns(folder), base_path=folder)
-    return {split: own for split, files in found.items() if (own := [glob.escape(f) for f in files if _kind(f) == kind])}
+    return {
+        split: own
+        for split, files in found.items()
+        if (own := [glob.escape(f) for f in files if _kind(f) == kind])
+    }
 
 
 # -- packing -------------------------------------------------------------------------------------------------------------
+
 
 def stream(texts, most=None):
     """Documents one after another as one array of ids (N,) int16: bytes, EOS, BOS of the next.
@@ -144,7 +190,10 @@ def stream(texts, most=None):
     """
     ends, pieces, size = np.array([vocab.EOS_ID, vocab.BOS_ID], np.int16), [], 0
     for text in texts:
-        pieces += [np.frombuffer(vocab.to_bytes(text), np.uint8).astype(np.int16) + vocab.OFFSET, ends]
+        pieces += [
+            np.frombuffer(vocab.to_bytes(text), np.uint8).astype(np.int16) + vocab.OFFSET,
+            ends,
+        ]
         size += len(pieces[-2]) + 2
         if most is not None and size >= most:
             break
@@ -163,11 +212,13 @@ def _starts(ids, length, offset=0):
     next document's start, so that none begins in the middle of one."""
     step, last = length - 1, len(ids) - (length - 1)
     if offset > last:
-        raise ValueError(f"the corpus has {len(ids) - offset} bytes, fewer than one window of {length}")
+        raise ValueError(
+            f"the corpus has {len(ids) - offset} bytes, fewer than one window of {length}"
+        )
     starts, begins = np.arange(offset, last + 1, step), _short_begins(ids, length)
     if not len(begins):
         return starts
-    begins = begins[:np.searchsorted(begins, last, "right")]
+    begins = begins[: np.searchsorted(begins, last, "right")]
     return np.unique(begins[np.searchsorted(begins, starts).clip(max=len(begins) - 1)])
 
 
@@ -175,7 +226,9 @@ def _cover(ids, length):
     """Starts of windows that leave nothing out and cut no document that fits into one, where `_starts` cuts none."""
     begins, starts = _short_begins(ids, length), [0]
     while (end := starts[-1] + length - 1) < len(ids):
-        inside = begins[np.searchsorted(begins, starts[-1], "right"):np.searchsorted(begins, end, "right")]
+        inside = begins[
+            np.searchsorted(begins, starts[-1], "right") : np.searchsorted(begins, end, "right")
+        ]
         starts.append(inside[-1] if len(inside) else end)
     return np.array(starts)
 
@@ -189,7 +242,9 @@ def _short_begins(ids, length):
 def _cut(ids, starts, length):
     """Windows at starts (N,), as int64: only what a step needs is ever widened."""
     at = np.asarray(starts)[:, None] + np.arange(length - 1)
-    return torch.cat([torch.full((len(at), 1), vocab.BOS_ID), torch.from_numpy(ids[at].astype(np.int64))], 1)
+    return torch.cat(
+        [torch.full((len(at), 1), vocab.BOS_ID), torch.from_numpy(ids[at].astype(np.int64))], 1
+    )
 
 
 class Batches:
@@ -203,7 +258,9 @@ class Batches:
         if not 0 <= rank < world_size:
             raise ValueError(f"rank must be in 0..{world_size - 1}, got {rank}")
         if next_opens is not None and len(next_opens) != len(ids):
-            raise ValueError(f"next_opens must have one entry an id, {len(ids)}, got {len(next_opens)}")
+            raise ValueError(
+                f"next_opens must have one entry an id, {len(ids)}, got {len(next_opens)}"
+            )
         self.ids, self.length, self.batch_size, self.seed = ids, length, batch_size, seed
         self.next_opens, self.rank, self.world_size = next_opens, rank, world_size
         self.epoch, self.index = 0, 0
@@ -214,7 +271,9 @@ class Batches:
         shift = int(torch.randint(self.length - 1, (), generator=generator)) if self.epoch else 0
         starts = _starts(self.ids, self.length, min(shift, max(0, len(self.ids) - self.length)))
         times = -(-self.batch_size * self.world_size // len(starts))
-        self._starts = starts[torch.cat([torch.randperm(len(starts), generator=generator) for _ in range(times)])]
+        self._starts = starts[
+            torch.cat([torch.randperm(len(starts), generator=generator) for _ in range(times)])
+        ]
 
     def next(self):
         """(batch_size, length) ids; with next_opens a pair, ids and bools: does the id after each open a patch."""
@@ -223,12 +282,14 @@ class Batches:
             self.epoch, self.index = self.epoch + 1, 0
             self._shuffle()
         first = self.index + self.rank * self.batch_size
-        starts = self._starts[first:first + self.batch_size]
+        starts = self._starts[first : first + self.batch_size]
         self.index += batch
         ids = _cut(self.ids, starts, self.length)
         if self.next_opens is None:
             return ids
-        return ids, _cut(self.next_opens, starts, self.length).bool()      # BOS in front: a byte after it opens
+        return ids, _cut(
+            self.next_opens, starts, self.length
+        ).bool()  # BOS in front: a byte after it opens
 
     def state(self):
         """Windows that all ranks have seen: the same on each, and whatever their number."""
@@ -240,6 +301,7 @@ class Batches:
 
 
 # -- patches, once -------------------------------------------------------------------------------------------------------
+
 
 @torch.no_grad()
 def patch_ahead(model, ids, length, folder=None, batch_size=32):
@@ -257,19 +319,30 @@ def patch_ahead(model, ids, length, folder=None, batch_size=32):
         return np.load(path, mmap_mode="r")
     padded = np.append(ids, np.full(length, vocab.PAD_ID, ids.dtype))
     flags, starts = np.ones(len(padded), bool), _cover(ids, length)
-    for first in tqdm(range(0, len(starts), batch_size), desc="patches", unit="batch", mininterval=1.0, leave=False):
-        at = starts[first:first + batch_size]
-        found = model.patch(_cut(padded, at, length).to(model.device))[0].next_opens[:, 1:].cpu().numpy()
-        for start, flag in zip(at, found):                           # of two windows, the later began with the document
-            flags[start:start + length - 1] = flag
-    flags = flags[:len(ids)]
+    for first in tqdm(
+        range(0, len(starts), batch_size),
+        desc="patches",
+        unit="batch",
+        mininterval=1.0,
+        leave=False,
+    ):
+        at = starts[first : first + batch_size]
+        found = (
+            model.patch(_cut(padded, at, length).to(model.device))[0]
+            .next_opens[:, 1:]
+            .cpu()
+            .numpy()
+        )
+        for start, flag in zip(at, found):  # of two windows, the later began with the document
+            flags[start : start + length - 1] = flag
+    flags = flags[: len(ids)]
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}.part")              # ranks may write at once
+        part = path.with_suffix(f".{os.getpid()}.part")  # ranks may write at once
         try:
             with part.open("wb") as f:
                 np.save(f, flags)
             part.replace(path)
         finally:
-            part.unlink(missing_ok=True)                             # where the disk was full
+            part.unlink(missing_ok=True)  # where the disk was full
     return flags

@@ -1,9 +1,9 @@
 """BLT-D: blocks to fill in, their corruption, what a block may read, and the two losses (Fast BLT section 3.1).
 
-    clean    T h e _ b y t e _ i s        causal; unaware of any block
-    block        [_ b y t]                reads the clean prefix "The" and all of itself, both ways, never the
-                  # b # #                 clean bytes under it; every slot reads the latent of the last patch
-                                          closed before the block
+clean    T h e _ b y t e _ i s        causal; unaware of any block
+block        [_ b y t]                reads the clean prefix "The" and all of itself, both ways, never the
+              # b # #                 clean bytes under it; every slot reads the latent of the last patch
+                                      closed before the block
 """
 
 import warnings
@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 
 from . import vocab
-from .layers import block_reads_prefix, causal, inside_block, over_text, pieces, same_document, scores, with_piece_before
+from .layers import over_text, pieces, scores, with_piece_before
+from .masks import block_reads_prefix, same_document, training_mask  # noqa: F401
 
 STARTS = ("anywhere", "patches")
 WEIGHTINGS = ("inverse_t", "mean")
@@ -24,6 +25,7 @@ T_MIN = 0.05
 class Blocks:
     """Training blocks of one batch. starts (B, M) positions; ids (B, M, S) clean bytes, -1 where no loss may fall;
     masked (B, M, S); t (B, M) masking rates."""
+
     starts: torch.Tensor
     ids: torch.Tensor
     masked: torch.Tensor
@@ -58,7 +60,7 @@ def lay_out(encoded, ids, block_size, starts="anywhere", generator=None):
     else:
         lengths = encoded.patches.lengths
         at = encoded.patches.starts[:, 1:].masked_fill(lengths[:, 1:] == 0, T)
-    slots = at[..., None] + torch.arange(block_size, device=ids.device)                  # (B, M, S)
+    slots = at[..., None] + torch.arange(block_size, device=ids.device)  # (B, M, S)
     row = torch.arange(B, device=ids.device)[:, None, None]
     inside = slots < T
     slots = slots.clamp_max(T - 1)
@@ -74,25 +76,11 @@ def corrupt(starts, ids, fully_masked=0.0, generator=None):
     """
     B, M, S = ids.shape
     draw = lambda *shape: torch.rand(shape, generator=generator).to(ids.device)
-    t = (torch.randperm(B * M, generator=generator).to(ids.device).view(B, M) + draw(B, M)) / (B * M)
+    t = (torch.randperm(B * M, generator=generator).to(ids.device).view(B, M) + draw(B, M)) / (
+        B * M
+    )
     t = torch.where(draw(B, M) < fully_masked, 1.0, t).clamp_min(T_MIN)
     return Blocks(starts, ids, (draw(B, M, S) < t[..., None]) & (ids >= 0), t)
-
-
-def training_mask(length, starts, size, window=None):
-    """The (L, L) mask of one text and its blocks, L = length + M * size: the picture, and the test's slow twin.
-
-    Rows and columns: clean bytes 0..length-1, then the blocks one after another. starts (M,).
-    """
-    M = len(starts)
-    index = torch.cat([torch.arange(length), (starts[:, None] + torch.arange(size)).flatten()])
-    block = torch.cat([torch.full((length,), -1), torch.arange(M).repeat_interleave(size)])
-    begin = torch.cat([torch.zeros(length, dtype=torch.long), starts.repeat_interleave(size)])
-    q, kv, q_block, kv_block = index[:, None], index[None], block[:, None], block[None]
-    clean = (q_block < 0) & (kv_block < 0) & causal(q, kv, window)
-    prefix = (q_block >= 0) & (kv_block < 0) & block_reads_prefix(q, kv, begin[:, None], window)
-    own = (q_block >= 0) & same_document(q_block, kv_block) & inside_block(q, kv, begin[:, None], size)
-    return clean | prefix | own
 
 
 def _pieces(blocks, length, window):
@@ -110,26 +98,41 @@ def _attend(encoded, blocks, window):
     B, T = encoded.ids.shape
     M, S = blocks.ids.shape[1:]
     t = torch.arange(T, device=blocks.starts.device)
-    q, begin = blocks.positions.flatten(1)[..., None], blocks.starts.repeat_interleave(S, 1)[..., None]
+    q, begin = (
+        blocks.positions.flatten(1)[..., None],
+        blocks.starts.repeat_interleave(S, 1)[..., None],
+    )
     row = torch.arange(B, device=t.device)[:, None]
-    document = encoded.document[row, (begin[..., 0] - 1).clamp_max(T - 1)]               # (B, M*S)
+    document = encoded.document[row, (begin[..., 0] - 1).clamp_max(T - 1)]  # (B, M*S)
     size, parts = _pieces(blocks, T, window)
-    prefix = [(block_reads_prefix(q[:, of], t[kv], begin[:, of], window)
-               & same_document(document[:, of, None], encoded.document[:, None, kv]))[:, None] for of, kv in parts]
+    prefix = [
+        (
+            block_reads_prefix(q[:, of], t[kv], begin[:, of], window)
+            & same_document(document[:, of, None], encoded.document[:, None, kv])
+        )[:, None]
+        for of, kv in parts
+    ]
     over_clean = over_text(encoded.document, window)
 
     def attend(layer, q, kv):
         (q, bq), (kv, bkv) = q.split((T, M * S), -2), kv.split((T, M * S), -2)
-        bk, bv = (x.unflatten(2, (M, S)) for x in bkv.unbind(1))                         # (B, H, M, S, head)
-        to_own = (bq.unflatten(2, (M, S)) * bq.shape[-1] ** -0.5 @ bk.mT).flatten(2, 3)  # (B, H, M*S, S)
+        bk, bv = (x.unflatten(2, (M, S)) for x in bkv.unbind(1))  # (B, H, M, S, head)
+        to_own = (bq.unflatten(2, (M, S)) * bq.shape[-1] ** -0.5 @ bk.mT).flatten(
+            2, 3
+        )  # (B, H, M*S, S)
         read, weights = [], []
-        for bq, own, kv_near, mask in zip(bq.split(size, 2), to_own.split(size, 2), with_piece_before(kv, size), prefix):
+        for bq, own, kv_near, mask in zip(
+            bq.split(size, 2), to_own.split(size, 2), with_piece_before(kv, size), prefix
+        ):
             k, v = kv_near.unbind(1)
-            near, own = torch.cat([scores(bq, k, mask), own], -1).softmax(-1).split((k.shape[2], S), -1)
+            near, own = (
+                torch.cat([scores(bq, k, mask), own], -1).softmax(-1).split((k.shape[2], S), -1)
+            )
             read.append(near @ v)
             weights.append(own)
         own = (torch.cat(weights, 2).unflatten(2, (M, S)) @ bv).flatten(2, 3)
         return torch.cat([over_clean(layer, q, kv), torch.cat(read, 2) + own], 2)
+
     return attend
 
 
@@ -139,19 +142,31 @@ def decode_blocks(model, encoded, blocks):
     M, S = blocks.ids.shape[1:]
     row = torch.arange(B, device=encoded.ids.device)[:, None]
     reads = encoded.patches.reads
-    block_reads = reads[row, (blocks.starts - 1).clamp_max(T - 1)].repeat_interleave(S, 1)     # (B, M*S)
-    x = torch.cat([model.decoder.inputs(encoded.ids, encoded.states),
-                   model.decoder.embedding(blocks.corrupted.flatten(1))], 1)
+    block_reads = reads[row, (blocks.starts - 1).clamp_max(T - 1)].repeat_interleave(
+        S, 1
+    )  # (B, M*S)
+    x = torch.cat(
+        [
+            model.decoder.inputs(encoded.ids, encoded.states),
+            model.decoder.embedding(blocks.corrupted.flatten(1)),
+        ],
+        1,
+    )
     positions = torch.cat([encoded.positions, blocks.positions.flatten(1)], 1)
     all_reads = torch.cat([reads, block_reads], 1)
-    logits = model.decoder(x, positions, lambda layer: encoded.keys[layer][row, all_reads],
-                           _attend(encoded, blocks, model.config.decoder.window))
+    logits = model.decoder(
+        x,
+        positions,
+        lambda layer: encoded.keys[layer][row, all_reads],
+        _attend(encoded, blocks, model.config.decoder.window),
+    )
     return logits[:, :T], logits[:, T:].unflatten(1, (M, S))
 
 
 @dataclass(frozen=True)
 class DiffusionLoss:
     """Nats per byte. next_byte: mean over clean targets; masked_byte: see `diffusion_loss`; total = next + weight * masked."""
+
     total: torch.Tensor
     next_byte: torch.Tensor
     masked_byte: torch.Tensor
@@ -164,7 +179,9 @@ def next_targets(ids):
 
 def next_byte_loss(logits, ids, reduction="mean"):
     """Cross-entropy of each id given those before it, EOS in, PAD and the BOS of a packed document out."""
-    return F.cross_entropy(logits[:, :-1].flatten(0, 1), next_targets(ids).flatten(), reduction=reduction)
+    return F.cross_entropy(
+        logits[:, :-1].flatten(0, 1), next_targets(ids).flatten(), reduction=reduction
+    )
 
 
 def loss_counts(ids, blocks, weighting="inverse_t"):
@@ -173,9 +190,21 @@ def loss_counts(ids, blocks, weighting="inverse_t"):
     return (next_targets(ids) >= 0).sum().clamp_min(1), hidden.sum().clamp_min(1)
 
 
-def diffusion_loss(model, ids, block_size=None, generator=None, *, weight=1.0, block_starts="anywhere",
-                   fully_masked=0.0, weighting="inverse_t", patches=None, blocks=None, counts=None,
-                   decode=decode_blocks):
+def diffusion_loss(
+    model,
+    ids,
+    block_size=None,
+    generator=None,
+    *,
+    weight=1.0,
+    block_starts="anywhere",
+    fully_masked=0.0,
+    weighting="inverse_t",
+    patches=None,
+    blocks=None,
+    counts=None,
+    decode=decode_blocks,
+):
     """The BLT-D training loss of ids (B, T), each row from BOS on, -1 at right padding (Fast BLT eq. 4).
 
     masked_byte = sum of CE / t over masked bytes, divided by the block bytes that may carry loss ("inverse_t"), or the
@@ -189,17 +218,26 @@ def diffusion_loss(model, ids, block_size=None, generator=None, *, weight=1.0, b
     if type(block_size) is not int or block_size < 1:
         raise ValueError(f"block_size must be an int of at least 1 byte, got {block_size!r}")
     if block_size > model.config.block_size:
-        warnings.warn(f"block_size {block_size} is above the model's {model.config.block_size}", stacklevel=2)
+        warnings.warn(
+            f"block_size {block_size} is above the model's {model.config.block_size}", stacklevel=2
+        )
     if block_starts not in STARTS or weighting not in WEIGHTINGS:
-        raise ValueError(f"block_starts must be one of {STARTS} and weighting one of {WEIGHTINGS}, "
-                         f"got {block_starts!r} and {weighting!r}")
+        raise ValueError(
+            f"block_starts must be one of {STARTS} and weighting one of {WEIGHTINGS}, "
+            f"got {block_starts!r} and {weighting!r}"
+        )
     encoded = model.encode(ids, patches)
     if blocks is None:
-        blocks = corrupt(*lay_out(encoded, ids, block_size, block_starts, generator), fully_masked, generator)
+        blocks = corrupt(
+            *lay_out(encoded, ids, block_size, block_starts, generator), fully_masked, generator
+        )
     targets, hidden = counts or loss_counts(ids, blocks, weighting)
     clean_logits, block_logits = decode(model, encoded, blocks)
     next_byte = next_byte_loss(clean_logits, ids, "sum") / targets
-    ce = F.cross_entropy(block_logits.flatten(0, 2), blocks.ids.flatten().masked_fill(~blocks.masked.flatten(), -100),
-                         reduction="none").view_as(blocks.ids)
+    ce = F.cross_entropy(
+        block_logits.flatten(0, 2),
+        blocks.ids.flatten().masked_fill(~blocks.masked.flatten(), -100),
+        reduction="none",
+    ).view_as(blocks.ids)
     masked_byte = (ce / blocks.t[..., None] if weighting == "inverse_t" else ce).sum() / hidden
     return DiffusionLoss(next_byte + weight * masked_byte, next_byte, masked_byte)

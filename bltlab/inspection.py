@@ -10,15 +10,16 @@ from pathlib import Path
 
 import torch
 
-from . import vocab
+from . import files, vocab
 from .decoding import moves
-from .diffusion import STARTS, corrupt, lay_out, training_mask
-from .layers import denoising, text_mask
+from .diffusion import STARTS, corrupt, lay_out
+from .masks import denoising, text_mask, training_mask
 from .model import windows
 from .patching import patchify
-from .sampling import Confidence, Pick
+from .sampling import Pick
 from .state import DecodingState
-from .viz import export, inside, patches
+from .unmasking import Confidence
+from .viz import inside, patches
 
 MOST_BYTES = 64
 
@@ -43,13 +44,26 @@ def describe(model, text, block_size=None, seed=0):
     found = encoded.patches
     return {
         "schema": inside.SCHEMA,
-        "model": {"name": model.name, "window": c.decoder.window, "threshold": c.patcher.threshold,
-                  "max_patch_length": c.patcher.max_patch_length, "block_size": c.block_size},
-        "ids": ids[0].tolist(), "block_size": size, "seed": seed,
-        "patches": {"starts": found.starts[0].tolist(), "lengths": found.lengths[0].tolist(),
-                    "reads": found.reads[0].tolist(), "entropies": _short(encoded.entropies[0])},
+        "model": {
+            "name": model.name,
+            "window": c.decoder.window,
+            "threshold": c.patcher.threshold,
+            "max_patch_length": c.patcher.max_patch_length,
+            "block_size": c.block_size,
+        },
+        "ids": ids[0].tolist(),
+        "block_size": size,
+        "seed": seed,
+        "patches": {
+            "starts": found.starts[0].tolist(),
+            "lengths": found.lengths[0].tolist(),
+            "reads": found.reads[0].tolist(),
+            "entropies": _short(encoded.entropies[0]),
+        },
         "clean": {"mask": _rows(text_mask(encoded.document, c.decoder.window)[0])},
-        "training": {starts: _training(model, encoded, ids, size, starts, seed) for starts in STARTS},
+        "training": {
+            starts: _training(model, encoded, ids, size, starts, seed) for starts in STARTS
+        },
         "denoising": _denoising(model, ids, size),
         "hashes": _hashes(model.encoder.hashes, ids),
     }
@@ -59,11 +73,16 @@ def _training(model, encoded, ids, size, starts, seed):
     """Blocks as `diffusion_loss` lays them out and corrupts them, and what their slots may read."""
     generator = torch.Generator().manual_seed(seed)
     blocks = corrupt(*lay_out(encoded, ids, size, starts, generator), generator=generator)
-    real = (blocks.ids[0] >= 0).any(-1)                              # those that begin past the end carry no byte
+    real = (blocks.ids[0] >= 0).any(-1)  # those that begin past the end carry no byte
     begin = blocks.starts[0, real]
-    return {"starts": begin.tolist(), "ids": blocks.ids[0, real].tolist(), "masked": blocks.masked[0, real].int().tolist(),
-            "t": _short(blocks.t[0, real]), "reads": encoded.patches.reads[0, begin - 1].tolist(),
-            "mask": _rows(training_mask(ids.shape[1], begin.cpu(), size, model.config.decoder.window))}
+    return {
+        "starts": begin.tolist(),
+        "ids": blocks.ids[0, real].tolist(),
+        "masked": blocks.masked[0, real].int().tolist(),
+        "t": _short(blocks.t[0, real]),
+        "reads": encoded.patches.reads[0, begin - 1].tolist(),
+        "mask": _rows(training_mask(ids.shape[1], begin.cpu(), size, model.config.decoder.window)),
+    }
 
 
 def _denoising(model, ids, size):
@@ -79,12 +98,23 @@ def _denoising(model, ids, size):
     end, window = ids.shape[1], model.config.decoder.window
     at = torch.arange(end + size)
     q, kv = at[:, None], at[None]
-    steps = [{"masked": masked[0].int().tolist(), "revealed": list(event.revealed), "block": list(event.block),
-              "entropies": _short(-torch.special.xlogy(probs, probs).sum(-1)[0]),
-              "candidates": [[[i, round(p, 5)] for i, p in slot] for slot in event.candidates]}
-             for (probs, masked), event in zip(seen, events)]
-    return {"start": end, "reads": state.rows[0].reads[-1], "threshold": rule.threshold, "steps": steps,
-            "mask": _rows(denoising(q, kv, end, size, window))}
+    steps = [
+        {
+            "masked": masked[0].int().tolist(),
+            "revealed": list(event.revealed),
+            "block": list(event.block),
+            "entropies": _short(-torch.special.xlogy(probs, probs).sum(-1)[0]),
+            "candidates": [[[i, round(p, 5)] for i, p in slot] for slot in event.candidates],
+        }
+        for (probs, masked), event in zip(seen, events)
+    ]
+    return {
+        "start": end,
+        "reads": state.rows[0].reads[-1],
+        "threshold": rule.threshold,
+        "steps": steps,
+        "mask": _rows(denoising(q, kv, end, size, window)),
+    }
 
 
 def _hashes(embedding, ids):
@@ -94,14 +124,23 @@ def _hashes(embedding, ids):
     that more than one kind is a collision.
     """
     grams, c = windows(ids, embedding.reach)[0], embedding.config
-    rows = (embedding.rows(grams[None])[0] - torch.arange(len(c.sizes), device=ids.device) * c.n_rows).tolist()   # (T, sizes)
+    rows = (
+        embedding.rows(grams[None])[0] - torch.arange(len(c.sizes), device=ids.device) * c.n_rows
+    ).tolist()  # (T, sizes)
     shared = []
     for column, size in enumerate(c.sizes):
         hit = lambda t: rows[t][column]
         for row, found in groupby(sorted(range(len(rows)), key=hit), hit):
             if len(found := list(found)) > 1:
                 read = [tuple(grams[t, -size:].tolist()) for t in found]
-                shared.append({"size": size, "row": row, "at": found, "kinds": [sorted(set(read)).index(g) for g in read]})
+                shared.append(
+                    {
+                        "size": size,
+                        "row": row,
+                        "at": found,
+                        "kinds": [sorted(set(read)).index(g) for g in read],
+                    }
+                )
     return {"sizes": list(c.sizes), "n_rows": c.n_rows, "rows": rows, "shared": shared}
 
 
@@ -122,11 +161,20 @@ def survey(model, text, name):
 
 def record(model, folder):
     """Make the views of `folder` again from the texts that they hold: `patches.json` and `inside.json`, each whole or not."""
-    surveys, description = (json.loads((Path(folder) / name).read_text()) for name in ("patches.json", "inside.json"))
-    _write(Path(folder) / "patches.json", [survey(model, bytes(s["bytes"]), s["name"]) for s in surveys])
-    _write(Path(folder) / "inside.json", describe(model, vocab.decode(description["ids"]), description["block_size"],
-                                                  description["seed"]))
+    surveys, description = (
+        json.loads((Path(folder) / name).read_text()) for name in ("patches.json", "inside.json")
+    )
+    _write(
+        Path(folder) / "patches.json",
+        [survey(model, bytes(s["bytes"]), s["name"]) for s in surveys],
+    )
+    _write(
+        Path(folder) / "inside.json",
+        describe(
+            model, vocab.decode(description["ids"]), description["block_size"], description["seed"]
+        ),
+    )
 
 
 def _write(path, value):
-    export.write(path, (json.dumps(value, separators=(",", ":")) + "\n").encode())
+    files.write(path, (json.dumps(value, separators=(",", ":")) + "\n").encode())

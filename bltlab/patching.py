@@ -42,6 +42,7 @@ class EntropyModel(nn.Module):
             moved = fn(tensor)
             narrow = moved.is_floating_point() and moved.itemsize < 4
             return tensor.to(moved.device, torch.float32) if narrow else moved
+
         return super()._apply(keep_wide, recurse)
 
 
@@ -57,9 +58,13 @@ def surprising(config, ids, entropies):
         opens = entropies > config.threshold
     elif config.rule == "space":
         byte = ids - vocab.OFFSET
-        letter_or_digit = ((byte >= 48) & (byte < 58)) | (((byte | 32) >= 97) & ((byte | 32) < 123)) | (byte >= 128)
+        letter_or_digit = (
+            ((byte >= 48) & (byte < 58))
+            | (((byte | 32) >= 97) & ((byte | 32) < 123))
+            | (byte >= 128)
+        )
         opens = ~letter_or_digit
-    else:                                                            # "stride": the length limit does it all
+    else:  # "stride": the length limit does it all
         opens = torch.zeros_like(ids, dtype=torch.bool)
     return opens | (ids == vocab.BOS_ID)
 
@@ -84,9 +89,10 @@ def next_opens(surprise, positions, open_start, max_patch_length):
 @dataclass(frozen=True)
 class Patches:
     """Patches of ids (B, T). opens: does a position open a patch; next_opens: does the byte after it, by the rule."""
+
     opens: torch.Tensor
     next_opens: torch.Tensor
-    valid: torch.Tensor                                              # False at right padding
+    valid: torch.Tensor  # False at right padding
 
     @classmethod
     def from_rule(cls, ids, next_opens):
@@ -109,7 +115,9 @@ class Patches:
     @property
     def lengths(self):
         """(B, P) bytes a patch, zero-padded."""
-        counts = torch.zeros(len(self.opens), self.count, dtype=torch.long, device=self.opens.device)
+        counts = torch.zeros(
+            len(self.opens), self.count, dtype=torch.long, device=self.opens.device
+        )
         return counts.scatter_add(1, self.ids, self.valid.long())
 
     @property
@@ -133,9 +141,9 @@ class GrowingPatches:
     def __init__(self, max_patch_length=None):
         self.max_patch_length = max_patch_length
         self.ids, self.entropies, self.reads = [], [], []
-        self.opens = [True]                              # one ahead: opens[length] is known
-        self.starts = [0]                                # where patches begin, the one at the frontier included
-        self.decoded = 0                                 # positions that the decoder has committed to its cache
+        self.opens = [True]  # one ahead: opens[length] is known
+        self.starts = [0]  # where patches begin, the one at the frontier included
+        self.decoded = 0  # positions that the decoder has committed to its cache
 
     @property
     def length(self):
@@ -163,7 +171,12 @@ class GrowingPatches:
             self.reads.append(self.closed - 1)
 
     def truncate(self, length):
-        del self.ids[length:], self.entropies[length:], self.reads[length:], self.opens[length + 1:]
+        del (
+            self.ids[length:],
+            self.entropies[length:],
+            self.reads[length:],
+            self.opens[length + 1 :],
+        )
         while self.starts[-1] > length:
             self.starts.pop()
         self.decoded = min(self.decoded, length)
@@ -172,6 +185,7 @@ class GrowingPatches:
 @dataclass(frozen=True)
 class TextPatches:
     """The patches of one text, as plain lists. Positions count BOS as 0; spans are byte offsets in the text."""
+
     text: bytes
     lengths: list
     starts: list
@@ -181,7 +195,10 @@ class TextPatches:
     @property
     def spans(self):
         """(start, end) of each patch in the text, BOS left out: together they are the text."""
-        return [(start - 1, start - 1 + length) for start, length in zip(self.starts[1:], self.lengths[1:])]
+        return [
+            (start - 1, start - 1 + length)
+            for start, length in zip(self.starts[1:], self.lengths[1:])
+        ]
 
     def __iter__(self):
         return (self.text[start:end] for start, end in self.spans)
@@ -193,8 +210,13 @@ def patchify(model, text):
     device = next(model.parameters()).device
     with torch.no_grad():
         patches, entropies = model.patch(torch.tensor([vocab.encode(data)], device=device))
-    return TextPatches(data, patches.lengths[0].tolist(), patches.starts[0].tolist(), entropies[0].tolist(),
-                       bool(patches.next_opens[0, -1]))
+    return TextPatches(
+        data,
+        patches.lengths[0].tolist(),
+        patches.starts[0].tolist(),
+        entropies[0].tolist(),
+        bool(patches.next_opens[0, -1]),
+    )
 
 
 def patch_text(config, model, ids, document):
@@ -205,4 +227,6 @@ def patch_text(config, model, ids, document):
     surprise = surprising(config, ids, entropies)
     surprise[:, 0] = True
     start = torch.zeros(len(ids), dtype=torch.long, device=ids.device)
-    return Patches.from_rule(ids, next_opens(surprise, positions, start, config.max_patch_length)), entropies
+    return Patches.from_rule(
+        ids, next_opens(surprise, positions, start, config.max_patch_length)
+    ), entropies

@@ -1,19 +1,28 @@
-"""Choosing bytes: temperature, top-k and top-p with position-keyed draws; and the unmasking rules.
+"""Choosing bytes: temperature, top-k and top-p with position-keyed draws.
 
 Everything here is a pure function of its arguments. Draws are keyed by (seed, position): the same uniform number for
 draft and target, turned into a byte by the inverse CDF in id order. So a speculative method that accepts while equal
 writes the very bytes of autoregression, at any temperature.
 """
 
-import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
 
 from . import vocab
+from .unmasking import (  # noqa: F401  (their first home: the names stay importable here)
+    RULES,
+    Confidence,
+    EntropyBound,
+    OneStep,
+    TopK,
+    format_rule,
+    parse_rule,
+    rule_title,
+)
 
-ALLOWED = (vocab.EOS_ID, *range(vocab.OFFSET, vocab.VOCAB_SIZE))     # ids that may ever be generated
+ALLOWED = (vocab.EOS_ID, *range(vocab.OFFSET, vocab.VOCAB_SIZE))  # ids that may ever be generated
 
 
 @lru_cache(maxsize=16)
@@ -35,11 +44,11 @@ def _shift(z, n):
 
 def uniforms(seeds, positions):
     """One number in [0, 1) for each (seed, position), by the splitmix64 mixer. Both int64, shapes broadcast -> float64."""
-    wrap = lambda n: (n + 2 ** 63) % 2 ** 64 - 2 ** 63
+    wrap = lambda n: (n + 2**63) % 2**64 - 2**63
     z = seeds * wrap(0xD1342543DE82EF95) + (positions + 1) * wrap(0x9E3779B97F4A7C15)
     z = (z ^ _shift(z, 30)) * wrap(0xBF58476D1CE4E5B9)
     z = (z ^ _shift(z, 27)) * wrap(0x94D049BB133111EB)
-    return _shift(z ^ _shift(z, 31), 11).double() / 2 ** 53
+    return _shift(z ^ _shift(z, 31), 11).double() / 2**53
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,7 @@ class Pick:
 
     seeds: one int per row. Raises ValueError for values out of range.
     """
+
     temperature: float = 0.0
     top_k: int = 0
     top_p: float = 1.0
@@ -58,9 +68,13 @@ class Pick:
             if not isinstance(getattr(self, name), (int, float)):
                 raise TypeError(f"{name} must be a number, got {getattr(self, name)!r}")
         if not self.temperature >= 0 or self.temperature == float("inf"):
-            raise ValueError(f"temperature must be a finite number of at least 0, got {self.temperature}")
+            raise ValueError(
+                f"temperature must be a finite number of at least 0, got {self.temperature}"
+            )
         if not (isinstance(self.top_k, int) and self.top_k >= 0):
-            raise ValueError(f"top_k must be an int of at least 0 (0 keeps every byte), got {self.top_k}")
+            raise ValueError(
+                f"top_k must be an int of at least 0 (0 keeps every byte), got {self.top_k}"
+            )
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}")
 
@@ -76,7 +90,9 @@ class Pick:
         u = uniforms(seeds, positions)[..., None]
         cumulative = probs.cumsum(-1)
         chosen = (cumulative <= u * cumulative[..., -1:]).sum(-1)
-        last = logits.shape[-1] - 1 - (probs.flip(-1) > 0).int().argmax(-1)              # rounding must not step past it
+        last = (
+            logits.shape[-1] - 1 - (probs.flip(-1) > 0).int().argmax(-1)
+        )  # rounding must not step past it
         return torch.minimum(chosen, last)
 
     def _truncate(self, probs):
@@ -84,7 +100,7 @@ class Pick:
         order = probs.sort(dim=-1, descending=True, stable=True)
         keep = torch.ones_like(order.values, dtype=torch.bool)
         if self.top_k:
-            keep[..., self.top_k:] = False
+            keep[..., self.top_k :] = False
         kept = order.values * keep
         keep &= (kept.cumsum(-1) - kept) < self.top_p * kept.sum(-1, keepdim=True)
         return torch.zeros_like(probs).scatter(-1, order.indices, order.values * keep)
@@ -92,111 +108,3 @@ class Pick:
     def rows(self, rows):
         """The same for some rows of the batch."""
         return Pick(self.temperature, self.top_k, self.top_p, tuple(self.seeds[b] for b in rows))
-
-
-# -- unmasking rules: (probs (B, S, V) at temperature 1, masked (B, S)) -> revealed (B, S) -------------------------------
-
-def _option(default, help, **limits):
-    return field(default=default, metadata={"help": help, **limits})
-
-
-def _at_least_best(chosen, score, masked):
-    """`chosen`, or the masked slot with the highest score in rows where none is."""
-    best = torch.zeros_like(masked).scatter(1, score.masked_fill(~masked, -torch.inf).argmax(1, keepdim=True), True)
-    return torch.where(chosen.any(1, keepdim=True), chosen, best) & masked
-
-
-@dataclass(frozen=True)
-class Confidence:
-    """Reveal every slot whose best byte is more probable than `threshold`; if there is none, the surest slot.
-
-    >>> import torch
-    >>> probs = torch.tensor([[[0.8, 0.2], [0.5, 0.5], [0.1, 0.9]]])
-    >>> Confidence(0.7)(probs, torch.ones(1, 3, dtype=torch.bool)).int().tolist()
-    [[1, 0, 1]]
-    """
-    threshold: float = _option(0.7, "probability that the best byte must exceed", min=0.0, max=1.0)
-
-    def __post_init__(self):
-        if not (isinstance(self.threshold, (int, float)) and 0 <= self.threshold <= 1):
-            raise ValueError(f"the confidence threshold must be a number in 0..1, got {self.threshold!r}")
-
-    def __call__(self, probs, masked):
-        top = probs.amax(-1)
-        return _at_least_best((top > self.threshold) & masked, top, masked)
-
-
-@dataclass(frozen=True)
-class EntropyBound:
-    """Reveal the surest slots while their entropies, in nats, add up to at most `gamma`; at least one."""
-    gamma: float = _option(0.5, "sum of entropies, in nats, revealed at once", min=0.0, max=20.0)
-
-    def __post_init__(self):
-        if not (isinstance(self.gamma, (int, float)) and 0 <= self.gamma < float("inf")):
-            raise ValueError(f"gamma must be a finite number of nats of at least 0, got {self.gamma!r}")
-
-    def __call__(self, probs, masked):
-        nats = -torch.special.xlogy(probs, probs).sum(-1)
-        order = nats.masked_fill(~masked, torch.inf).sort(dim=1, stable=True)
-        chosen = torch.zeros_like(masked).scatter(1, order.indices, order.values.cumsum(1) <= self.gamma)
-        return _at_least_best(chosen & masked, -nats, masked)
-
-
-@dataclass(frozen=True)
-class TopK:
-    """Reveal the k surest slots each step."""
-    k: int = _option(2, "slots revealed each step", min=1, max=64)
-
-    def __post_init__(self):
-        if not (isinstance(self.k, int) and self.k >= 1):
-            raise ValueError(f"k must be an int of at least 1 slot, got {self.k}")
-
-    def __call__(self, probs, masked):
-        order = probs.amax(-1).masked_fill(~masked, -torch.inf).sort(dim=1, descending=True, stable=True)
-        return torch.zeros_like(masked).scatter(1, order.indices[:, :self.k], True) & masked
-
-
-@dataclass(frozen=True)
-class OneStep:
-    """Reveal the whole block at once."""
-
-    def __call__(self, probs, masked):
-        return masked
-
-
-RULES = {"confidence": Confidence, "entropy": EntropyBound, "topk": TopK, "onestep": OneStep}
-
-
-def rule_title(kind):
-    """The name of a rule in words.
-
-    >>> rule_title(EntropyBound)
-    'entropy bound'
-    """
-    return re.sub(r"(?<!^)([A-Z])", r" \1", kind.__name__).lower()
-
-
-def parse_rule(text):
-    """"confidence:0.7", "entropy:0.5", "topk:2" or "onestep" -> the rule. Raises ValueError with the accepted forms.
-
-    >>> parse_rule("topk:3")
-    TopK(k=3)
-    """
-    name, _, value = str(text).partition(":")
-    accepted = "confidence:0.7, entropy:0.5, topk:2, onestep"
-    if name not in RULES or (name == "onestep" and value):
-        raise ValueError(f"an unmasking rule is one of {accepted}, got {text!r}")
-    try:
-        return RULES[name](*([(int if name == "topk" else float)(value)] if value else []))
-    except ValueError as error:
-        raise ValueError(f"an unmasking rule is one of {accepted}, got {text!r}: {error}") from None
-
-
-def format_rule(rule):
-    """The text that `parse_rule` reads; a rule of your own shows as its repr.
-
-    >>> format_rule(Confidence(0.7))
-    'confidence:0.7'
-    """
-    name = next((n for n, kind in RULES.items() if type(rule) is kind), None)
-    return ":".join([name, *map(repr, vars(rule).values())]) if name else repr(rule)

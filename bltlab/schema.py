@@ -9,7 +9,7 @@ from . import vocab
 
 SCHEMA = "bltlab.trace/1"
 REASONS = ("eos", "budget", "stop", "interrupted")
-MOST = 2 ** 63                                           # ints stay below, so that other languages can read them
+MOST = 2**63  # ints stay below, so that other languages can read them
 
 
 def is_count(value):
@@ -40,25 +40,54 @@ def each(fits):
 
 
 # What a field must be, in words for the sentence, and the test for it
-is_prob = lambda value: value is None or is_number(value)        # null: the run was recorded without probabilities
+is_prob = lambda value: (
+    value is None or is_number(value)
+)  # null: the run was recorded without probabilities
 COUNT, NUMBER = ("a whole number of at least 0", is_count), ("a finite number", is_number)
-ID, IDS = (f"an id in 0..{vocab.MASK_ID}", is_id), (f"a list of ids in 0..{vocab.MASK_ID}", each(is_id))
-FLAGS, NUMBERS = ("a list of true or false", each(lambda v: type(v) is bool)), ("a list of finite numbers", each(is_number))
-PROB, PROBS = ("a finite number, or null", is_prob), ("a list of finite numbers or nulls", each(is_prob))
+ID, IDS = (
+    (f"an id in 0..{vocab.MASK_ID}", is_id),
+    (f"a list of ids in 0..{vocab.MASK_ID}", each(is_id)),
+)
+FLAGS, NUMBERS = (
+    ("a list of true or false", each(lambda v: type(v) is bool)),
+    ("a list of finite numbers", each(is_number)),
+)
+PROB, PROBS = (
+    ("a finite number, or null", is_prob),
+    ("a list of finite numbers or nulls", each(is_prob)),
+)
 CANDIDATES = "a list of [id, finite number]", is_candidates
 PER_SLOT = "a list of [id, finite number] lists", each(is_candidates)
-STAMP = dict(row=COUNT, position=COUNT, weight_bytes=COUNT, cache_bytes=COUNT, seconds=NUMBER,
-             nfe=("four whole numbers of at least 0", lambda v: each(is_count)(v) and len(v) == 4))
+STAMP = dict(
+    row=COUNT,
+    position=COUNT,
+    weight_bytes=COUNT,
+    cache_bytes=COUNT,
+    seconds=NUMBER,
+    nfe=("four whole numbers of at least 0", lambda v: each(is_count)(v) and len(v) == 4),
+)
 FIELDS = {
     "Prefilled": STAMP | dict(ids=IDS, opens=FLAGS, entropies=NUMBERS),
     "Drafted": STAMP | dict(id=ID, prob=PROB, candidates=CANDIDATES),
-    "Unmasked": STAMP | dict(block=IDS, revealed=("a list of slots", each(is_count)), probs=PROBS, candidates=PER_SLOT),
-    "Verified": STAMP | dict(drafted=IDS, accepted=COUNT, replacement=(f"{ID[0]}, or null", lambda v: v is None or is_id(v)),
-                             draft_probs=PROBS, target_probs=PROBS, candidates=PER_SLOT),
+    "Unmasked": STAMP
+    | dict(
+        block=IDS, revealed=("a list of slots", each(is_count)), probs=PROBS, candidates=PER_SLOT
+    ),
+    "Verified": STAMP
+    | dict(
+        drafted=IDS,
+        accepted=COUNT,
+        replacement=(f"{ID[0]}, or null", lambda v: v is None or is_id(v)),
+        draft_probs=PROBS,
+        target_probs=PROBS,
+        candidates=PER_SLOT,
+    ),
     "Committed": STAMP | dict(ids=IDS, opens=FLAGS, entropies=NUMBERS),
     "Finished": STAMP | dict(reason=(f"one of {', '.join(REASONS)}", lambda v: v in REASONS)),
 }
-SLOTS = dict(Prefilled="ids", Unmasked="block", Verified="drafted", Committed="ids")     # the list that others run along
+SLOTS = dict(
+    Prefilled="ids", Unmasked="block", Verified="drafted", Committed="ids"
+)  # the list that others run along
 ALONG = ("opens", "entropies", "probs", "draft_probs", "target_probs")
 
 
@@ -83,15 +112,22 @@ def check_header(data):
         if not isinstance(data.get(name), dict):
             raise ValueError(f"not a trace: {name!r} must be an object")
         for key, value in data[name].items():
-            if (name, key) != ("model", "parameters") and not (is_plain(value) or each(is_plain)(value)):
-                raise ValueError(f"not a trace: {f'{name}.{key}'[:60]} must be a finite number, a text or a list of them")
+            if (name, key) != ("model", "parameters") and not (
+                is_plain(value) or each(is_plain)(value)
+            ):
+                raise ValueError(
+                    f"not a trace: {f'{name}.{key}'[:60]} must be a finite number, a text or a list of them"
+                )
     if not isinstance(data["method"].get("name"), str):
         raise ValueError("not a trace: method must have a name")
     if not isinstance(data["model"].get("name", ""), str):
         raise ValueError("not a trace: the model's name must be a text")
     parameters = data["model"].get("parameters")
-    if not (isinstance(parameters, dict) and parameters.keys() >= {"encoder", "global_", "decoder"}
-            and all(map(is_count, parameters.values()))):
+    if not (
+        isinstance(parameters, dict)
+        and parameters.keys() >= {"encoder", "global_", "decoder"}
+        and all(map(is_count, parameters.values()))
+    ):
         raise ValueError("not a trace: model.parameters must count encoder, global_ and decoder")
 
 
@@ -99,7 +135,9 @@ def check_event(event, index):
     """One event by itself: its fields, and one entry for each of its ids."""
     kind = event.get("type") if isinstance(event, dict) else None
     if not isinstance(kind, str) or kind not in FIELDS:
-        raise ValueError(f"not a trace: event {index} has no known type, accepted are {', '.join(FIELDS)}")
+        raise ValueError(
+            f"not a trace: event {index} has no known type, accepted are {', '.join(FIELDS)}"
+        )
     told = f"not a trace: event {index} ({kind})"
     if event.keys() - {"type"} != FIELDS[kind].keys():
         raise ValueError(f"{told} must have exactly the fields {', '.join(sorted(FIELDS[kind]))}")
@@ -107,13 +145,19 @@ def check_event(event, index):
         if not fits(event[name]):
             raise ValueError(f"{told} has {name} out of range, it must be {words}")
     n = len(event[SLOTS[kind]]) if kind in SLOTS else 0
-    along = [name for name in ALONG if name in event] + ["candidates"] * (kind in ("Unmasked", "Verified"))
+    along = [name for name in ALONG if name in event] + ["candidates"] * (
+        kind in ("Unmasked", "Verified")
+    )
     if kind in SLOTS and not all(len(event[name]) == n for name in along):
         raise ValueError(f"{told} needs one entry for each of its {n} ids")
     if kind == "Unmasked" and not all(slot < n for slot in event["revealed"]):
         raise ValueError(f"{told} reveals a slot outside its block of {n}")
-    if kind == "Verified" and not (event["accepted"] <= n and (event["replacement"] is None) == (event["accepted"] == n)):
-        raise ValueError(f"{told} accepts {event['accepted']} of {n}; if fewer, it must name the replacement")
+    if kind == "Verified" and not (
+        event["accepted"] <= n and (event["replacement"] is None) == (event["accepted"] == n)
+    ):
+        raise ValueError(
+            f"{told} accepts {event['accepted']} of {n}; if fewer, it must name the replacement"
+        )
 
 
 def check_order(events):
@@ -139,7 +183,9 @@ def check_order(events):
             frontier = position + len(event["ids"]) if "ids" in event else frontier
             before = event
             continue
-        raise ValueError(f"not a trace: its events do not fit together (event {index}, {kind}: {wrong})")
+        raise ValueError(
+            f"not a trace: its events do not fit together (event {index}, {kind}: {wrong})"
+        )
 
 
 def counters(event):

@@ -1,22 +1,23 @@
 """What a decoder remembers: caches, the open patch, counters; and the few verbs that change them.
 
-    position     0    1  2  3  4  5  6 | 7  8  9        Everything from `length` (here 7) on is scratch: drafts and blocks
-    id          BOS   T  h  e  ␣  b  y | t  _  _        are written there and overwritten by the next extend, so forgetting
-    opens        1    1  0  0  0  1  0 | 0              is only moving an index. `opens` is known one position ahead.
-    latents     o_0  o_1 (closed)  o_2 (open)           The slot behind the last closed patch holds the open one's latent.
+position     0    1  2  3  4  5  6 | 7  8  9        Everything from `length` (here 7) on is scratch: drafts and blocks
+id          BOS   T  h  e  ␣  b  y | t  _  _        are written there and overwritten by the next extend, so forgetting
+opens        1    1  0  0  0  1  0 | 0              is only moving an index. `opens` is known one position ahead.
+latents     o_0  o_1 (closed)  o_2 (open)           The slot behind the last closed patch holds the open one's latent.
 """
 
 import torch
 import torch.nn.functional as F
 
 from . import vocab
+from .cache import Cache, JoinedSpan, Packing, Span
 from .clock import Clock, timed
 from .costs import NFE
-from .layers import Cache, JoinedSpan, Packing, Span, additive, causal, denoising
+from .masks import additive, causal, denoising
 from .patching import GrowingPatches, entropy, surprising
 
 LATENTS = ("closed", "open")
-RECORDS = ("all", "totals", "")                          # every event with candidates; without; only what was committed
+RECORDS = ("all", "totals", "")  # every event with candidates; without; only what was committed
 
 
 class DecodingState:
@@ -30,19 +31,28 @@ class DecodingState:
         c, self.model, self.record = model.config, model, record
         self.max_length = c.max_length if max_length is None else max_length
         if batch_size < 1 or self.max_length < 1:
-            raise ValueError(f"batch_size and max_length must be at least 1, got {batch_size} and {self.max_length}")
+            raise ValueError(
+                f"batch_size and max_length must be at least 1, got {batch_size} and {self.max_length}"
+            )
         self.rows = [GrowingPatches(c.patcher.max_patch_length) for _ in range(batch_size)]
         cache = lambda n, inner, outer=(), dtype=model.dtype, before=0: Cache(
-            n, outer, inner, batch_size, dtype, model.device, before)
+            n, outer, inner, batch_size, dtype, model.device, before
+        )
         kv = lambda s, **kw: cache(s.n_layers, (s.dim // s.n_heads,), (2, s.n_heads), **kw)
-        self._kv = {"patcher": kv(c.patcher, dtype=model.patcher.output.weight.dtype), "encoder": kv(c.encoder),
-                    "global_": kv(c.global_), "decoder": kv(c.decoder)}
+        self._kv = {
+            "patcher": kv(c.patcher, dtype=model.patcher.output.weight.dtype),
+            "encoder": kv(c.encoder),
+            "global_": kv(c.global_),
+            "decoder": kv(c.decoder),
+        }
         d = c.decoder
         self._keys = cache(1, (d.n_layers, c.keys_per_patch, 2, d.n_heads, d.dim // d.n_heads))
         self._states, self._latents = cache(1, (c.encoder.dim,)), cache(1, (c.global_.dim,))
-        self._ids = cache(1, (), dtype=torch.long, before=model.encoder.hashes.reach - 1)        # zeros before BOS
-        self._n_scratch = 0                              # bytes of drafts past the frontier
-        self._after = None                               # (ids, latent) of the clean bytes that the last denoise cached
+        self._ids = cache(
+            1, (), dtype=torch.long, before=model.encoder.hashes.reach - 1
+        )  # zeros before BOS
+        self._n_scratch = 0  # bytes of drafts past the frontier
+        self._after = None  # (ids, latent) of the clean bytes that the last denoise cached
         self._open_ready = False
         self._logits, self._logits_first = None, None
         self._weights = model.weight_bytes()
@@ -73,23 +83,42 @@ class DecodingState:
         at = [length - 1 - first for length, first in zip(self.lengths, self._logits_first)]
         if min(at) < 0:
             raise RuntimeError("no logits at the frontier: rollback went before the last extend")
-        return self._logits[:, at[0]] if len(set(at)) == 1 else self._logits[torch.arange(self.batch_size), at]
+        return (
+            self._logits[:, at[0]]
+            if len(set(at)) == 1
+            else self._logits[torch.arange(self.batch_size), at]
+        )
 
     def stamp(self):
         """The counters now, as an event carries them."""
-        return dict(nfe=self.nfe, weight_bytes=self.weight_bytes, cache_bytes=self.cache_bytes, seconds=self.clock.read())
+        return dict(
+            nfe=self.nfe,
+            weight_bytes=self.weight_bytes,
+            cache_bytes=self.cache_bytes,
+            seconds=self.clock.read(),
+        )
 
     def snapshot(self):
         """What is cached, scratch left out: one dict of lists and tensors a row. For showing and testing."""
         shown = []
         for b, row in enumerate(self.rows):
             upto = {"global_": row.closed, "decoder": row.decoded}
-            kv = {name: [x[b, :, :, :upto.get(name, row.length)].clone() for x in cache.layers]
-                  for name, cache in self._kv.items()}
-            shown.append(dict(ids=list(row.ids), opens=list(row.opens), entropies=list(row.entropies), reads=list(row.reads),
-                              states=self._states.layers[0][b, :row.length].clone(), kv=kv,
-                              keys=self._keys.layers[0][b, :row.closed].clone(),
-                              latents=self._latents.layers[0][b, :row.closed].clone()))
+            kv = {
+                name: [x[b, :, :, : upto.get(name, row.length)].clone() for x in cache.layers]
+                for name, cache in self._kv.items()
+            }
+            shown.append(
+                dict(
+                    ids=list(row.ids),
+                    opens=list(row.opens),
+                    entropies=list(row.entropies),
+                    reads=list(row.reads),
+                    states=self._states.layers[0][b, : row.length].clone(),
+                    kv=kv,
+                    keys=self._keys.layers[0][b, : row.closed].clone(),
+                    latents=self._latents.layers[0][b, : row.closed].clone(),
+                )
+            )
         return shown
 
     # -- the verbs -----------------------------------------------------------------------------------------------------
@@ -107,7 +136,9 @@ class DecodingState:
         if not any(counts):
             return None
         if (longest := max(n + row.length for n, row in zip(counts, self.rows))) > self.max_length:
-            raise ValueError(f"max_length is {self.max_length} bytes with BOS, got a text of {longest}")
+            raise ValueError(
+                f"max_length is {self.max_length} bytes with BOS, got a text of {longest}"
+            )
         self._forget_scratch()
         span = self._span(self.lengths, counts)
         given = torch.is_tensor(ids) and ids.shape == span.positions.shape and span.real is None
@@ -120,19 +151,29 @@ class DecodingState:
                 row.append(rows[b], nats[b], surprise[b])
             self._close_patches(closed_before, open_latent)
             offset = [f - row.decoded for f, row in zip(span.first, self.rows)]
-            decoded = self._decode_pending() if logits else None                         # (B, pending + new, V)
+            decoded = self._decode_pending() if logits else None  # (B, pending + new, V)
         except MemoryError:
             self.rollback(span.first)
             raise
         if decoded is None or not any(offset):
             return decoded
-        index = torch.tensor(offset, device=decoded.device)[:, None] + torch.arange(span.width, device=decoded.device)
-        return decoded[torch.arange(self.batch_size)[:, None], index.clamp_max(decoded.shape[1] - 1)]
+        index = torch.tensor(offset, device=decoded.device)[:, None] + torch.arange(
+            span.width, device=decoded.device
+        )
+        return decoded[
+            torch.arange(self.batch_size)[:, None], index.clamp_max(decoded.shape[1] - 1)
+        ]
 
     def rollback(self, length):
         """Forget everything past a byte position: an int, or one per row."""
-        lengths = [int(length)] * self.batch_size if isinstance(length, int) else [int(n) for n in length]
-        if wrong := [(n, row.length) for row, n in zip(self.rows, lengths, strict=True) if not 0 <= n <= row.length]:
+        lengths = (
+            [int(length)] * self.batch_size if isinstance(length, int) else [int(n) for n in length]
+        )
+        if wrong := [
+            (n, row.length)
+            for row, n in zip(self.rows, lengths, strict=True)
+            if not 0 <= n <= row.length
+        ]:
             raise ValueError(f"rollback must go to a length in 0..{wrong[0][1]}, got {wrong[0][0]}")
         for row, n in zip(self.rows, lengths):
             row.truncate(n)
@@ -146,7 +187,9 @@ class DecodingState:
         """
         ids = torch.as_tensor(ids, device=self.model.device).reshape(-1, 1)
         if len(ids) != self.batch_size:
-            raise ValueError(f"draft needs one id for each of the {self.batch_size} texts, got {len(ids)}")
+            raise ValueError(
+                f"draft needs one id for each of the {self.batch_size} texts, got {len(ids)}"
+            )
         self._prepare(latent)
         self._after = None
         if any(row.decoded < row.length for row in self.rows):
@@ -165,9 +208,16 @@ class DecodingState:
         """
         block = torch.as_tensor(block_ids, device=self.model.device).expand(self.batch_size, -1)
         if self.model.config.block_size is None:
-            raise ValueError("denoise needs a model with a diffusion head (config.block_size set), got a plain BLT")
+            raise ValueError(
+                "denoise needs a model with a diffusion head (config.block_size set), got a plain BLT"
+            )
         self._prepare(latent)
-        known = torch.is_tensor(after) and self._after is not None and self._after[0] is after and self._after[1] == latent
+        known = (
+            torch.is_tensor(after)
+            and self._after is not None
+            and self._after[0] is after
+            and self._after[1] == latent
+        )
         self._after, after = (after, latent), self._columns(after)
         pieces, spans, n_after, frontier = [], [], after.shape[1], self._frontier_reads(latent)
         pending = [row.length - row.decoded for row in self.rows]
@@ -175,24 +225,42 @@ class DecodingState:
             spans.append(self._span([row.decoded for row in self.rows], pending))
             pieces.append(self._inputs(spans[-1]))
         self._n_scratch = 0
-        if n_after and not known:                                                        # else they are cached already
+        if n_after and not known:  # else they are cached already
             x, span = self._enter_scratch(after)
             pieces, spans, self._n_scratch = pieces + [x], spans + [span], 0
         some = [] if spans or busy is None or busy.all() else busy.nonzero()[:, 0].tolist()
         rows = some or list(range(self.batch_size))
-        spans.append(self._span([self.rows[b].length + n_after for b in rows], [block.shape[1]] * len(rows), some or None))
+        spans.append(
+            self._span(
+                [self.rows[b].length + n_after for b in rows],
+                [block.shape[1]] * len(rows),
+                some or None,
+            )
+        )
         pieces.append(self.model.decoder.embedding(block[rows] if some else block))
         joined = spans[0] if len(spans) == 1 else JoinedSpan(spans)
         reads = [frontier[b] for b in rows]
         if any(pending):
-            reads = [r + f * (joined.width - len(r)) for r, f in zip(self._row_reads(spans[0]), frontier)]
+            reads = [
+                r + f * (joined.width - len(r)) for r, f in zip(self._row_reads(spans[0]), frontier)
+            ]
         low, kv = self._keys_of(joined, window := self.model.config.decoder.window)
-        mask = denoising(joined.positions[..., None], kv, spans[-1].positions[:, :1, None], block.shape[1], window)
+        mask = denoising(
+            joined.positions[..., None],
+            kv,
+            spans[-1].positions[:, :1, None],
+            block.shape[1],
+            window,
+        )
         logits = self._run_decoder(torch.cat(pieces, 1), joined, reads, (low, mask))
         if any(pending):
-            self._keep_logits(logits[:, :spans[0].width], spans[0])
-        logits = logits[:, -block.shape[1]:]
-        return logits.new_zeros(*block.shape, logits.shape[-1]).index_copy(0, joined.only, logits) if some else logits
+            self._keep_logits(logits[:, : spans[0].width], spans[0])
+        logits = logits[:, -block.shape[1] :]
+        return (
+            logits.new_zeros(*block.shape, logits.shape[-1]).index_copy(0, joined.only, logits)
+            if some
+            else logits
+        )
 
     @torch.inference_mode()
     def peek_latent(self):
@@ -214,7 +282,10 @@ class DecodingState:
             cache.select(rows)
         self._forget_scratch()
         if self._logits is not None:
-            self._logits, self._logits_first = self._logits[rows], [self._logits_first[b] for b in rows]
+            self._logits, self._logits_first = (
+                self._logits[rows],
+                [self._logits_first[b] for b in rows],
+            )
         return self
 
     # -- shapes --------------------------------------------------------------------------------------------------------
@@ -225,13 +296,20 @@ class DecodingState:
         if rows and not isinstance(rows[0], (list, tuple)):
             rows = [rows] * self.batch_size if not torch.is_tensor(ids) or ids.ndim == 1 else rows
         if len(rows) != self.batch_size:
-            raise ValueError(f"ids must have one row for each of the {self.batch_size} texts, got {len(rows)}")
+            raise ValueError(
+                f"ids must have one row for each of the {self.batch_size} texts, got {len(rows)}"
+            )
         rows = [[int(i) for i in row] for row in rows]
-        rows = [row[:row.index(vocab.PAD_ID)] if set(row[-1:]) == {vocab.PAD_ID} else row for row in rows]
+        rows = [
+            row[: row.index(vocab.PAD_ID)] if set(row[-1:]) == {vocab.PAD_ID} else row
+            for row in rows
+        ]
         for row, known in zip(rows, self.rows):
             for at, i in enumerate(row, known.length):
                 if not 0 <= i < vocab.VOCAB_SIZE or (i == vocab.BOS_ID) != (at == 0):
-                    raise ValueError(f"ids must be in 0..{vocab.VOCAB_SIZE - 1}, BOS at the start and only there, got {i}")
+                    raise ValueError(
+                        f"ids must be in 0..{vocab.VOCAB_SIZE - 1}, BOS at the start and only there, got {i}"
+                    )
         return rows
 
     def _columns(self, ids):
@@ -239,7 +317,9 @@ class DecodingState:
         if not torch.is_tensor(ids):
             rows = [ids] if len(ids) == 0 or isinstance(ids[0], int) else ids
             if len({len(r) for r in rows}) > 1:
-                raise ValueError(f"after must hold equally many bytes in each row, got {[len(r) for r in rows]}")
+                raise ValueError(
+                    f"after must hold equally many bytes in each row, got {[len(r) for r in rows]}"
+                )
             if not all(0 <= i < vocab.VOCAB_SIZE for r in rows for i in r):
                 raise ValueError(f"ids must be in 0..{vocab.VOCAB_SIZE - 1}, got {rows}")
             ids = torch.tensor(rows, dtype=torch.long, device=self.model.device)
@@ -260,7 +340,7 @@ class DecodingState:
 
     def _causal_mask(self, span, window):
         low, kv = self._keys_of(span, window)
-        alone = span.uniform and span.width == 1                                         # it may read all of them
+        alone = span.uniform and span.width == 1  # it may read all of them
         return low, None if alone else causal(span.positions[..., None], kv, window)
 
     def _attend(self, part, span, low_mask):
@@ -272,8 +352,9 @@ class DecodingState:
 
         def attend(layer, q, kv):
             cache.write(layer, span, kv)
-            k, v = cache.read(layer, low, span.end, span.only).unbind(1)                 # (B, H, keys, head)
+            k, v = cache.read(layer, low, span.end, span.only).unbind(1)  # (B, H, keys, head)
             return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
         return attend
 
     def _count(self, part, *weights):
@@ -286,7 +367,9 @@ class DecodingState:
     def _find_patches(self, ids, span):
         """Entropy after each of new ids (B, T), and whether it lets the next byte open a patch, as lists."""
         c = self.model.config.patcher
-        logits = self.model.patcher(ids, span.positions, self._attend("patcher", span, self._causal_mask(span, c.window)))
+        logits = self.model.patcher(
+            ids, span.positions, self._attend("patcher", span, self._causal_mask(span, c.window))
+        )
         self._count("patcher", "patcher")
         nats = entropy(logits)
         return nats.tolist(), surprising(c, ids, nats).tolist()
@@ -296,7 +379,7 @@ class DecodingState:
         """Run new bytes (B, T) through the encoder and keep their states."""
         self._ids.reserve(span.end)
         self._ids.write(0, span, ids)
-        grams = self._ids.windows(span)                                                  # (B, T, reach)
+        grams = self._ids.windows(span)  # (B, T, reach)
         mask = self._causal_mask(span, self.model.config.encoder.window)
         states = self.model.encoder(ids, grams, span.positions, self._attend("encoder", span, mask))
         self._count("encoder", "encoder")
@@ -307,27 +390,39 @@ class DecodingState:
     @timed("global_")
     def _close_patches(self, closed_before, open_latent):
         """Pool and pass through the global transformer all patches closed since `closed_before`, and the open one if asked."""
-        counts = [row.closed - n + (open_latent and row.has_open) for row, n in zip(self.rows, closed_before)]
+        counts = [
+            row.closed - n + (open_latent and row.has_open)
+            for row, n in zip(self.rows, closed_before)
+        ]
         self._open_ready = open_latent
         closing = [b for b, n in enumerate(counts) if n]
         if not closing:
             return
-        only = closing if len(closing) < self.batch_size else None                       # the other rows cost nothing
-        patches = self._span([closed_before[b] for b in closing], [counts[b] for b in closing], only)
+        only = closing if len(closing) < self.batch_size else None  # the other rows cost nothing
+        patches = self._span(
+            [closed_before[b] for b in closing], [counts[b] for b in closing], only
+        )
         begins, ends = [], []
         for b, n, count in zip(closing, patches.first, patches.counts):
             starts = [*self.rows[b].starts, self.rows[b].length]
             begins.append(starts[n])
-            ends.append(starts[n + 1:n + 1 + count])
+            ends.append(starts[n + 1 : n + 1 + count])
         spread = self._span(begins, [e[-1] - a for a, e in zip(begins, ends)], only)
-        bins = [[p for p, (a, z) in enumerate(zip([begin] + e, e)) for _ in range(z - a)] for begin, e in zip(begins, ends)]
-        patch = torch.tensor([b + [patches.width] * (spread.width - len(b)) for b in bins], device=self.model.device)
+        bins = [
+            [p for p, (a, z) in enumerate(zip([begin] + e, e)) for _ in range(z - a)]
+            for begin, e in zip(begins, ends)
+        ]
+        patch = torch.tensor(
+            [b + [patches.width] * (spread.width - len(b)) for b in bins], device=self.model.device
+        )
         pooled = self.model.encoder.pool(self._states.at(0, spread), patch, patches.width)
         mask = self._causal_mask(patches, self.model.config.global_.window)
         attend, packing = self._attend("global_", patches, mask), Packing(patches)
-        latents = self.model.global_(packing.pack(pooled), packing.pack(patches.positions), packing.around(attend))
+        latents = self.model.global_(
+            packing.pack(pooled), packing.pack(patches.positions), packing.around(attend)
+        )
         self._count("global_", "global_", "pool", "keys")
-        keys = torch.stack(self.model.decoder.keys(latents), 2)                          # (B, P, layers, K, 2, H, head)
+        keys = torch.stack(self.model.decoder.keys(latents), 2)  # (B, P, layers, K, 2, H, head)
         for cache, values in ((self._latents, latents), (self._keys, keys)):
             cache.reserve(patches.end)
             cache.write(0, patches, packing.pad(values))
@@ -335,13 +430,16 @@ class DecodingState:
     def _inputs(self, span):
         """Decoder inputs (B, T, D) of committed bytes."""
         if self.model.decoder.from_embedding:
-            ids = [row.ids[f:f + n] for row, f, n in zip(self.rows, span.first, span.counts)]
+            ids = [row.ids[f : f + n] for row, f, n in zip(self.rows, span.first, span.counts)]
             return self.model.decoder.embedding(self._pad(ids, span.width))
         return self._states.at(0, span)
 
     def _row_reads(self, span):
         """The latent that each committed byte reads: B lists, padded to the span."""
-        return [row.reads[f:f + n] + [0] * (span.width - n) for row, f, n in zip(self.rows, span.first, span.counts)]
+        return [
+            row.reads[f : f + n] + [0] * (span.width - n)
+            for row, f, n in zip(self.rows, span.first, span.counts)
+        ]
 
     def _frontier_reads(self, latent):
         """The latent that scratch reads: B lists of one."""
@@ -371,10 +469,17 @@ class DecodingState:
         """x (B, T, D); reads: B lists with a latent for each position, or one for all -> logits (B, T, V)."""
         keys = self._keys.layers[0]
         if self.batch_size == 1 and len(set(reads[0])) == 1:
-            keys = keys.narrow(1, reads[0][0], 1)                                        # (1, 1, layers, K, 2, H, head)
+            keys = keys.narrow(1, reads[0][0], 1)  # (1, 1, layers, K, 2, H, head)
         else:
-            keys = keys[span.rows, torch.tensor(reads, device=keys.device)]              # (B, T or 1, layers, ...)
-        logits = self.model.decoder(x, span.positions, lambda layer: keys[:, :, layer], self._attend("decoder", span, low_mask))
+            keys = keys[
+                span.rows, torch.tensor(reads, device=keys.device)
+            ]  # (B, T or 1, layers, ...)
+        logits = self.model.decoder(
+            x,
+            span.positions,
+            lambda layer: keys[:, :, layer],
+            self._attend("decoder", span, low_mask),
+        )
         self._count("decoder", "decoder")
         self.cache_bytes += self._keys.slot_bytes * x.shape[1] * len(x)
         return logits
@@ -391,8 +496,14 @@ class DecodingState:
 
     def _enter_scratch(self, ids):
         """Clean bytes (B, T) behind the frontier and the scratch so far -> decoder inputs (B, T, D) and their span."""
-        span = self._span([n + self._n_scratch for n in self.lengths], [ids.shape[1]] * self.batch_size)
-        x = self.model.decoder.embedding(ids) if self.model.decoder.from_embedding else self._encode(ids, span)
+        span = self._span(
+            [n + self._n_scratch for n in self.lengths], [ids.shape[1]] * self.batch_size
+        )
+        x = (
+            self.model.decoder.embedding(ids)
+            if self.model.decoder.from_embedding
+            else self._encode(ids, span)
+        )
         self._n_scratch += ids.shape[1]
         return x, span
 

@@ -9,94 +9,27 @@ import json
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 
-from . import schema, vocab
+from . import files, schema, vocab
 from .costs import NFE, measured_gb, paper_gb, ratio
+from .events import (
+    EVENTS,
+    Committed,
+    Drafted,
+    Event,
+    Finished,
+    Prefilled,
+    Unmasked,
+    Verified,
+)
 from .viz import export
 
-MOST_BYTES = 32 << 20                                    # of a trace file: about 30,000 bytes of text
-
-
-@dataclass(frozen=True, kw_only=True)
-class Event:
-    """Base of all events: where it happened, and the counters when the primitive that made it was done.
-
-    position: id index, BOS = 0, so the text offset is position - 1. nfe, weight_bytes, cache_bytes, seconds: cumulative.
-    """
-    row: int = 0
-    position: int = 0
-    nfe: NFE = NFE()
-    weight_bytes: int = 0
-    cache_bytes: int = 0
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prefilled(Event):
-    """The prompt was read. ids with BOS; opens[i]: does id i open a patch; entropies in nats after each id."""
-    ids: tuple
-    opens: tuple
-    entropies: tuple
-
-
-@dataclass(frozen=True, kw_only=True)
-class Drafted(Event):
-    """One byte proposed by a chain. prob: its probability at temperature 1; candidates: ((id, prob), ...), best first."""
-    id: int
-    prob: float
-    candidates: tuple
-
-
-@dataclass(frozen=True, kw_only=True)
-class Unmasked(Event):
-    """One denoising step. block: its ids after the step, MASK where still hidden; revealed: slots filled by this step.
-
-    probs: per slot, of the id standing there (or of the best candidate where masked); candidates: per slot.
-    """
-    block: tuple
-    revealed: tuple
-    probs: tuple
-    candidates: tuple
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verified(Event):
-    """Guessed bytes held against the model. drafted: the guesses from `position` on; the first `accepted` of them agree.
-
-    replacement: the model's own id where the first rejected guess stood, None where all agree. draft_probs and
-    target_probs: probability of each guess for drafter and model; candidates: the model's, one tuple per guess.
-    """
-    drafted: tuple
-    accepted: int
-    replacement: int | None
-    draft_probs: tuple
-    target_probs: tuple
-    candidates: tuple
-
-
-@dataclass(frozen=True, kw_only=True)
-class Committed(Event):
-    """Bytes that never change again, with opens and entropies as in `Prefilled`."""
-    ids: tuple
-    opens: tuple
-    entropies: tuple
-
-    @property
-    def bytes(self):
-        return vocab.decode(self.ids)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finished(Event):
-    """The end of a row. reason: "eos", "budget", "stop" or "interrupted"."""
-    reason: str
-
-
-EVENTS = {kind.__name__: kind for kind in (Prefilled, Drafted, Unmasked, Verified, Committed, Finished)}
+MOST_BYTES = 32 << 20  # of a trace file: about 30,000 bytes of text
 
 
 @dataclass
 class Cell:
     """One byte on the canvas. state: prompt, masked, proposed, accepted, replaced, bonus or kept."""
+
     id: int
     state: str
     prob: float | None = None
@@ -107,15 +40,18 @@ class Cell:
 @dataclass
 class Canvas:
     """The text as it stands after some events, with the rejected drafts as ghosts."""
+
     cells: list = field(default_factory=list)
-    ghosts: list = field(default_factory=list)           # {"step", "position", "ids", "probs"}
+    ghosts: list = field(default_factory=list)  # {"step", "position", "ids", "probs"}
     _bonus_at: int | None = None
 
     def apply(self, event, step):
         """Fold one event in; `step` is its index in the trace."""
         match event:
             case Prefilled():
-                self.cells = [Cell(i, "prompt", None, step, o) for i, o in zip(event.ids[1:], event.opens[1:])]
+                self.cells = [
+                    Cell(i, "prompt", None, step, o) for i, o in zip(event.ids[1:], event.opens[1:])
+                ]
             case Drafted():
                 known = self._at(event.position)
                 state = "bonus" if event.position == self._bonus_at else "proposed"
@@ -133,12 +69,18 @@ class Canvas:
                 end = event.position + event.accepted
                 for position in range(event.position, end):
                     self._at(position).state = "accepted"
-                rejected = event.drafted[event.accepted:]
-                del self.cells[end - 1:]
+                rejected = event.drafted[event.accepted :]
+                del self.cells[end - 1 :]
                 self._bonus_at = None if rejected else end
                 if rejected:
-                    self.ghosts.append(dict(step=step, position=end, ids=tuple(rejected),
-                                            probs=tuple(event.draft_probs[event.accepted:])))
+                    self.ghosts.append(
+                        dict(
+                            step=step,
+                            position=end,
+                            ids=tuple(rejected),
+                            probs=tuple(event.draft_probs[event.accepted :]),
+                        )
+                    )
                     prob = dict(event.candidates[event.accepted]).get(event.replacement)
                     self._put(end, Cell(event.replacement, "replaced", prob, step))
             case Committed():
@@ -152,9 +94,9 @@ class Canvas:
                         cell.state = "kept"
                 end = event.position + len(event.ids)
                 replaced = self._at(end)
-                del self.cells[end if replaced and replaced.state == "replaced" else end - 1:]
+                del self.cells[end if replaced and replaced.state == "replaced" else end - 1 :]
             case Finished():
-                del self.cells[event.position - 1:]
+                del self.cells[event.position - 1 :]
         return self
 
     def _at(self, position):
@@ -162,8 +104,10 @@ class Canvas:
 
     def _put(self, position, cell):
         if not 1 <= position <= len(self.cells) + 1:
-            raise ValueError(f"position {position} leaves a hole in a text of {len(self.cells)} bytes")
-        self.cells[position - 1:position] = [cell]       # overwrite, or append at the end
+            raise ValueError(
+                f"position {position} leaves a hole in a text of {len(self.cells)} bytes"
+            )
+        self.cells[position - 1 : position] = [cell]  # overwrite, or append at the end
 
     @property
     def ids(self):
@@ -173,6 +117,7 @@ class Canvas:
 @dataclass(frozen=True)
 class Totals:
     """A run in numbers, the prompt's prefill apart. Rates are None where nothing was guessed, verified or denoised."""
+
     new_bytes: int
     seconds: float
     nfe: NFE
@@ -180,8 +125,8 @@ class Totals:
     prefill_seconds: float
     rounds: int
     bytes_per_patch: float | None
-    acceptance_rate: float | None                        # agreed / guessed, the model's own byte excluded
-    mean_acceptance_length: float | None                 # bytes committed a round
+    acceptance_rate: float | None  # agreed / guessed, the model's own byte excluded
+    mean_acceptance_length: float | None  # bytes committed a round
     denoising_steps_per_block: float | None
     paper_gb: float
     measured_gb: float
@@ -194,6 +139,7 @@ class Trace:
     model: dict with `name` and `parameters` by part; method: dict with `name` and the method's fields;
     settings: temperature, seed and the like.
     """
+
     model: dict
     method: dict
     settings: dict
@@ -226,30 +172,51 @@ class Trace:
         new_bytes = sum(len(e.ids) for e in committed)
         nfe = end.nfe - start.nfe
         return Totals(
-            new_bytes=new_bytes, seconds=end.seconds - start.seconds, nfe=nfe,
-            prefill_nfe=start.nfe, prefill_seconds=start.seconds, rounds=len(committed),
+            new_bytes=new_bytes,
+            seconds=end.seconds - start.seconds,
+            nfe=nfe,
+            prefill_nfe=start.nfe,
+            prefill_seconds=start.seconds,
+            rounds=len(committed),
             bytes_per_patch=ratio(new_bytes, sum(sum(e.opens) for e in committed)),
-            acceptance_rate=ratio(sum(e.accepted for e in verified), sum(len(e.drafted) for e in verified)),
+            acceptance_rate=ratio(
+                sum(e.accepted for e in verified), sum(len(e.drafted) for e in verified)
+            ),
             mean_acceptance_length=ratio(new_bytes, len(committed)),
             denoising_steps_per_block=ratio(len(unmasked), len({e.position for e in unmasked})),
             paper_gb=paper_gb(nfe, self.model["parameters"]),
-            measured_gb=measured_gb(end.weight_bytes - start.weight_bytes, end.cache_bytes - start.cache_bytes))
+            measured_gb=measured_gb(
+                end.weight_bytes - start.weight_bytes, end.cache_bytes - start.cache_bytes
+            ),
+        )
 
     def to_text(self, step=None):
         """A terminal's picture: proposed bytes in (), replaced in {}, masked as _, rejected drafts on lines below."""
         marks = dict(proposed="()", replaced="{}", bonus="<>", accepted="[]")
         canvas = self.canvas(step)
-        shown = "".join(marks.get(c.state, ("", ""))[0] + printable(c.id) + marks.get(c.state, ("", ""))[-1:]
-                        if c.state in marks else printable(c.id) for c in canvas.cells)
-        ghosts = [f"  step {g['step']}, byte {g['position'] - 1}: rejected {''.join(map(printable, g['ids']))!r}"
-                  for g in canvas.ghosts]
+        shown = "".join(
+            marks.get(c.state, ("", ""))[0] + printable(c.id) + marks.get(c.state, ("", ""))[-1:]
+            if c.state in marks
+            else printable(c.id)
+            for c in canvas.cells
+        )
+        ghosts = [
+            f"  step {g['step']}, byte {g['position'] - 1}: rejected {''.join(map(printable, g['ids']))!r}"
+            for g in canvas.ghosts
+        ]
         return "\n".join([f"{self.method['name']}: {shown}", *ghosts])
 
     def to_json(self):
         """A dict of plain lists and numbers; `from_json` reads it back."""
-        return {"schema": schema.SCHEMA, "model": self.model, "method": self.method, "settings": self.settings,
-                "prompt": vocab.encode(self.prompt), "events": [_event_to_json(e) for e in self.events],
-                "totals": _plain(self.totals)}
+        return {
+            "schema": schema.SCHEMA,
+            "model": self.model,
+            "method": self.method,
+            "settings": self.settings,
+            "prompt": vocab.encode(self.prompt),
+            "events": [_event_to_json(e) for e in self.events],
+            "totals": _plain(self.totals),
+        }
 
     @classmethod
     def from_json(cls, data):
@@ -257,15 +224,22 @@ class Trace:
         schema.check(data)
         events = tuple(map(_event_from_json, data["events"]))
         trace = cls(data["model"], data["method"], data["settings"], events)
-        try:                                             # does it fold, add up and print?
+        try:  # does it fold, add up and print?
             trace.totals, trace.to_text()
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError) as error:
+        except (
+            ValueError,
+            TypeError,
+            KeyError,
+            IndexError,
+            AttributeError,
+            ArithmeticError,
+        ) as error:
             raise ValueError(f"not a trace: its events do not fit together ({error})") from None
         return trace
 
     def save(self, path):
         """Write JSON; the file appears whole or not at all."""
-        export.write(path, json.dumps(self.to_json(), separators=(",", ":")).encode("utf-8"))
+        files.write(path, json.dumps(self.to_json(), separators=(",", ":")).encode("utf-8"))
 
     @classmethod
     def load(cls, path):
@@ -273,7 +247,9 @@ class Trace:
         with open(path, "rb") as file:
             data = file.read(MOST_BYTES + 1)
         if len(data) > MOST_BYTES:
-            raise ValueError(f"{path} is too large for a trace: at most {MOST_BYTES >> 20} MB are read")
+            raise ValueError(
+                f"{path} is too large for a trace: at most {MOST_BYTES >> 20} MB are read"
+            )
         try:
             data = json.loads(data.decode("utf-8"))
         except RecursionError:
@@ -294,7 +270,9 @@ class Trace:
 
 def traces_of(traces):
     """A list of `Trace` from one or several: traces, what `generate` returns, or JSON objects. Raises TypeError."""
-    found = [getattr(t, "trace", t) for t in (traces if isinstance(traces, (list, tuple)) else [traces])]
+    found = [
+        getattr(t, "trace", t) for t in (traces if isinstance(traces, (list, tuple)) else [traces])
+    ]
     found = [Trace.from_json(t) if isinstance(t, dict) else t for t in found]
     for t in found:
         if not isinstance(t, Trace):

@@ -3,10 +3,10 @@
 import codecs
 
 BOE_ID, BOS_ID, EOS_ID, BPE_ID = 0, 1, 2, 3
-OFFSET = 4                       # id of byte b is b + 4
-VOCAB_SIZE = 260                 # 4 specials + 256 bytes
-MASK_ID = 260                    # only models with a diffusion head know it
-PAD_ID = -1                      # right padding of ragged rows; never reaches an embedding
+OFFSET = 4  # id of byte b is b + 4
+VOCAB_SIZE = 260  # 4 specials + 256 bytes
+MASK_ID = 260  # only models with a diffusion head know it
+PAD_ID = -1  # right padding of ragged rows; never reaches an embedding
 
 
 def to_bytes(text):
@@ -74,9 +74,19 @@ def characters(data):
     spans, i = [], 0
     while i < len(data):
         lead = data[i]
-        n = 1 if lead < 0x80 else 2 if 0xC2 <= lead < 0xE0 else 3 if 0xE0 <= lead < 0xF0 else 4 if 0xF0 <= lead < 0xF5 else 0
+        n = (
+            1
+            if lead < 0x80
+            else 2
+            if 0xC2 <= lead < 0xE0
+            else 3
+            if 0xE0 <= lead < 0xF0
+            else 4
+            if 0xF0 <= lead < 0xF5
+            else 0
+        )
         try:
-            valid = n > 0 and len(bytes(data[i:i + n]).decode("utf-8")) == 1
+            valid = n > 0 and len(bytes(data[i : i + n]).decode("utf-8")) == 1
         except UnicodeDecodeError:
             valid = False
         n = n if valid else 1

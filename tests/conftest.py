@@ -21,22 +21,42 @@ def random_ids(seed, length, alphabet=12, documents=1):
     g = torch.Generator().manual_seed(seed)
     ids = torch.randint(101, 101 + alphabet, (length,), generator=g)
     ids[0] = vocab.BOS_ID
-    for at in torch.randperm(max(length - 4, 0), generator=g)[:documents - 1] + 2:
+    for at in torch.randperm(max(length - 4, 0), generator=g)[: documents - 1] + 2:
         ids[at] = vocab.BOS_ID
     return ids
 
 
-def random_model(seed=0, *, bytes_per_patch=3.0, max_patch_length=8, window=12, decoder_input="encoder", block_size=8,
-                 keys_per_patch=2, global_dim=48, n_encoder=1, rule="entropy", doubled_residual=True):
+def random_model(
+    seed=0,
+    *,
+    bytes_per_patch=3.0,
+    max_patch_length=8,
+    window=12,
+    decoder_input="encoder",
+    block_size=8,
+    keys_per_patch=2,
+    global_dim=48,
+    n_encoder=1,
+    rule="entropy",
+    doubled_residual=True,
+):
     """A BLT of random weights whose threshold sits midway in a gap between entropies seen on random text."""
     config = BLTConfig(
-        patcher=PatcherConfig(16, 2, 2, 24, window=window, max_patch_length=max_patch_length, rule=rule),
-        encoder=TransformerConfig(24, n_encoder, 2, 32, window=window), global_=TransformerConfig(global_dim, 2, 4, 64),
-        decoder=TransformerConfig(24, 2, 2, 32, window=window), hashes=HashConfig((2, 3, 5), 61),
-        keys_per_patch=keys_per_patch, decoder_input=decoder_input, block_size=block_size,
-        doubled_residual=doubled_residual, max_length=512)
+        patcher=PatcherConfig(
+            16, 2, 2, 24, window=window, max_patch_length=max_patch_length, rule=rule
+        ),
+        encoder=TransformerConfig(24, n_encoder, 2, 32, window=window),
+        global_=TransformerConfig(global_dim, 2, 4, 64),
+        decoder=TransformerConfig(24, 2, 2, 32, window=window),
+        hashes=HashConfig((2, 3, 5), 61),
+        keys_per_patch=keys_per_patch,
+        decoder_input=decoder_input,
+        block_size=block_size,
+        doubled_residual=doubled_residual,
+        max_length=512,
+    )
     model = BLT(config).initialise(seed).double().eval().requires_grad_(False)
-    for p in model.parameters():                         # embeddings as large as all else: every byte matters
+    for p in model.parameters():  # embeddings as large as all else: every byte matters
         if p.ndim == 2:
             p.mul_(p.std().reciprocal() * p.shape[1] ** -0.5)
     model.decoder.output.weight.mul_(1.5)
@@ -65,6 +85,7 @@ def folder(model, tmp_path_factory):
 @dataclass(frozen=True)
 class Fifth(Autoregressive):
     """A method that the library has never heard of."""
+
     name: ClassVar[str] = "fifth"
     title: ClassVar[str] = "A fifth method"
     often: int = field(default=3, metadata=dict(min=1, help="no upper limit"))
@@ -74,7 +95,9 @@ class Fifth(Autoregressive):
 
 # -- pages -------------------------------------------------------------------------------------------------------------
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 UNSAFE = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|\bimport\b|fetch\(|url\("
 
 
@@ -116,5 +139,6 @@ def open_file(browser, tmp_path):
         path.write_text(text, encoding="utf-8")
         page.goto(path.as_uri())
         return page
+
     yield open_
     assert wrong == [] and all(url.startswith(("file:", "data:")) for url in asked)

@@ -16,11 +16,11 @@ import controls  # noqa: E402
 import demo as app  # noqa: E402
 import session  # noqa: E402
 import shown  # noqa: E402
+from conftest import Fifth, random_model  # noqa: E402
+
 from bltlab.decoding import METHODS, Stream  # noqa: E402
 from bltlab.sampling import RULES, format_rule  # noqa: E402
 from bltlab.trace import Finished, Trace  # noqa: E402
-
-from conftest import Fifth, random_model  # noqa: E402
 
 SETTINGS = dict(max_new_bytes=24, temperature=0.7, top_k=0, top_p=1.0, seed=0, stop="")
 VISITOR = SimpleNamespace(session_hash="one")
@@ -43,13 +43,17 @@ def values(**changes):
     """What all controls hold at first, in the page's order, some replaced by field name or (field name, rule)."""
     with gr.Blocks():
         boxes = [box for kind in METHODS.values() for box in controls.method_controls(kind)]
-    return [changes.get(f"{name}_{part}" if part else name, box.value)
-            for (_, name, part), box in zip(controls.keys(), boxes, strict=True)]
+    return [
+        changes.get(f"{name}_{part}" if part else name, box.value)
+        for (_, name, part), box in zip(controls.keys(), boxes, strict=True)
+    ]
 
 
 def decode(demo, method, prompt="abc", changed={}, **settings):
     """All that the page is told: [{component: value}]."""
-    return list(demo.decode(VISITOR, prompt, method, *(SETTINGS | settings).values(), *values(**changed)))
+    return list(
+        demo.decode(VISITOR, prompt, method, *(SETTINGS | settings).values(), *values(**changed))
+    )
 
 
 def trace_of(what, lane=0, tab="watch"):
@@ -57,6 +61,7 @@ def trace_of(what, lane=0, tab="watch"):
 
 
 # -- controls ----------------------------------------------------------------------------------------------------------
+
 
 def test_the_controls_of_a_method_give_that_method_back():
     for name, kind in METHODS.items():
@@ -69,12 +74,20 @@ def test_a_control_shows_its_fields_limits_choices_and_help():
             with gr.Blocks():
                 box = controls.control(f)
             if f.metadata.get("rule"):
-                assert [name for _, name in box.choices] == list(RULES) and format_rule(f.default).startswith(box.value)
+                assert [name for _, name in box.choices] == list(RULES) and format_rule(
+                    f.default
+                ).startswith(box.value)
             elif "choices" in f.metadata:
-                assert [c for _, c in box.choices] == list(f.metadata["choices"]) and box.value == f.default
+                assert [c for _, c in box.choices] == list(
+                    f.metadata["choices"]
+                ) and box.value == f.default
             else:
-                low = 0 if f.default is None else f.metadata["min"]                      # 0 leaves it open
-                assert (box.minimum, box.maximum, box.value) == (low, f.metadata["max"], f.default or 0)
+                low = 0 if f.default is None else f.metadata["min"]  # 0 leaves it open
+                assert (box.minimum, box.maximum, box.value) == (
+                    low,
+                    f.metadata["max"],
+                    f.default or 0,
+                )
             assert box.info.removesuffix(" (0)") in f.metadata["help"]
             assert box.preprocess(box.value) == box.value
 
@@ -82,19 +95,27 @@ def test_a_control_shows_its_fields_limits_choices_and_help():
 def test_every_rule_can_be_chosen_with_its_parameter():
     for rule, kind in RULES.items():
         parameter = {f"unmasking_{rule}": f.metadata["min"] for f in fields(kind)}
-        method = controls.build_method("blt-d", controls.gathered("blt-d", values(unmasking=rule, **parameter)))
+        method = controls.build_method(
+            "blt-d", controls.gathered("blt-d", values(unmasking=rule, **parameter))
+        )
         assert method.unmasking == kind(*parameter.values())
 
 
-@pytest.mark.parametrize("options", [{}, dict(unmasking="topk:3", block_size=4), dict(unmasking="onestep", latent="open")])
+@pytest.mark.parametrize(
+    "options",
+    [{}, dict(unmasking="topk:3", block_size=4), dict(unmasking="onestep", latent="open")],
+)
 def test_options_fill_the_controls_that_give_them_back(options):
     filled = controls.filled("blt-d", options)
     start = dict(zip(controls.keys(), values()))
     held = [filled.get(key, {}).get("value", start[key]) for key in controls.keys()]
-    assert controls.build_method("blt-d", controls.gathered("blt-d", held)) == controls.build_method("blt-d", options)
+    assert controls.build_method(
+        "blt-d", controls.gathered("blt-d", held)
+    ) == controls.build_method("blt-d", options)
     rule = options.get("unmasking", "confidence:0.7").split(":")[0]
     assert {part: update["visible"] for (_, _, part), update in filled.items() if part} == {
-        part: part == rule for part in RULES if fields(RULES[part])}
+        part: part == rule for part in RULES if fields(RULES[part])
+    }
 
 
 def test_a_fifth_method_needs_no_line_in_the_app(demo, monkeypatch):
@@ -110,52 +131,75 @@ def test_a_fifth_method_needs_no_line_in_the_app(demo, monkeypatch):
 
 # -- decoding ----------------------------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("method", METHODS)
 def test_decoding_streams_and_ends_with_the_whole_trace(demo, method, every_event):
     updates = decode(demo, method)
     assert len(updates) > 5 and len({u["watch"]["run"] for u in updates}) == 1
     assert [u["watch"]["live"] for u in updates] == [True] * (len(updates) - 1) + [False]
     last, trace = updates[-1], trace_of(updates[-1])
-    assert isinstance(trace.events[-1], Finished) and len(trace.bytes) == 24 and trace.method["name"] == method
+    assert (
+        isinstance(trace.events[-1], Finished)
+        and len(trace.bytes) == 24
+        and trace.method["name"] == method
+    )
     assert last["text"].startswith("abc") and last["note"]["text"] == ""
     rows = {name: (run, each) for name, run, each in last["totals"]["rows"]}
     assert rows["ended by"] == ("budget", "") and rows["new bytes"] == ("24", "")
     assert rows["decoder passes"][0] == str(trace.totals.nfe.decoder)
-    assert {"patcher passes", "global passes", "memory traffic, paper (eq. 8)", "memory traffic, measured"} <= set(rows)
+    assert {
+        "patcher passes",
+        "global passes",
+        "memory traffic, paper (eq. 8)",
+        "memory traffic, measured",
+    } <= set(rows)
 
 
 def test_a_race_decodes_one_after_the_other_and_compares(demo, every_event):
     updates = decode(demo, ["ar", "blt-s", "blt-d"])
     lanes = [len(u["race"]["traces"]) for u in updates]
-    assert lanes == sorted(lanes) and set(lanes) == {1, 2, 3}                            # a lane appears when its turn comes
+    assert lanes == sorted(lanes) and set(lanes) == {1, 2, 3}  # a lane appears when its turn comes
     assert [u["race"]["live"] for u in updates] == [True] * (len(updates) - 1) + [False]
     traces = [trace_of(updates[-1], lane, "race") for lane in range(3)]
     assert [t.method["name"] for t in traces] == ["ar", "blt-s", "blt-d"]
     assert traces[0].bytes == traces[1].bytes == trace_of(decode(demo, "ar")[-1]).bytes
     table = updates[-1]["table"]
-    assert [row[0] for row in table["rows"]] == ["ar", "blt-s", "blt-d"] and "(1.00×)" in table["rows"][0][6]
+    assert [row[0] for row in table["rows"]] == ["ar", "blt-s", "blt-d"] and "(1.00×)" in table[
+        "rows"
+    ][0][6]
     for wrong in [], [*METHODS, "ar"]:
         assert "1 to 4 decoders" in decode(demo, wrong)[-1]["note"]["text"]
 
 
-@pytest.mark.parametrize("method, changed, settings, words", [
-    ("blt-d", dict(unmasking="confidence", unmasking_confidence=1.5), {}, "0..1"),
-    ("blt-d", dict(unmasking="topk", unmasking_topk=None), {}, "topk:2"), ("blt-s", dict(draft_length=0), {}, "at least 1"),
-    ("blt-dv", dict(block_size=-3), {}, "block_size"), ("blt-dv", {}, dict(temperature=-1), "temperature must be 0.0 to 2.0"),
-    ("ar", {}, dict(max_new_bytes=600), "max_length"), ("ar", {}, dict(max_new_bytes=None), "max_new_bytes"),
-    ("ar", {}, dict(max_new_bytes=5000), "max_new_bytes must be 1 to 1024"), ("none", {}, {}, "one of ar"),
-    ("ar", {}, dict(prompt="x" * 2001), "at most 2,000 characters"),
-])
+@pytest.mark.parametrize(
+    "method, changed, settings, words",
+    [
+        ("blt-d", dict(unmasking="confidence", unmasking_confidence=1.5), {}, "0..1"),
+        ("blt-d", dict(unmasking="topk", unmasking_topk=None), {}, "topk:2"),
+        ("blt-s", dict(draft_length=0), {}, "at least 1"),
+        ("blt-dv", dict(block_size=-3), {}, "block_size"),
+        ("blt-dv", {}, dict(temperature=-1), "temperature must be 0.0 to 2.0"),
+        ("ar", {}, dict(max_new_bytes=600), "max_length"),
+        ("ar", {}, dict(max_new_bytes=None), "max_new_bytes"),
+        ("ar", {}, dict(max_new_bytes=5000), "max_new_bytes must be 1 to 1024"),
+        ("none", {}, {}, "one of ar"),
+        ("ar", {}, dict(prompt="x" * 2001), "at most 2,000 characters"),
+    ],
+)
 def test_bad_options_are_told_in_the_page(demo, method, changed, settings, words):
     prompt = settings.pop("prompt", "abc")
     *_, last = decode(demo, method, prompt, changed, **settings)
-    assert set(last) == {"note"} and last["note"]["kind"] == "error"                     # the page keeps what it shows
+    assert set(last) == {"note"} and last["note"]["kind"] == "error"  # the page keeps what it shows
     assert last["note"]["text"].startswith(REFUSED) and words in last["note"]["text"]
 
 
 def test_a_block_above_the_trained_size_runs_with_a_note(demo):
     last = decode(demo, "blt-d", changed=dict(block_size=12))[-1]
-    assert last["note"]["text"].startswith("Note: ") and "12" in last["note"]["text"] and len(trace_of(last).bytes) == 24
+    assert (
+        last["note"]["text"].startswith("Note: ")
+        and "12" in last["note"]["text"]
+        and len(trace_of(last).bytes) == 24
+    )
 
 
 def test_a_plain_blt_or_none_at_all_is_told():
@@ -168,22 +212,30 @@ def test_a_plain_blt_or_none_at_all_is_told():
 
 
 @pytest.mark.parametrize("method, tab", [("blt-dv", "watch"), (["blt-dv", "ar"], "race")])
-def test_stop_ends_within_the_round_under_way_and_keeps_the_trace(demo, every_event, monkeypatch, method, tab):
+def test_stop_ends_within_the_round_under_way_and_keeps_the_trace(
+    demo, every_event, monkeypatch, method, tab
+):
     closed = []
     real = Stream.close
     monkeypatch.setattr(Stream, "close", lambda self: (closed.append(1), real(self))[1])
     demo.ready(VISITOR)
-    running = demo.decode(VISITOR, "abc", method, *(SETTINGS | dict(max_new_bytes=400)).values(), *values())
+    running = demo.decode(
+        VISITOR, "abc", method, *(SETTINGS | dict(max_new_bytes=400)).values(), *values()
+    )
     next(running)
-    demo.halt(SimpleNamespace(session_hash="another"))                                   # stops nobody
+    demo.halt(SimpleNamespace(session_hash="another"))  # stops nobody
     before = trace_of([next(running) for _ in range(5)][-1], tab=tab).events
     demo.halt(VISITOR)
     *_, last, note = running
     trace = trace_of(last, tab=tab)
     assert closed and len(last[tab]["traces"]) == 1 and not last[tab]["live"]
-    assert trace.events[:len(before)] == before and len(trace.events) <= len(before) + 2     # one more event, and the end
+    assert (
+        trace.events[: len(before)] == before and len(trace.events) <= len(before) + 2
+    )  # one more event, and the end
     assert trace.events[-1].reason == "interrupted" and "Stopped" in note["note"]["text"]
-    assert bytes(i - 4 for i in trace.canvas().ids) == trace.prompt + trace.bytes        # drafts on the way are gone
+    assert (
+        bytes(i - 4 for i in trace.canvas().ids) == trace.prompt + trace.bytes
+    )  # drafts on the way are gone
     assert not demo.running
 
 
@@ -192,7 +244,7 @@ def test_a_decoding_stopped_while_it_waits_never_runs(demo):
     demo.halt(VISITOR)
     *_, last, note = decode(demo, "ar")
     assert trace_of(last).bytes == b"" and "Stopped" in note["note"]["text"]
-    assert len(trace_of(decode(demo, "ar")[-1]).bytes) == 24                             # and the next one does
+    assert len(trace_of(decode(demo, "ar")[-1]).bytes) == 24  # and the next one does
 
 
 def test_a_page_that_goes_away_closes_the_stream(demo, every_event, monkeypatch):
@@ -206,17 +258,24 @@ def test_a_page_that_goes_away_closes_the_stream(demo, every_event, monkeypatch)
 
 # -- links and files ---------------------------------------------------------------------------------------------------
 
+
 def test_a_link_brings_the_same_bytes_and_the_same_view_back(demo):
     first = trace_of(decode(demo, "blt-d", "Größe & 大", dict(block_size=4), seed=3)[-1])
-    query = ("tab=watch&prompt=Gr%C3%B6%C3%9Fe+%26+%E5%A4%A7&method=blt-d&max_new_bytes=24&temperature=0.7&seed=3"
-             "&blt-d.block_size=4&blt-d.unmasking=confidence:0.7&view.clock=passes&view.step=9&view.pinned=12")
+    query = (
+        "tab=watch&prompt=Gr%C3%B6%C3%9Fe+%26+%E5%A4%A7&method=blt-d&max_new_bytes=24&temperature=0.7&seed=3"
+        "&blt-d.block_size=4&blt-d.unmasking=confidence:0.7&view.clock=passes&view.step=9&view.pinned=12"
+    )
     what = demo.followed(query)
-    assert what["prompt"] == "Größe & 大" and what["method"] == "blt-d" and what["seed"]["value"] == 3
+    assert (
+        what["prompt"] == "Größe & 大" and what["method"] == "blt-d" and what["seed"]["value"] == 3
+    )
     assert what["blt-d", "block_size", None]["value"] == 4 and what["tabs"].selected == "watch"
     *_, last = demo.resume(VISITOR, json.loads(json.dumps(what["pending"])))
     assert trace_of(last).bytes == first.bytes
     assert last["watch"]["view"] == dict(clock="passes", step=9, pinned=12)
-    *_, note = demo.resume(VISITOR, demo.followed("tab=watch&method=ar&prompt=ab&model=other")["pending"])
+    *_, note = demo.resume(
+        VISITOR, demo.followed("tab=watch&method=ar&prompt=ab&model=other")["pending"]
+    )
     assert "made with other; this page runs blt" in note["note"]["text"]
 
 
@@ -225,23 +284,46 @@ def test_a_link_to_what_ships_needs_no_weights():
     for name, trace in shown.recorded().items():
         settings = "".join(f"&{k}={v}" for k, v in trace.settings.items() if k != "stop")
         options = "".join(f"&{name}.{k}={v}" for k, v in trace.method.items() if k != "name")
-        what = demo.followed(f"tab=watch&method={name}&prompt={trace.prompt.decode()}{settings}{options}&view.step=5")
-        assert what["pending"] is None and trace_of(what) == trace and what["watch"]["view"] == dict(step=5)
+        what = demo.followed(
+            f"tab=watch&method={name}&prompt={trace.prompt.decode()}{settings}{options}&view.step=5"
+        )
+        assert (
+            what["pending"] is None
+            and trace_of(what) == trace
+            and what["watch"]["view"] == dict(step=5)
+        )
     assert demo.followed("tab=tour&view.page=4")["tour"]["view"] == dict(page=4)
     assert demo.followed("tab=race&view.step=3")["race"]["view"] == dict(step=3)
     assert demo.followed("") == {}
 
 
-@pytest.mark.parametrize("query, words", [
-    ("tab=nowhere", "one of watch, race"), ("method=other", "one of ar"), ("seed=x", "seed must be a number"), ("a=b", "'a'"),
-    ("method=blt-d&blt-d.block_size=9000", "at most 64"), ("method=blt-d&blt-d.unmasking=<img>", "unmasking rule"),
-    ("max_new_bytes=1000000", "1 to 1024"), ("method=blt-d&blt-d.__class__=1", "no option"), ("method=ar,blt-s", "one decoder"),
-    ("temperature=NaN", "temperature"), ("prompt=" + "x" * 3000, "characters"), ("x" * 30_000, "too long"),
-    ("&".join(f"view.{i}=1" for i in range(300)), ""), ("max_new_bytes=true", "number"), ("seed=" + "9" * 5000, "seed"),
-])
+@pytest.mark.parametrize(
+    "query, words",
+    [
+        ("tab=nowhere", "one of watch, race"),
+        ("method=other", "one of ar"),
+        ("seed=x", "seed must be a number"),
+        ("a=b", "'a'"),
+        ("method=blt-d&blt-d.block_size=9000", "at most 64"),
+        ("method=blt-d&blt-d.unmasking=<img>", "unmasking rule"),
+        ("max_new_bytes=1000000", "1 to 1024"),
+        ("method=blt-d&blt-d.__class__=1", "no option"),
+        ("method=ar,blt-s", "one decoder"),
+        ("temperature=NaN", "temperature"),
+        ("prompt=" + "x" * 3000, "characters"),
+        ("x" * 30_000, "too long"),
+        ("&".join(f"view.{i}=1" for i in range(300)), ""),
+        ("max_new_bytes=true", "number"),
+        ("seed=" + "9" * 5000, "seed"),
+    ],
+)
 def test_a_bad_link_is_told_in_one_sentence(demo, query, words):
     what = demo.followed(query)
-    assert set(what) == {"note"} and what["note"]["text"].startswith(REFUSED) and words in what["note"]["text"]
+    assert (
+        set(what) == {"note"}
+        and what["note"]["text"].startswith(REFUSED)
+        and words in what["note"]["text"]
+    )
 
 
 def test_a_saved_trace_opens_and_fills_the_controls(demo, tmp_path):
@@ -249,9 +331,17 @@ def test_a_saved_trace_opens_and_fills_the_controls(demo, tmp_path):
     path = tmp_path / "t.json"
     path.write_text(json.dumps(trace | dict(link="tab=watch&view.step=7")))
     what = demo.opened([path])
-    assert what["watch"]["traces"] == [trace] and what["watch"]["view"] == dict(step=7) and what["note"]["text"] == ""
-    assert what["method"] == "blt-s" and what["blt-s", "draft_length", None]["value"] == 5 and what["prompt"] == "abc"
-    assert Trace.load(path).to_json() == trace                                           # a saved view is still a trace
+    assert (
+        what["watch"]["traces"] == [trace]
+        and what["watch"]["view"] == dict(step=7)
+        and what["note"]["text"] == ""
+    )
+    assert (
+        what["method"] == "blt-s"
+        and what["blt-s", "draft_length", None]["value"] == 5
+        and what["prompt"] == "abc"
+    )
+    assert Trace.load(path).to_json() == trace  # a saved view is still a trace
 
 
 def test_several_traces_open_as_a_race_and_a_saved_race_as_itself(demo, tmp_path):
@@ -260,8 +350,14 @@ def test_several_traces_open_as_a_race_and_a_saved_race_as_itself(demo, tmp_path
     for path, trace in zip(paths, traces):
         path.write_text(json.dumps(trace))
     what = demo.opened(paths)
-    assert what["race"]["traces"] == traces and what["tabs"].selected == "race" and what["racers"] == ["ar", "blt-d"]
-    paths[0].write_text(json.dumps(dict(schema=shown.VIEW, link="tab=race&view.clock=seconds", traces=traces)))
+    assert (
+        what["race"]["traces"] == traces
+        and what["tabs"].selected == "race"
+        and what["racers"] == ["ar", "blt-d"]
+    )
+    paths[0].write_text(
+        json.dumps(dict(schema=shown.VIEW, link="tab=race&view.clock=seconds", traces=traces))
+    )
     what = demo.opened(paths[:1])
     assert what["race"]["traces"] == traces and what["race"]["view"] == dict(clock="seconds")
     assert "at most 4" in demo.opened(paths * 2)["note"]["text"]
@@ -270,20 +366,34 @@ def test_several_traces_open_as_a_race_and_a_saved_race_as_itself(demo, tmp_path
 def test_a_file_that_is_none_is_told_in_one_sentence(demo, tmp_path):
     trace = decode(demo, "blt-s")[-1]["watch"]["traces"][0]
     huge = json.loads(json.dumps(trace))
-    huge["model"]["parameters"]["encoder"] = 10 ** 400
+    huge["model"]["parameters"]["encoder"] = 10**400
     path = tmp_path / "t.json"
     view = lambda traces: json.dumps(dict(schema=shown.VIEW, traces=traces))
-    for content in ("", "{}", "no json", "[" * 100_000, '{"a":' * 100_000, json.dumps(trace | {"events": []}), "\x00", "NaN",
-                    json.dumps(huge), view(7), view([7]), json.dumps(trace).replace('"prob": ', '"prob": NaN, "x": '),
-                    json.dumps(trace | dict(schema="bltlab.trace/9"))):
+    for content in (
+        "",
+        "{}",
+        "no json",
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        json.dumps(trace | {"events": []}),
+        "\x00",
+        "NaN",
+        json.dumps(huge),
+        view(7),
+        view([7]),
+        json.dumps(trace).replace('"prob": ', '"prob": NaN, "x": '),
+        json.dumps(trace | dict(schema="bltlab.trace/9")),
+    ):
         path.write_text(content)
         what = demo.opened([path])
         assert set(what) == {"note"} and what["note"]["text"].startswith(REFUSED), content[:60]
         assert str(tmp_path) not in what["note"]["text"] and "\n" not in what["note"]["text"]
     path.write_bytes(b"\xff\xfe\x00broken")
     assert demo.opened([path])["note"]["text"].startswith(REFUSED)
-    path.write_text(json.dumps(trace | dict(method=dict(name="elsewhere", anything="<b>"), link="tab=<b>")))
-    what = demo.opened([path])                                       # an unknown method and a bad link: the trace is shown
+    path.write_text(
+        json.dumps(trace | dict(method=dict(name="elsewhere", anything="<b>"), link="tab=<b>"))
+    )
+    what = demo.opened([path])  # an unknown method and a bad link: the trace is shown
     assert what["watch"]["traces"][0]["method"]["name"] == "elsewhere" and "method" not in what
 
 
@@ -291,7 +401,11 @@ def test_patches_and_inside_show_what_ships_and_then_what_was_typed(demo):
     assert shown.surveys()["surveys"] and shown.insides()["data"]
     *_, what = demo.survey("abca abc")
     mine, *others = what["patches"]["surveys"]
-    assert bytes(mine["bytes"]) == b"abca abc" and mine["typed"] and others == shown.surveys()["surveys"]
+    assert (
+        bytes(mine["bytes"]) == b"abca abc"
+        and mine["typed"]
+        and others == shown.surveys()["surveys"]
+    )
     assert [*demo.survey("")][-1]["patches"] == shown.surveys()
     *_, what = demo.look("abca abc")
     assert bytes(i - 4 for i in what["inside"]["data"]["ids"][1:]) == b"abca abc"
@@ -300,9 +414,12 @@ def test_patches_and_inside_show_what_ships_and_then_what_was_typed(demo):
 
 # -- the tour ----------------------------------------------------------------------------------------------------------
 
+
 def test_each_page_of_the_tour_shows_what_it_says():
     pages, traces = shown.tour().values()
-    assert len(pages) == 8 and all(1 <= page["text"].count(".") + page["text"].count("?") <= 6 for page in pages)
+    assert len(pages) == 8 and all(
+        1 <= page["text"].count(".") + page["text"].count("?") <= 6 for page in pages
+    )
     folded = {name: Trace.from_json(trace) for name, trace in traces.items()}
     at = [(folded[page["traces"][0]], page["step"], page.get("highlight")) for page in pages]
     event = lambda page: at[page - 1][0].events[at[page - 1][1] - 1]
@@ -310,14 +427,29 @@ def test_each_page_of_the_tour_shows_what_it_says():
     assert bytes(i - 4 for i in at[0][0].canvas(1).ids[9:12]).decode() == "大" and at[0][2] == 10
     assert cell(2).state == "kept" and len(event(2).ids) == 1
     before = at[2][0].events[at[2][1] - 3]
-    assert cell(3).opens and before.entropies[-1] == pytest.approx(3.3, abs=0.05) and chr(before.ids[-1] - 4) == " "
+    assert (
+        cell(3).opens
+        and before.entropies[-1] == pytest.approx(3.3, abs=0.05)
+        and chr(before.ids[-1] - 4) == " "
+    )
     assert at[2][0].model["threshold"] == pytest.approx(1.89, abs=0.005)
     assert event(4).block.count(260) == 7 and chr(cell(4).id - 4) == " "
-    assert bytes(event(5).block[i] - 4 for i in event(5).revealed) == b"the" and event(5).block.count(260) == 4
+    assert (
+        bytes(event(5).block[i] - 4 for i in event(5).revealed) == b"the"
+        and event(5).block.count(260) == 4
+    )
     assert cell(5).state == "proposed"
     verified = at[5][0].events[at[5][1] - 2]
-    assert (verified.accepted, len(verified.drafted)) == (8, 8) and len(event(6).ids) == 9 and cell(6).state == "accepted"
-    assert (event(7).accepted, len(event(7).drafted)) == (3, 8) and cell(7).state == "replaced" and chr(cell(7).id - 4) == "t"
+    assert (
+        (verified.accepted, len(verified.drafted)) == (8, 8)
+        and len(event(6).ids) == 9
+        and cell(6).state == "accepted"
+    )
+    assert (
+        (event(7).accepted, len(event(7).drafted)) == (3, 8)
+        and cell(7).state == "replaced"
+        and chr(cell(7).id - 4) == "t"
+    )
     last = [folded[name] for name in pages[7]["traces"]]
     assert last[0].bytes == last[1].bytes == last[3].bytes != last[2].bytes
     assert all(t.totals.paper_gb < last[0].totals.paper_gb for t in last[1:])
@@ -325,24 +457,40 @@ def test_each_page_of_the_tour_shows_what_it_says():
 
 # -- the page and its API ------------------------------------------------------------------------------------------------
 
+
 def test_the_page_is_served_on_this_machine_and_through_its_api(monkeypatch):
     from gradio_client import Client
+
     monkeypatch.setattr(session.Demo, "model", random_model(0))
     page, looks = app.build()
-    _, address, share = page.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **looks)
+    _, address, share = page.launch(
+        server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **looks
+    )
     try:
         assert address.startswith("http://127.0.0.1") and not share
         client = Client(address, verbose=False)
         names = list(client.view_api(return_format="dict", print_info=False)["named_endpoints"])
         assert names == ["/decode", "/race", "/patches", "/inside"]
-        trace = client.predict("abc", "blt-d", {"unmasking": "topk:2"}, max_new_bytes=24, api_name="/decode")
+        trace = client.predict(
+            "abc", "blt-d", {"unmasking": "topk:2"}, max_new_bytes=24, api_name="/decode"
+        )
         assert len(Trace.from_json(trace).bytes) == 24 and trace["method"]["unmasking"] == "topk:2"
-        race = client.predict("abc", ["ar", "blt-s"], {"blt-s": {"draft_length": 3}}, max_new_bytes=24, api_name="/race")
+        race = client.predict(
+            "abc",
+            ["ar", "blt-s"],
+            {"blt-s": {"draft_length": 3}},
+            max_new_bytes=24,
+            api_name="/race",
+        )
         assert [Trace.from_json(t).bytes for t in race] == [Trace.from_json(race[0]).bytes] * 2
         assert bytes(client.predict("abc abc", api_name="/patches")["bytes"]) == b"abc abc"
         assert client.predict("abc abc", api_name="/inside")["schema"] == "bltlab.inside/1"
-        for arguments, words in [(("abc", "other"), "one of ar, blt-s"), (("x" * 3000, "ar"), "characters"),
-                                 (("abc", "ar", {}, 5000), "1 to 1024"), (("abc", "blt-d", {"x": 1}), "no option 'x'")]:
+        for arguments, words in [
+            (("abc", "other"), "one of ar, blt-s"),
+            (("x" * 3000, "ar"), "characters"),
+            (("abc", "ar", {}, 5000), "1 to 1024"),
+            (("abc", "blt-d", {"x": 1}), "no option 'x'"),
+        ]:
             with pytest.raises(Exception, match=words):
                 client.predict(*arguments, api_name="/decode")
     finally:
@@ -350,6 +498,8 @@ def test_the_page_is_served_on_this_machine_and_through_its_api(monkeypatch):
 
 
 def test_a_link_keeps_what_asdict_and_json_do_to_it():
-    link = controls.read_link("tab=race&method=ar,blt-s&blt-s.draft_length=3&view.hit=[1,2]&view.x=true&stop=12&top_k=4")
+    link = controls.read_link(
+        "tab=race&method=ar,blt-s&blt-s.draft_length=3&view.hit=[1,2]&view.x=true&stop=12&top_k=4"
+    )
     assert controls.Link(**json.loads(json.dumps(asdict(link)))) == link
     assert link.view == dict(hit=[1, 2], x=True) and link.settings == dict(stop="12", top_k=4)

@@ -12,18 +12,22 @@ import pytest
 gr = pytest.importorskip("gradio")
 sys.path.insert(0, str(Path(__file__).parent.parent / "apps"))
 
-import bltlab  # noqa: E402
 import demo as app  # noqa: E402
 import session  # noqa: E402
 import shown  # noqa: E402
-from bltlab.decoding import Autoregressive  # noqa: E402
-from bltlab.trace import Trace, Verified  # noqa: E402
-
 from conftest import CHROMIUM, random_model  # noqa: E402
 from test_player import EVIL, speculative  # noqa: E402
 
+import bltlab  # noqa: E402
+from bltlab.decoding import Autoregressive  # noqa: E402
+from bltlab.trace import Trace, Verified  # noqa: E402
+
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-ODD = EVIL.encode() + "né 京 😀 e\u0301 שלום \x00".encode() + b"\xff\xfe\xe4\xba {{7*7}} ${alert(1)} &lt;b&gt;"
+ODD = (
+    EVIL.encode()
+    + "né 京 😀 e\u0301 שלום \x00".encode()
+    + b"\xff\xfe\xe4\xba {{7*7}} ${alert(1)} &lt;b&gt;"
+)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +41,9 @@ def address(model):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(session.Demo, "model", property(lambda demo: (LOADS.append(1), model)[1]))
         page, looks = app.build("random")
-        _, address, _ = page.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **looks)
+        _, address, _ = page.launch(
+            server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **looks
+        )
         yield address
         page.close()
 
@@ -51,15 +57,23 @@ def visit(browser, address):
     contexts, faults = [], []
 
     def visited(tab="watch", query="", width=1280, theme="light"):
-        contexts.append(browser.new_context(viewport=dict(width=width, height=900), reduced_motion="reduce",
-                                            permissions=["clipboard-read", "clipboard-write"]))
+        contexts.append(
+            browser.new_context(
+                viewport=dict(width=width, height=900),
+                reduced_motion="reduce",
+                permissions=["clipboard-read", "clipboard-write"],
+            )
+        )
         page = contexts[-1].new_page()
         page.set_default_timeout(15_000)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("console", lambda message: message.type == "error" and faults.append(message.text))
         page.on("dialog", lambda dialog: (faults.append(dialog.message), dialog.dismiss()))
-        local = "127.0.0.1", None                                    # None: data: and blob:
-        page.on("request", lambda request: urlsplit(request.url).hostname in local or faults.append(request.url))
+        local = "127.0.0.1", None  # None: data: and blob:
+        page.on(
+            "request",
+            lambda request: urlsplit(request.url).hostname in local or faults.append(request.url),
+        )
         page.goto(f"{address}?__theme={theme}#{query}")
         page.wait_for_function("() => globalThis.bltlabPage")
         if tab != "watch":
@@ -91,8 +105,10 @@ def field(page, label):
 
 def decoded(page, tab="watch"):
     """Wait until the decoding that was asked for is done, and its traces."""
-    page.wait_for_function("([tab, run]) => bltlabPage.values[tab].run !== run && !bltlabPage.values[tab].live",
-                           arg=[tab, page.run_before])
+    page.wait_for_function(
+        "([tab, run]) => bltlabPage.values[tab].run !== run && !bltlabPage.values[tab].live",
+        arg=[tab, page.run_before],
+    )
     return [Trace.from_json(t) for t in page.evaluate("tab => bltlabPage.values[tab].traces", tab)]
 
 
@@ -109,8 +125,10 @@ def ask(page, prompt, n, method="Autoregressive"):
     if not length.is_visible():
         page.get_by_role("button", name="length, temperature, seed, stop").click()
     slider = page.get_by_label("range slider for new bytes")
-    until(lambda: (length.fill(str(n)), slider.input_value())[1] == str(n))              # a field just opened may yet be reset
-    length.press("Tab")                                              # where a reader leaves the field, it is taken over
+    until(
+        lambda: (length.fill(str(n)), slider.input_value())[1] == str(n)
+    )  # a field just opened may yet be reset
+    length.press("Tab")  # where a reader leaves the field, it is taken over
     press(page, "Decode")
 
 
@@ -123,20 +141,36 @@ def noted(page, words):
 def opened(page, *files):
     """Choose files to open: (name, content)."""
     page.locator(".tools input[type=file]").set_input_files(
-        [dict(name=name, mimeType="application/json", buffer=content if isinstance(content, bytes) else content.encode())
-         for name, content in files])
+        [
+            dict(
+                name=name,
+                mimeType="application/json",
+                buffer=content if isinstance(content, bytes) else content.encode(),
+            )
+            for name, content in files
+        ]
+    )
 
 
 # -- the tabs ------------------------------------------------------------------------------------------------------------
+
 
 def test_watch_plays_a_recorded_trace_before_any_weight_is_read(visit):
     LOADS.clear()
     page, (*_, trace) = visit(), shown.recorded().values()
     steps = random.Random(0).choices(range(len(trace.events) + 1), k=50)
-    for step, found in zip(steps, page.evaluate("""steps => steps.map(step => { const { watch } = bltlabPage.viewers;
-          watch.show(step); return watch.canvas(); })""", steps)):
+    for step, found in zip(
+        steps,
+        page.evaluate(
+            """steps => steps.map(step => { const { watch } = bltlabPage.viewers;
+          watch.show(step); return watch.canvas(); })""",
+            steps,
+        ),
+    ):
         canvas = trace.canvas(step)
-        assert found["cells"] == [vars(cell) for cell in canvas.cells] and len(found["ghosts"]) == len(canvas.ghosts)
+        assert found["cells"] == [vars(cell) for cell in canvas.cells] and len(
+            found["ghosts"]
+        ) == len(canvas.ghosts)
     page.evaluate("bltlabPage.viewers.watch.show(12)")
     assert drawn(page, "watch") == written(page, trace.canvas(12))
     verified = trace.events[11]
@@ -144,15 +178,22 @@ def test_watch_plays_a_recorded_trace_before_any_weight_is_read(visit):
     checks = [e for e in trace.events[:12] if isinstance(e, Verified)]
     kept, guessed = sum(e.accepted for e in checks), sum(len(e.drafted) for e in checks)
     assert page.get_by_text(f"{guessed - kept} of {guessed} guesses thrown away").is_visible()
-    assert LOADS == [] and page.locator(".hero textarea").input_value() == (trace.prompt + trace.bytes).decode()
+    assert (
+        LOADS == []
+        and page.locator(".hero textarea").input_value() == (trace.prompt + trace.bytes).decode()
+    )
 
 
 def test_decode_writes_what_the_library_writes(visit, model):
     page = visit()
     ask(page, "cab", 40, "BLT-D")
-    trace, = decoded(page)
+    (trace,) = decoded(page)
     alone = bltlab.generate(model, "cab", "blt-d", max_new_bytes=40, temperature=0.5, seed=1)
-    assert (trace.prompt, trace.method, trace.settings) == (b"cab", alone.trace.method, alone.trace.settings)
+    assert (trace.prompt, trace.method, trace.settings) == (
+        b"cab",
+        alone.trace.method,
+        alone.trace.settings,
+    )
     assert trace.bytes == alone.bytes and trace.events[-1].reason == "budget"
     page.evaluate("bltlabPage.viewers.watch.show(7)")
     assert drawn(page, "watch") == written(page, trace.canvas(7))
@@ -167,7 +208,13 @@ def test_race_shows_four_lanes_and_runs_two_on_one_clock(visit, model):
     def at(passes, traces):
         page.evaluate("passes => bltlabPage.viewers.race.show(passes)", passes)
         spent = lambda t, e: sum((e.nfe - t.totals.prefill_nfe).astuple()[2:])
-        steps = [sum(max([spent(t, e) for e in t.events[:i + 1]]) <= passes for i in range(len(t.events))) for t in traces]
+        steps = [
+            sum(
+                max([spent(t, e) for e in t.events[: i + 1]]) <= passes
+                for i in range(len(t.events))
+            )
+            for t in traces
+        ]
         return written(page, *(t.canvas(step) for t, step in zip(traces, steps)))
 
     expected = at(40, traces)
@@ -183,7 +230,11 @@ def test_race_shows_four_lanes_and_runs_two_on_one_clock(visit, model):
     page.get_by_role("button", name="all numbers of this race").click()
     page.get_by_text("bytes a round").last.wait_for()
     rows = page.locator(".table:visible tr").all_inner_texts()
-    assert rows[1].split("\t")[:3] == ["ar", "96", "96"] and "(1.00×)" in rows[1] and rows[2].startswith("blt-dv")
+    assert (
+        rows[1].split("\t")[:3] == ["ar", "96", "96"]
+        and "(1.00×)" in rows[1]
+        and rows[2].startswith("blt-dv")
+    )
 
 
 def test_patches_show_examples_and_then_what_is_typed(visit, model):
@@ -195,7 +246,10 @@ def test_patches_show_examples_and_then_what_is_typed(visit, model):
     page.wait_for_function("() => bltlabPage.values.patches.surveys[0].typed")
     n = len(bltlab.patchify(model, "abca cab é").spans)
     assert page.get_by_text(f"11 bytes in {n} patches").is_visible()
-    assert page.get_by_role("radio", name="your text").is_visible() and page.get_by_role("radio", name="Japanese").is_visible()
+    assert (
+        page.get_by_role("radio", name="your text").is_visible()
+        and page.get_by_role("radio", name="Japanese").is_visible()
+    )
     assert page.evaluate(threshold) == pytest.approx(model.config.patcher.threshold)
 
 
@@ -206,7 +260,10 @@ def test_inside_shows_an_example_and_then_what_is_typed(visit):
     page.get_by_placeholder("A short text").fill("cab a")
     page.get_by_placeholder("A short text").press("Enter")
     page.wait_for_function("() => bltlabPage.values.inside.typed")
-    assert bytes(i - 4 for i in page.evaluate("bltlabPage.values.inside.data.ids.slice(1)")) == b"cab a"
+    assert (
+        bytes(i - 4 for i in page.evaluate("bltlabPage.values.inside.data.ids.slice(1)"))
+        == b"cab a"
+    )
     page.get_by_placeholder("A short text").fill("é" * 40)
     page.get_by_role("button", name="Look inside").click()
     assert "1 to 64 bytes, got 80" in noted(page, "That does not work")
@@ -219,16 +276,29 @@ def test_the_tour_turns_by_keys_and_needs_no_weights(visit, monkeypatch):
     monkeypatch.setattr(session.Demo, "model", property(missing))
     page, pages = visit("tour"), shown.tour()["pages"]
     for number, (told, key) in enumerate(zip(pages, ["ArrowRight", "PageDown"] * 4), 1):
-        assert page.get_by_role("heading", name=told["title"]).is_visible() and page.get_by_text(told["text"]).is_visible()
+        assert (
+            page.get_by_role("heading", name=told["title"]).is_visible()
+            and page.get_by_text(told["text"]).is_visible()
+        )
         traces = [Trace.from_json(shown.tour()["traces"][name]) for name in told["traces"]]
         state = page.evaluate("bltlabPage.viewers.tour.state()")
-        assert (state["page"], state["step"], state["pinned"]) == (number, told["step"], told.get("highlight"))
+        assert (state["page"], state["step"], state["pinned"]) == (
+            number,
+            told["step"],
+            told.get("highlight"),
+        )
         if told["clock"] == "event":
             assert drawn(page, "tour") == written(page, traces[0].canvas(told["step"]))
         page.keyboard.press(key)
-    assert page.get_by_text("8 of 8").is_visible() and page.get_by_role("button", name="Next").is_disabled()
+    assert (
+        page.get_by_text("8 of 8").is_visible()
+        and page.get_by_role("button", name="Next").is_disabled()
+    )
     page.keyboard.press("ArrowLeft")
-    assert page.get_by_text("7 of 8").is_visible() and page.get_by_text("thrown away").first.is_visible()
+    assert (
+        page.get_by_text("7 of 8").is_visible()
+        and page.get_by_text("thrown away").first.is_visible()
+    )
     page.get_by_role("tab", name="Watch").click()
     page.get_by_role("button", name="Decode", exact=True).click()
     assert "no model folder" in noted(page, "That does not work")
@@ -244,6 +314,7 @@ def test_nothing_is_wider_than_a_phone(visit, theme):
 
 
 # -- visitors ------------------------------------------------------------------------------------------------------------
+
 
 @pytest.fixture
 def rounds(monkeypatch):
@@ -272,12 +343,15 @@ def test_a_visitor_who_leaves_stops_within_a_round_and_harms_nobody(visit, model
     until(lambda: rounds.count("abca") >= 3)
     ask(second, "cabb", 6)
     until(lambda: rounds.count("abca") >= 5)
-    assert "cabb" not in rounds                                      # one at a time
+    assert "cabb" not in rounds  # one at a time
     first.close()
     left = rounds.count("abca")
-    trace, = decoded(second)
-    assert rounds.count("abca") <= left + 1                          # the round under way, and no other
-    assert trace.bytes == bltlab.generate(model, "cabb", max_new_bytes=6, temperature=0.5, seed=1).bytes
+    (trace,) = decoded(second)
+    assert rounds.count("abca") <= left + 1  # the round under way, and no other
+    assert (
+        trace.bytes
+        == bltlab.generate(model, "cabb", max_new_bytes=6, temperature=0.5, seed=1).bytes
+    )
 
 
 def test_stop_stops_within_a_round_and_the_page_goes_on(visit, model, rounds):
@@ -288,15 +362,18 @@ def test_stop_stops_within_a_round_and_the_page_goes_on(visit, model, rounds):
     clicked = len(rounds)
     assert "trace so far" in noted(page, "Stopped")
     assert len(rounds) <= clicked + 1
-    trace, = decoded(page)
+    (trace,) = decoded(page)
     alone = bltlab.generate(model, "abca", max_new_bytes=20, temperature=0.5, seed=1)
     assert trace.events[-1].reason == "interrupted" and 2 <= len(trace.bytes) <= clicked + 1
-    assert alone.bytes.startswith(trace.bytes) and page.evaluate("bltlabPage.viewers.watch.step") == len(trace.events)
+    assert alone.bytes.startswith(trace.bytes) and page.evaluate(
+        "bltlabPage.viewers.watch.step"
+    ) == len(trace.events)
     ask(page, "cabb", 2)
     assert len(decoded(page)[0].bytes) == 2
 
 
 # -- what comes from elsewhere --------------------------------------------------------------------------------------------
+
 
 def hostile():
     trace = speculative(ODD.ljust(80), (8,) * 9).to_json()
@@ -317,14 +394,16 @@ def test_hostile_bytes_in_a_file_are_shown_as_they_are(visit):
     opened(page, (f"{EVIL[9:24]}.json", json.dumps(hostile())))
     assert decoded(page)[0] == trace
     assert drawn(page, "watch") == written(page, trace.canvas())
-    assert page.locator(".hero textarea").input_value() == bltlab.vocab.to_text(trace.prompt + trace.bytes)
+    assert page.locator(".hero textarea").input_value() == bltlab.vocab.to_text(
+        trace.prompt + trace.bytes
+    )
     opened(page, ("a.json", json.dumps(hostile())), ("b.json", json.dumps(hostile())))
     page.wait_for_function("() => bltlabPage.values.race?.traces.length === 2")
     page.get_by_role("button", name="all numbers of this race").click()
     assert page.evaluate(INERT) == 0 and page.evaluate("typeof hacked") == "undefined"
     press(page, "Copy link")
     noted(page, "Link copied")
-    other = visit(query=page.url.split("#")[1])                      # it asks for options that no decoder has
+    other = visit(query=page.url.split("#")[1])  # it asks for options that no decoder has
     assert "has no option" in noted(other, "That does not work") and other.evaluate(INERT) == 0
 
 
@@ -333,10 +412,12 @@ def test_hostile_text_in_a_prompt_stays_text(visit, model):
     field(page, "prompt").fill(EVIL + "é 😀 שלום")
     page.get_by_text("BLT-DV", exact=True).click()
     press(page, "Decode")
-    trace, = decoded(page)
+    (trace,) = decoded(page)
     assert trace.prompt.decode() == EVIL + "é 😀 שלום" and page.evaluate(INERT) == 0
     assert drawn(page, "watch") == written(page, trace.canvas())
-    query = urlencode(dict(tab="watch", method="ar", prompt=EVIL, **{"ar." + EVIL: EVIL, "view.clock": EVIL}))
+    query = urlencode(
+        dict(tab="watch", method="ar", prompt=EVIL, **{"ar." + EVIL: EVIL, "view.clock": EVIL})
+    )
     page = visit(query=query)
     assert EVIL in noted(page, "That does not work") and page.evaluate(INERT) == 0
 
@@ -344,10 +425,16 @@ def test_hostile_text_in_a_prompt_stays_text(visit, model):
 def test_a_bad_file_is_one_sentence_and_the_page_still_works(visit):
     page, good = visit(), speculative().to_json()
     nan = json.dumps(good).replace('"prob": 0', '"prob": NaN, "x": 0', 1)
-    for name, content in [("schema", json.dumps(good | dict(schema="other/1"))), ("nan", nan), ("deep", "[" * 200_000),
-                          ("empty", ""), ("binary", b"\x00\xff\xfe"), ("events", json.dumps(good | dict(events=[1, {}]))),
-                          ("order", json.dumps(good | dict(events=good["events"][::-1]))),
-                          ("negative", json.dumps(good).replace('"position": 5', '"position": -5'))]:
+    for name, content in [
+        ("schema", json.dumps(good | dict(schema="other/1"))),
+        ("nan", nan),
+        ("deep", "[" * 200_000),
+        ("empty", ""),
+        ("binary", b"\x00\xff\xfe"),
+        ("events", json.dumps(good | dict(events=[1, {}]))),
+        ("order", json.dumps(good | dict(events=good["events"][::-1]))),
+        ("negative", json.dumps(good).replace('"position": 5', '"position": -5')),
+    ]:
         opened(page, (f"{name}.json", content))
         told = noted(page, f"{name}.json")
         assert told.startswith("That does not work") and "/tmp" not in told and len(told) < 400
@@ -360,6 +447,7 @@ def test_a_bad_file_is_one_sentence_and_the_page_still_works(visit):
 
 # -- links and files -----------------------------------------------------------------------------------------------------
 
+
 def view_of(page, tab="watch"):
     return page.evaluate("bltlabPage.viewers[%r].state()" % tab)
 
@@ -369,7 +457,7 @@ def test_a_link_opens_the_same_view_for_somebody_else(visit):
     field(page, "prompt").fill("abca é")
     page.get_by_text("BLT-S", exact=True).click()
     press(page, "Decode")
-    trace, = decoded(page)
+    (trace,) = decoded(page)
     page.locator(".watch").get_by_label("clock").first.select_option("decoder")
     page.evaluate("bltlabPage.viewers.watch.show(21)")
     page.get_by_role("option", name="byte 9").first.click()
@@ -387,18 +475,26 @@ def test_a_link_opens_the_same_view_for_somebody_else(visit):
 
 def test_a_saved_file_dropped_on_the_page_opens_the_same_view(visit, tmp_path):
     page, other = visit(), visit()
-    for tab, move in dict(race="race.show(33)", patches="patches.set({ survey: 4, threshold: 1.25 })",
-                          inside="inside.set({ step: 2, view: 'writing' })", tour="tour.set({ page: 6 })").items():
+    for tab, move in dict(
+        race="race.show(33)",
+        patches="patches.set({ survey: 4, threshold: 1.25 })",
+        inside="inside.set({ step: 2, view: 'writing' })",
+        tour="tour.set({ page: 6 })",
+    ).items():
         page.get_by_role("tab", name=tab.capitalize()).click()
         page.wait_for_function("tab => bltlabPage.viewers[tab]", arg=tab)
         page.evaluate(f"bltlabPage.viewers.{move}")
         with page.expect_download() as download:
             press(page, "Save", tab)
         download.value.save_as(tmp_path / "saved.json")
-        other.evaluate("""text => { const data = new DataTransfer();
+        other.evaluate(
+            """text => { const data = new DataTransfer();
           data.items.add(new File([text], "saved.json", { type: "application/json" }));
           document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true })); }""",
-                       (tmp_path / "saved.json").read_text())
+            (tmp_path / "saved.json").read_text(),
+        )
         other.wait_for_function("tab => bltlabPage.viewers[tab]", arg=tab)
         assert view_of(other, tab) == view_of(page, tab)
-        assert other.get_by_role("tab", name=tab.capitalize()).get_attribute("aria-selected") == "true"
+        assert (
+            other.get_by_role("tab", name=tab.capitalize()).get_attribute("aria-selected") == "true"
+        )

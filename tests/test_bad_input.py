@@ -6,13 +6,12 @@ import sys
 
 import pytest
 import torch
+from conftest import random_model
 
 import bltlab
 from bltlab import checkpoints
 from bltlab.config import BLTConfig, PatcherConfig
 from bltlab.sampling import OneStep
-
-from conftest import random_model
 
 
 def sentence(error):
@@ -32,36 +31,56 @@ def folder(model, tmp_path):
     return tmp_path / "m"
 
 
-@pytest.mark.parametrize("make, words", [
-    (lambda: bltlab.BlockDiffusion(block_size=-1), "block_size must be an int of at least 1"),
-    (lambda: bltlab.DiffusionVerification(block_size=2.5), "block_size must be an int of at least 1"),
-    (lambda: bltlab.BlockDiffusion(block_size=0), "block_size must be an int of at least 1"),
-    (lambda: bltlab.BlockDiffusion(block_size=True), "block_size must be an int of at least 1"),
-    (lambda: bltlab.Confidence("0.7"), "0..1"),
-    (lambda: bltlab.BlockDiffusion(latent="ajar"), "latent must be one of closed, open"),
-    (lambda: bltlab.Confidence(1.2), "0..1"), (lambda: bltlab.Confidence(-0.1), "0..1"),
-    (lambda: bltlab.Confidence(float("nan")), "0..1"),
-    (lambda: bltlab.EntropyBound(-1), "gamma"), (lambda: bltlab.TopK(0), "at least 1"),
-    (lambda: bltlab.SelfSpeculation(draft_length=0), "at least 1, got 0"),
-    (lambda: bltlab.DiffusionVerification(own_byte="after"), "before, none"),
-    (lambda: BLTConfig.preset("huge"), "nano"),
-])
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda: bltlab.BlockDiffusion(block_size=-1), "block_size must be an int of at least 1"),
+        (
+            lambda: bltlab.DiffusionVerification(block_size=2.5),
+            "block_size must be an int of at least 1",
+        ),
+        (lambda: bltlab.BlockDiffusion(block_size=0), "block_size must be an int of at least 1"),
+        (lambda: bltlab.BlockDiffusion(block_size=True), "block_size must be an int of at least 1"),
+        (lambda: bltlab.Confidence("0.7"), "0..1"),
+        (lambda: bltlab.BlockDiffusion(latent="ajar"), "latent must be one of closed, open"),
+        (lambda: bltlab.Confidence(1.2), "0..1"),
+        (lambda: bltlab.Confidence(-0.1), "0..1"),
+        (lambda: bltlab.Confidence(float("nan")), "0..1"),
+        (lambda: bltlab.EntropyBound(-1), "gamma"),
+        (lambda: bltlab.TopK(0), "at least 1"),
+        (lambda: bltlab.SelfSpeculation(draft_length=0), "at least 1, got 0"),
+        (lambda: bltlab.DiffusionVerification(own_byte="after"), "before, none"),
+        (lambda: BLTConfig.preset("huge"), "nano"),
+    ],
+)
 def test_options(make, words):
     with pytest.raises(ValueError, match=words) as error:
         make()
     sentence(error)
 
 
-@pytest.mark.parametrize("kwargs, kind, words", [
-    (dict(method="fast"), ValueError, "ar, blt-s, blt-d, blt-dv"), (dict(method=3), TypeError, "name or an object"),
-    (dict(method=bltlab.BlockDiffusion), TypeError, "name or an object"), (dict(temperature=None), TypeError, "temperature must be a number"),
-    (dict(max_new_bytes=-1), ValueError, "at least 0"), (dict(max_new_bytes=1.5), ValueError, "at least 0"),
-    (dict(max_new_bytes=600), ValueError, "max_length is 512"), (dict(stop=[""]), ValueError, "must not be empty"),
-    (dict(stop=""), ValueError, "must not be empty"), (dict(temperature=-0.5), ValueError, "at least 0"),
-    (dict(top_p=0.0), ValueError, "above 0"), (dict(seed="a"), ValueError, "64-bit int"), (dict(seed=None), ValueError, "64-bit int"),
-    (dict(seed=1.5), ValueError, "64-bit int"), (dict(seed=[1, 2]), ValueError, "64-bit int"),
-    (dict(prompt=7), TypeError, "str or bytes"), (dict(prompt=[]), ValueError, "empty list"),
-])
+@pytest.mark.parametrize(
+    "kwargs, kind, words",
+    [
+        (dict(method="fast"), ValueError, "ar, blt-s, blt-d, blt-dv"),
+        (dict(method=3), TypeError, "name or an object"),
+        (dict(method=bltlab.BlockDiffusion), TypeError, "name or an object"),
+        (dict(temperature=None), TypeError, "temperature must be a number"),
+        (dict(max_new_bytes=-1), ValueError, "at least 0"),
+        (dict(max_new_bytes=1.5), ValueError, "at least 0"),
+        (dict(max_new_bytes=600), ValueError, "max_length is 512"),
+        (dict(stop=[""]), ValueError, "must not be empty"),
+        (dict(stop=""), ValueError, "must not be empty"),
+        (dict(temperature=-0.5), ValueError, "at least 0"),
+        (dict(top_p=0.0), ValueError, "above 0"),
+        (dict(seed="a"), ValueError, "64-bit int"),
+        (dict(seed=None), ValueError, "64-bit int"),
+        (dict(seed=1.5), ValueError, "64-bit int"),
+        (dict(seed=[1, 2]), ValueError, "64-bit int"),
+        (dict(prompt=7), TypeError, "str or bytes"),
+        (dict(prompt=[]), ValueError, "empty list"),
+    ],
+)
 def test_generate_refuses_before_anything_runs(model, kwargs, kind, words):
     with pytest.raises(kind, match=words) as error:
         bltlab.stream(model, kwargs.pop("prompt", "abc"), **kwargs)
@@ -83,7 +102,12 @@ def test_a_plain_blt_has_no_diffusion(method):
 
 def test_a_block_above_the_trained_one_warns_and_runs(model):
     with pytest.warns(UserWarning, match="trained with"):
-        out = bltlab.generate(model, "abc", bltlab.BlockDiffusion(block_size=12, unmasking=OneStep()), max_new_bytes=24)
+        out = bltlab.generate(
+            model,
+            "abc",
+            bltlab.BlockDiffusion(block_size=12, unmasking=OneStep()),
+            max_new_bytes=24,
+        )
     assert len(out.bytes) == 24
 
 
@@ -99,7 +123,7 @@ def test_missing_folders_name_what_ships(tmp_path):
 def test_damaged_weights_name_the_file(folder):
     weights = folder / "model.safetensors"
     whole = weights.read_bytes()
-    for damaged in (whole[:len(whole) // 2], whole[:5], b"", b"\0" * 100):
+    for damaged in (whole[: len(whole) // 2], whole[:5], b"", b"\0" * 100):
         weights.write_bytes(damaged)
         with pytest.raises(ValueError, match="model.safetensors is damaged") as error:
             bltlab.BLT.from_pretrained(folder)
@@ -111,9 +135,14 @@ def test_damaged_weights_name_the_file(folder):
 
 def test_wrong_tensors_name_the_key(model, folder):
     tensors = checkpoints.read_tensors(folder)[0]
-    for change, words in ((lambda t: t.pop("decoder.norm.weight"), "lacks decoder.norm.weight"),
-                          (lambda t: t.update(extra=torch.zeros(1)), "unknown extra"),
-                          (lambda t: t.update({"decoder.norm.weight": torch.zeros(7)}), "decoder.norm.weight must have shape")):
+    for change, words in (
+        (lambda t: t.pop("decoder.norm.weight"), "lacks decoder.norm.weight"),
+        (lambda t: t.update(extra=torch.zeros(1)), "unknown extra"),
+        (
+            lambda t: t.update({"decoder.norm.weight": torch.zeros(7)}),
+            "decoder.norm.weight must have shape",
+        ),
+    ):
         changed = dict(tensors)
         change(changed)
         checkpoints.save(folder, model.config, changed)
@@ -124,12 +153,18 @@ def test_wrong_tensors_name_the_key(model, folder):
 
 def test_wrong_configs_name_the_key(folder):
     good = json.loads((folder / "config.json").read_text())
-    for change, words in ((dict(model_type="gpt2"), "model_type"), (dict(colour=1), "colour"),
-                          (dict(decoder_input="bytes"), "decoder_input"), (dict(encoder=dict(dim=3)), "config.encoder"),
-                          (dict(encoder=None), "config.encoder"), (dict(max_length="x"), "config.max_length"),
-                          (dict(encoder=good["encoder"] | dict(n_heads=0)), "n_heads"),
-                          (dict(patcher=good["patcher"] | dict(threshold=None)), "config.patcher.threshold"),
-                          (dict(patcher=good["patcher"] | dict(window=0)), "window"), (dict(doubled_residual="no"), "doubled_residual")):
+    for change, words in (
+        (dict(model_type="gpt2"), "model_type"),
+        (dict(colour=1), "colour"),
+        (dict(decoder_input="bytes"), "decoder_input"),
+        (dict(encoder=dict(dim=3)), "config.encoder"),
+        (dict(encoder=None), "config.encoder"),
+        (dict(max_length="x"), "config.max_length"),
+        (dict(encoder=good["encoder"] | dict(n_heads=0)), "n_heads"),
+        (dict(patcher=good["patcher"] | dict(threshold=None)), "config.patcher.threshold"),
+        (dict(patcher=good["patcher"] | dict(window=0)), "window"),
+        (dict(doubled_residual="no"), "doubled_residual"),
+    ):
         (folder / "config.json").write_text(json.dumps(good | change))
         with pytest.raises(ValueError, match=words) as error:
             bltlab.BLT.from_pretrained(folder)
@@ -145,14 +180,22 @@ def test_traces_that_are_none(tmp_path, model):
     good = json.loads(path.read_text())
     spoilt = next(e for e in good["events"] if e["type"] == "Verified") | {"accepted": -1}
     assert bltlab.Trace.load(path).totals.new_bytes == 9
-    for wrong, words in ((dict(schema="other/1"), "schema"), (dict(events=3), "events"), (dict(events=[]), "events"), (dict(model={}), "parameters"),
-                         (dict(events=[{"type": "Guessed"}]), "event 0"),
-                         (dict(events=[good["events"][0] | {"ids": [999]}]), "out of range"),
-                         (dict(events=[good["events"][0] | {"more": 1}]), "exactly the fields"),
-                         (dict(events=[good["events"][0] | {"seconds": float("nan")}]), "finite"),
-                         (dict(events=[good["events"][0] | {"opens": []}]), "one entry for each"),
-                         (dict(events=[spoilt if e["type"] == "Verified" else e for e in good["events"]]), "accepted out of range"),
-                         (dict(events=good["events"][2:]), "do not fit together")):
+    for wrong, words in (
+        (dict(schema="other/1"), "schema"),
+        (dict(events=3), "events"),
+        (dict(events=[]), "events"),
+        (dict(model={}), "parameters"),
+        (dict(events=[{"type": "Guessed"}]), "event 0"),
+        (dict(events=[good["events"][0] | {"ids": [999]}]), "out of range"),
+        (dict(events=[good["events"][0] | {"more": 1}]), "exactly the fields"),
+        (dict(events=[good["events"][0] | {"seconds": float("nan")}]), "finite"),
+        (dict(events=[good["events"][0] | {"opens": []}]), "one entry for each"),
+        (
+            dict(events=[spoilt if e["type"] == "Verified" else e for e in good["events"]]),
+            "accepted out of range",
+        ),
+        (dict(events=good["events"][2:]), "do not fit together"),
+    ):
         path.write_text(json.dumps(good | wrong))
         with pytest.raises(ValueError, match=words) as error:
             bltlab.Trace.load(path)
@@ -162,18 +205,27 @@ def test_traces_that_are_none(tmp_path, model):
         bltlab.Trace.load(path)
 
 
-@pytest.mark.parametrize("arguments, words", [
-    (["generate", "abc", "--model", "no-such-model"], "shipped"),
-    (["generate", "abc", "--method", "ar", "--draft-length", "4"], "no option draft_length"),
-    (["generate", "abc", "--unmasking", "confidence:7"], "0..1"),
-    (["generate", "abc", "--method", "blt-s", "--draft-length", "99"], "1..32"),
-    (["view", "no-such-trace.json"], "no-such-trace.json"), (["view", "."], "directory"),
-    (["generate", "abc", "--block-size", "x"], "--block-size"), (["wander"], "wander"),
-    (["train", "--text", "no-such-text"], "no-such-text"),
-])
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["generate", "abc", "--model", "no-such-model"], "shipped"),
+        (["generate", "abc", "--method", "ar", "--draft-length", "4"], "no option draft_length"),
+        (["generate", "abc", "--unmasking", "confidence:7"], "0..1"),
+        (["generate", "abc", "--method", "blt-s", "--draft-length", "99"], "1..32"),
+        (["view", "no-such-trace.json"], "no-such-trace.json"),
+        (["view", "."], "directory"),
+        (["generate", "abc", "--block-size", "x"], "--block-size"),
+        (["wander"], "wander"),
+        (["train", "--text", "no-such-text"], "no-such-text"),
+    ],
+)
 def test_the_command_line_exits_with_2(arguments, words):
-    done = subprocess.run([sys.executable, "-m", "bltlab", *arguments], capture_output=True, text=True)
-    assert done.returncode == 2 and words in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+    done = subprocess.run(
+        [sys.executable, "-m", "bltlab", *arguments], capture_output=True, text=True
+    )
+    assert done.returncode == 2 and words in done.stderr and len(done.stderr.splitlines()) == 1, (
+        done.stderr
+    )
 
 
 def test_stride_needs_a_length():
@@ -212,7 +264,10 @@ def test_a_rule_of_your_own_is_recorded(model, tmp_path):
 
         def __repr__(self):
             return "Leftmost()"
-    out = bltlab.generate(model, "abc", bltlab.BlockDiffusion(unmasking=Leftmost()), max_new_bytes=9)
+
+    out = bltlab.generate(
+        model, "abc", bltlab.BlockDiffusion(unmasking=Leftmost()), max_new_bytes=9
+    )
     out.trace.save(tmp_path / "t.json")
     assert bltlab.Trace.load(tmp_path / "t.json").method["unmasking"] == "Leftmost()"
     assert out.trace.totals.denoising_steps_per_block == 8

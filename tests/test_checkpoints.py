@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from conftest import random_ids, random_model
 
 import bltlab
 from bltlab import checkpoints, data
@@ -11,15 +12,15 @@ from bltlab.config import PatcherConfig
 from bltlab.layers import over_text
 from bltlab.patching import EntropyModel, entropy
 
-from conftest import random_ids, random_model
-
 
 def test_save_and_load_change_no_bit(tmp_path):
     model = random_model(4)
     model.save_pretrained(tmp_path)
     again = bltlab.BLT.from_pretrained(tmp_path, dtype=torch.float64)
     assert again.config == model.config and not again.training
-    assert all(torch.equal(a, b) for a, b in zip(again.state_dict().values(), model.state_dict().values()))
+    assert all(
+        torch.equal(a, b) for a, b in zip(again.state_dict().values(), model.state_dict().values())
+    )
     ids = random_ids(0, 30)[None]
     assert (again(ids).logits - model(ids).logits).abs().max() < 1e-12
     assert not list(tmp_path.glob(".part*"))
@@ -41,7 +42,9 @@ def test_the_entropy_model_stays_in_fp32_in_a_bf16_model():
     assert {p.dtype for p in model.patcher.parameters()} == {torch.float32}
     assert {p.dtype for p in model.decoder.parameters()} == {torch.bfloat16}
     narrow = model(ids)
-    assert torch.equal(narrow.entropies, wide.entropies) and torch.equal(narrow.patches.opens, wide.patches.opens)
+    assert torch.equal(narrow.entropies, wide.entropies) and torch.equal(
+        narrow.patches.opens, wide.patches.opens
+    )
     assert narrow.logits.dtype == torch.float32
     out = bltlab.generate(model, "abc", "blt-s", max_new_bytes=12)
     assert len(out.bytes) == 12
@@ -61,7 +64,9 @@ def test_names_are_found_from_any_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert checkpoints.resolve("blt-d-nano") == checkpoints.assets() / "blt-d-nano"
     random_model(0).save_pretrained(tmp_path / "blt-d-nano")
-    assert checkpoints.resolve("blt-d-nano") == tmp_path / "blt-d-nano"                   # an existing path comes first
+    assert (
+        checkpoints.resolve("blt-d-nano") == tmp_path / "blt-d-nano"
+    )  # an existing path comes first
 
 
 @pytest.mark.parametrize("name", checkpoints.shipped())
@@ -74,7 +79,14 @@ def test_a_shipped_model_loads_and_has_a_card(name):
 
 
 def test_the_shipped_models_are_small():
-    assert sum(p.stat().st_size for name in checkpoints.shipped() for p in (checkpoints.assets() / name).iterdir()) < 80e6
+    assert (
+        sum(
+            p.stat().st_size
+            for name in checkpoints.shipped()
+            for p in (checkpoints.assets() / name).iterdir()
+        )
+        < 80e6
+    )
 
 
 def test_the_shipped_model_writes_words():
@@ -84,7 +96,7 @@ def test_the_shipped_model_writes_words():
 
 def test_score_is_the_mean_of_surprises():
     model = random_model(4)
-    text = bytes(range(97, 109)) * 60                    # longer than one chunk
+    text = bytes(range(97, 109)) * 60  # longer than one chunk
     ids = torch.tensor([bltlab.encode(text)])
     log_probs = model(ids[:, :-1]).logits.log_softmax(-1)[0]
     bits = -log_probs.gather(1, ids[0, 1:, None]).mean() / math.log(2)
@@ -95,13 +107,13 @@ def test_the_entropy_model_reads_512_bytes_and_no_more():
     """Without its window, a released entropy model falls apart past byte 512."""
     config = bltlab.BLTConfig.preset("blt-1b").patcher
     assert config.window == 512
-    model = EntropyModel(PatcherConfig(16, 1, 2, 24)).double()              # the default window
+    model = EntropyModel(PatcherConfig(16, 1, 2, 24)).double()  # the default window
     ids = torch.randint(4, 260, (1, 700), generator=torch.Generator().manual_seed(0))
     other = ids.clone()
     other[0, 50] = 4 + (other[0, 50] - 3) % 256
     run = lambda x: entropy(patch_logits(model, x))[0]
     changed = (run(ids) - run(other)).abs() > 1e-12
-    assert changed[50:50 + 512].any() and changed.nonzero()[[0, -1], 0].tolist() == [50, 50 + 511]
+    assert changed[50 : 50 + 512].any() and changed.nonzero()[[0, -1], 0].tolist() == [50, 50 + 511]
 
 
 def patch_logits(model, ids):

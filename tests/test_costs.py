@@ -4,27 +4,44 @@ from dataclasses import replace
 
 import pytest
 import torch
+from conftest import random_ids, random_model
 from torch.utils.flop_counter import FlopCounterMode
 
 import bltlab
-from bltlab.costs import NFE, PUBLISHED, cache_bytes_per_byte, causal_pairs, paper_gb, project, training_flops
+from bltlab.costs import (
+    NFE,
+    PUBLISHED,
+    cache_bytes_per_byte,
+    causal_pairs,
+    paper_gb,
+    project,
+    training_flops,
+)
 from bltlab.diffusion import diffusion_loss, next_byte_loss
-
-from conftest import random_ids, random_model
 
 # Fast BLT, French to English: shape, method, decoder and global evaluations, published gigabytes, published saving in %.
 ROWS = [
-    ("3B", "BLT", 512, 308, 1920.99, None), ("3B", "BLT-S k=4", 534, 215, 1395.99, 27.33),
-    ("3B", "BLT-S k=8", 580, 130, 928.73, 51.65), ("3B", "BLT-S k=16", 724, 87, 727.17, 62.15),
-    ("3B", "BLT-D-4", 216, 128, 797.58, 58.48), ("3B", "BLT-D-8", 179, 64, 421.51, 78.06),
-    ("3B", "BLT-D-16", 162, 32, 233.87, 87.83), ("3B", "BLT-DV-8", 251, 126, 802.07, 58.25),
-    ("1B", "BLT", 512, 250, 815, None), ("1B", "BLT-S k=8", 558, 125, 504, None), ("1B", "BLT-D-16", 100, 32, 115.3, None),
+    ("3B", "BLT", 512, 308, 1920.99, None),
+    ("3B", "BLT-S k=4", 534, 215, 1395.99, 27.33),
+    ("3B", "BLT-S k=8", 580, 130, 928.73, 51.65),
+    ("3B", "BLT-S k=16", 724, 87, 727.17, 62.15),
+    ("3B", "BLT-D-4", 216, 128, 797.58, 58.48),
+    ("3B", "BLT-D-8", 179, 64, 421.51, 78.06),
+    ("3B", "BLT-D-16", 162, 32, 233.87, 87.83),
+    ("3B", "BLT-DV-8", 251, 126, 802.07, 58.25),
+    ("1B", "BLT", 512, 250, 815, None),
+    ("1B", "BLT-S k=8", 558, 125, 504, None),
+    ("1B", "BLT-D-16", 100, 32, 115.3, None),
 ]
 
 
 @pytest.mark.parametrize("shape, method, decoder, global_, published, saving", ROWS)
-def test_published_counts_give_the_published_traffic(shape, method, decoder, global_, published, saving):
-    nfe = NFE(decoder=decoder, global_=global_, encoder=9999, patcher=9999)          # the last two are not in the paper's sum
+def test_published_counts_give_the_published_traffic(
+    shape, method, decoder, global_, published, saving
+):
+    nfe = NFE(
+        decoder=decoder, global_=global_, encoder=9999, patcher=9999
+    )  # the last two are not in the paper's sum
     assert paper_gb(nfe, PUBLISHED[shape]) == pytest.approx(published, rel=0.01)
     assert project(nfe, shape) == paper_gb(nfe, PUBLISHED[shape])
     if saving:
@@ -34,7 +51,9 @@ def test_published_counts_give_the_published_traffic(shape, method, decoder, glo
 
 def test_a_trace_and_its_totals_project_like_their_counts():
     trace = bltlab.generate(random_model(0), "abcabc", "blt-s", max_new_bytes=20).trace
-    assert project(trace, "3B") == project(trace.totals, "3B") == project(trace.totals.nfe, "3B") > 0
+    assert (
+        project(trace, "3B") == project(trace.totals, "3B") == project(trace.totals.nfe, "3B") > 0
+    )
     with pytest.raises(ValueError, match="1B, 3B, got '7B'"):
         project(trace, "7B")
 
@@ -45,13 +64,15 @@ def test_causal_pairs_are_those_of_the_mask(n, window):
     assert causal_pairs(n, window) == int(bltlab.layers.causal(t[:, None], t, window).sum())
 
 
-@pytest.mark.parametrize("changes", [dict(), dict(keys_per_patch=4, global_dim=96),
-                                     dict(n_encoder=2, decoder_input="embedding")])
+@pytest.mark.parametrize(
+    "changes",
+    [dict(), dict(keys_per_patch=4, global_dim=96), dict(n_encoder=2, decoder_input="embedding")],
+)
 def test_a_state_keeps_as_many_bytes_as_the_formula_says(changes):
     model, ids = random_model(1, **changes), random_ids(2, 80)
     state = bltlab.DecodingState(model)
     state.extend(ids[None])
-    kept, = state.snapshot()
+    (kept,) = state.snapshot()
     tensors = [kept["states"], kept["latents"], *(x for part in kept["kv"].values() for x in part)]
     keys = kept["keys"] if isinstance(kept["keys"], list) else [kept["keys"]]
     bytes_per_patch = len(ids) / state.rows[0].closed
@@ -73,5 +94,7 @@ def test_training_arithmetic_is_near_what_torch_counts(with_blocks):
         else:
             loss = next_byte_loss(model.decode(model.encode(ids, patches)), ids)
         loss.backward()
-    flops = training_flops(model.config, model.parameter_counts(), 256, patches[0].count, 256 if with_blocks else 0, 8)
+    flops = training_flops(
+        model.config, model.parameter_counts(), 256, patches[0].count, 256 if with_blocks else 0, 8
+    )
     assert flops == pytest.approx(counter.get_total_flops(), rel=0.12)

@@ -8,11 +8,10 @@ import datasets
 import numpy as np
 import pytest
 import torch
+from conftest import random_model
 
 from bltlab import data, vocab
 from bltlab.patching import Patches
-
-from conftest import random_model
 
 LINES = """In the beginning God created the heaven and the earth.
 And the earth was without form, and void; and darkness was upon the face of the deep.
@@ -37,16 +36,19 @@ def sentence(call):
 
 # -- reading -------------------------------------------------------------------------------------------------------------
 
+
 def test_every_kind_of_file_gives_the_same_documents(tmp_path):
     (tmp_path / "a.jsonl").write_text(jsonl(LINES, split="train"))
     (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(jsonl(LINES, split="train").encode()))
     (tmp_path / "c.jsonl.xz").write_bytes(lzma.compress(jsonl(LINES, split="train").encode()))
-    datasets.Dataset.from_dict({"text": LINES, "split": ["train"] * len(LINES)}).to_parquet(tmp_path / "d.parquet")
+    datasets.Dataset.from_dict({"text": LINES, "split": ["train"] * len(LINES)}).to_parquet(
+        tmp_path / "d.parquet"
+    )
     for name in "a.jsonl", "b.jsonl.gz", "c.jsonl.xz", "d.parquet":
         assert list(data.documents(tmp_path / name)) == LINES
     (tmp_path / "e.txt").write_text("\n".join(LINES))
     found = [t for s in data.SPLITS for t in texts_or_none(tmp_path / "e.txt", s)]
-    assert found == ["\n".join(LINES)]                               # a text file is one document
+    assert found == ["\n".join(LINES)]  # a text file is one document
 
 
 def test_a_folder_may_hold_other_files_other_kinds_and_odd_names(tmp_path):
@@ -55,11 +57,13 @@ def test_a_folder_may_hold_other_files_other_kinds_and_odd_names(tmp_path):
     for name in "abc":
         (folder / "pictures" / f"{name}.png").write_bytes(b"\x89PNG")
     (folder / "train.jsonl").write_text(jsonl(LINES))
-    (tmp_path / "my [old] notes, others").mkdir()                    # what the name would match as a pattern
+    (tmp_path / "my [old] notes, others").mkdir()  # what the name would match as a pattern
     (tmp_path / "my [old] notes, others" / "train.jsonl").write_text(jsonl(["not mine"]))
     assert [t for s in data.SPLITS for t in texts_or_none(folder, s)] == LINES
-    (folder / "test [1].txt").write_text(LINES[0])                   # a split by name holds across kinds
-    assert list(data.documents(folder)) == LINES and list(data.documents(folder, "test")) == LINES[:1]
+    (folder / "test [1].txt").write_text(LINES[0])  # a split by name holds across kinds
+    assert (
+        list(data.documents(folder)) == LINES and list(data.documents(folder, "test")) == LINES[:1]
+    )
     assert [t for s in data.SPLITS for t in texts_or_none(folder / "test [1].txt", s)] == LINES[:1]
 
 
@@ -81,9 +85,14 @@ def hub_folder(path):
         for i, part in enumerate((LINES[:2], LINES[2:4])):
             texts = datasets.Dataset.from_dict({"text": [f"{config} {t}" for t in part]})
             texts.to_parquet(path / config / f"train-0000{i}-of-00002.parquet")
-        datasets.Dataset.from_dict({"text": [f"{config} {t}" for t in LINES[4:]]}).to_parquet(path / config / "valid.parquet")
-    files = "".join(f"- config_name: {c}\n  data_files:\n  - {{split: train, path: '{c}/train*'}}\n"
-                    f"  - {{split: validation, path: '{c}/valid*'}}\n" for c in ("first", "second"))
+        datasets.Dataset.from_dict({"text": [f"{config} {t}" for t in LINES[4:]]}).to_parquet(
+            path / config / "valid.parquet"
+        )
+    files = "".join(
+        f"- config_name: {c}\n  data_files:\n  - {{split: train, path: '{c}/train*'}}\n"
+        f"  - {{split: validation, path: '{c}/valid*'}}\n"
+        for c in ("first", "second")
+    )
     (path / "README.md").write_text(f"---\nconfigs:\n{files}---\n")
     return path
 
@@ -92,9 +101,11 @@ def test_a_hub_data_set_streams_with_its_own_splits_and_configuration(tmp_path, 
     folder = hub_folder(tmp_path / "set")
     assert list(data.documents(f"{folder}:second")) == [f"second {t}" for t in LINES[:4]]
     assert list(data.documents(f"{folder}:second", "test")) == [f"second {t}" for t in LINES[4:]]
-    assert "first" in sentence(lambda: next(data.documents(folder)))             # says which there are
+    assert "first" in sentence(lambda: next(data.documents(folder)))  # says which there are
     real, asked = datasets.load_dataset_builder, []
-    monkeypatch.setattr(datasets, "load_dataset_builder", lambda *a: asked.append(a) or real(str(folder), *a[1:]))
+    monkeypatch.setattr(
+        datasets, "load_dataset_builder", lambda *a: asked.append(a) or real(str(folder), *a[1:])
+    )
     assert list(data.documents("owner/name:first")) == [f"first {t}" for t in LINES[:4]]
     assert asked == [("owner/name", "first")]
 
@@ -102,7 +113,9 @@ def test_a_hub_data_set_streams_with_its_own_splits_and_configuration(tmp_path, 
 def test_without_splits_of_its_own_a_corpus_is_split_by_hash(tmp_path):
     texts = [f"{i} {t}" for i in range(60) for t in LINES]
     for i in range(3):
-        (tmp_path / f"{i}.jsonl").write_text(jsonl(texts[i::3] + texts[:50]))    # fifty texts are in every shard
+        (tmp_path / f"{i}.jsonl").write_text(
+            jsonl(texts[i::3] + texts[:50])
+        )  # fifty texts are in every shard
     train, test = (list(data.documents(tmp_path, s)) for s in data.SPLITS)
     assert len(train) + len(test) == len(texts) + 150 and 2 <= len(test) <= 20
     assert not set(train) & set(test) and set(train) | set(test) == set(texts)
@@ -145,8 +158,9 @@ def test_a_corpus_without_a_test_split_says_how_to_give_it_one(tmp_path):
 
 # -- cutting and sharing -------------------------------------------------------------------------------------------------
 
+
 def test_a_stream_stops_once_it_is_long_enough():
-    endless = (LINES[i % len(LINES)] for i in range(10 ** 12))
+    endless = (LINES[i % len(LINES)] for i in range(10**12))
     ids = data.stream(endless, most=1000)
     assert 1000 <= len(ids) < 1100 and ids[-1] == vocab.BOS_ID
 
@@ -155,7 +169,9 @@ def test_a_stream_stops_once_it_is_long_enough():
 def test_ranks_share_each_batch_in_order(ranks):
     ids = data.stream([f"{i} {t}" for i in range(9) for t in LINES])
     one = data.Batches(ids, 32, 8, seed=5)
-    many = [data.Batches(ids, 32, 8 // ranks, seed=5, rank=r, world_size=ranks) for r in range(ranks)]
+    many = [
+        data.Batches(ids, 32, 8 // ranks, seed=5, rank=r, world_size=ranks) for r in range(ranks)
+    ]
     while one.epoch < 3:
         assert torch.equal(one.next(), torch.cat([b.next() for b in many]))
         assert all(b.state() == one.state() for b in many)
@@ -178,7 +194,9 @@ def test_an_epoch_sees_every_byte_and_a_small_corpus_still_fills_a_batch():
     ids = data.stream([f"{i} {t}" for i in range(9) for t in LINES])
     batches = data.Batches(ids, 32, 1, seed=0)
     rows = torch.cat([batches.next() for _ in range(len(data.windows(ids, 32)))])
-    assert batches.epoch == 0 and set(map(tuple, rows.tolist())) == set(map(tuple, data.windows(ids, 32).tolist()))
+    assert batches.epoch == 0 and set(map(tuple, rows.tolist())) == set(
+        map(tuple, data.windows(ids, 32).tolist())
+    )
     assert data.Batches(data.stream(LINES[:2]), 32, 16, seed=0).next().shape == (16, 32)
     with pytest.raises(ValueError, match="rank must be in 0..1"):
         data.Batches(ids, 32, 1, seed=0, rank=2, world_size=2)
@@ -194,28 +212,35 @@ def test_patches_found_ahead_are_those_of_the_step(tmp_path, monkeypatch):
         rows, opens = batches.next()
         ahead, live = Patches.from_rule(rows, opens), model.patch(rows)[0]
         assert batches.epoch == 0 and torch.equal(ahead.opens, live.opens)
-        assert torch.equal(ahead.reads[:, :-1], live.reads[:, :-1])    # nothing learns from the last
-    file, = tmp_path.iterdir()
+        assert torch.equal(ahead.reads[:, :-1], live.reads[:, :-1])  # nothing learns from the last
+    (file,) = tmp_path.iterdir()
     monkeypatch.setattr(np, "save", lambda f, x: f.write(b"half") and 1 / 0)
     with pytest.raises(ZeroDivisionError):
         data.patch_ahead(random_model(4), ids, 48, tmp_path)
-    assert list(tmp_path.iterdir()) == [file]                        # no half of a file
+    assert list(tmp_path.iterdir()) == [file]  # no half of a file
     monkeypatch.undo()
-    np.save(file, np.zeros(len(ids), bool))                          # from now on, what is read is the file
+    np.save(file, np.zeros(len(ids), bool))  # from now on, what is read is the file
     assert not data.patch_ahead(model, ids, 48, tmp_path).any()
     assert np.array_equal(data.patch_ahead(random_model(3), ids, 48), flags)
-    data.patch_ahead(random_model(4), ids, 48, tmp_path)             # another patcher, another file
+    data.patch_ahead(random_model(4), ids, 48, tmp_path)  # another patcher, another file
     assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_windows_of_short_documents_begin_with_one_and_find_its_own_patches_in_any_epoch():
-    model, texts = random_model(3), [f"{i} {t}" for i in range(9) for t in ("ein Haus", "deux chats noirs", "six")]
+    model, texts = (
+        random_model(3),
+        [f"{i} {t}" for i in range(9) for t in ("ein Haus", "deux chats noirs", "six")],
+    )
     ids = data.stream(texts)
     batches = data.Batches(ids, 48, 4, seed=1, next_opens=data.patch_ahead(model, ids, 48))
     while batches.epoch < 2:
         rows, opens = batches.next()
-        assert all(any(vocab.decode(row.tolist()).startswith(t.encode()) for t in texts) for row in rows)
+        assert all(
+            any(vocab.decode(row.tolist()).startswith(t.encode()) for t in texts) for row in rows
+        )
         ahead, live = Patches.from_rule(rows, opens), model.patch(rows)[0]
         assert torch.equal(ahead.opens, live.opens)
     long = data.stream(["a long document " * 9, "six"])
-    assert torch.equal(data.windows(long, 32)[:, 1:].flatten(), torch.from_numpy(long[:4 * 31].astype(np.int64)))
+    assert torch.equal(
+        data.windows(long, 32)[:, 1:].flatten(), torch.from_numpy(long[: 4 * 31].astype(np.int64))
+    )

@@ -4,6 +4,7 @@ import random
 
 import pytest
 import torch
+from conftest import random_model
 
 import bltlab
 from bltlab import vocab
@@ -13,19 +14,34 @@ from bltlab.sampling import Confidence, EntropyBound, OneStep, Pick, TopK
 from bltlab.state import DecodingState
 from bltlab.trace import Committed, Finished, Unmasked, Verified
 
-from conftest import random_model
-
-RULES = (Confidence(0.7), Confidence(0.02), EntropyBound(3.0), EntropyBound(0.0), TopK(1), TopK(3), OneStep())
+RULES = (
+    Confidence(0.7),
+    Confidence(0.02),
+    EntropyBound(3.0),
+    EntropyBound(0.0),
+    TopK(1),
+    TopK(3),
+    OneStep(),
+)
 
 
 def case(seed):
     """A random model, prompt and settings; in half of the cases EOS takes the place of a byte that would be written."""
     draw = random.Random(seed)
-    model = random_model(seed, bytes_per_patch=draw.choice([1.0, 2, 3, 5, 8]), max_patch_length=draw.choice([None, 3, 8]),
-                         decoder_input=draw.choice(["encoder", "embedding"]), window=draw.choice([5, 12, 40]),
-                         block_size=draw.choice([1, 4, 8]))
+    model = random_model(
+        seed,
+        bytes_per_patch=draw.choice([1.0, 2, 3, 5, 8]),
+        max_patch_length=draw.choice([None, 3, 8]),
+        decoder_input=draw.choice(["encoder", "embedding"]),
+        window=draw.choice([5, 12, 40]),
+        block_size=draw.choice([1, 4, 8]),
+    )
     prompt = bytes(draw.randint(97, 108) for _ in range(draw.randint(0, 20)))
-    settings = dict(max_new_bytes=draw.randint(1, 40), temperature=[0.0, 0.9][seed % 2], seed=draw.randint(0, 10 ** 12))
+    settings = dict(
+        max_new_bytes=draw.randint(1, 40),
+        temperature=[0.0, 0.9][seed % 2],
+        seed=draw.randint(0, 10**12),
+    )
     if draw.random() < 0.3:
         settings["top_k"] = draw.randint(1, 40)
     if draw.random() < 0.3:
@@ -34,7 +50,10 @@ def case(seed):
         written = bltlab.generate(model, prompt, **settings).bytes
         chosen = draw.choice(written)
         rows = model.decoder.output.weight
-        rows[vocab.EOS_ID], rows[chosen + vocab.OFFSET] = rows[chosen + vocab.OFFSET].clone(), rows[vocab.EOS_ID].clone()
+        rows[vocab.EOS_ID], rows[chosen + vocab.OFFSET] = (
+            rows[chosen + vocab.OFFSET].clone(),
+            rows[vocab.EOS_ID].clone(),
+        )
     return model, prompt, settings, draw
 
 
@@ -42,16 +61,21 @@ def methods(model, draw):
     """Every method, with options of all kinds."""
     k, rule = draw.randint(1, 9), draw.choice(RULES)
     latent = draw.choice(["closed", "open"])
-    return [bltlab.Autoregressive(), bltlab.SelfSpeculation(k, latent, min_confidence=draw.choice([0.0, 0.2])),
-            bltlab.BlockDiffusion(unmasking=rule, latent=latent),
-            bltlab.DiffusionVerification(unmasking=rule, latent=latent),
-            bltlab.DiffusionVerification(unmasking=draw.choice(RULES), own_byte="none", latent=latent)]
+    return [
+        bltlab.Autoregressive(),
+        bltlab.SelfSpeculation(k, latent, min_confidence=draw.choice([0.0, 0.2])),
+        bltlab.BlockDiffusion(unmasking=rule, latent=latent),
+        bltlab.DiffusionVerification(unmasking=rule, latent=latent),
+        bltlab.DiffusionVerification(unmasking=draw.choice(RULES), own_byte="none", latent=latent),
+    ]
 
 
 @pytest.mark.parametrize("seed", range(200))
 def test_6_speculation_changes_nothing_but_cost(seed):
     model, prompt, settings, draw = case(seed)
-    ar, s, _, dv, dv_none = (bltlab.generate(model, prompt, m, **settings) for m in methods(model, draw))
+    ar, s, _, dv, dv_none = (
+        bltlab.generate(model, prompt, m, **settings) for m in methods(model, draw)
+    )
     for other in (s, dv, dv_none):
         assert other.bytes == ar.bytes and other.stopped == ar.stopped, other.trace.method
 
@@ -71,8 +95,10 @@ def test_the_cases_above_end_in_every_way_and_reject_as_well_as_accept():
 def test_8_self_speculation_never_needs_more_global_passes(seed):
     model, prompt, settings, draw = case(seed)
     ar = bltlab.generate(model, prompt, **settings).trace.totals
-    s = bltlab.generate(model, prompt, bltlab.SelfSpeculation(draw.randint(1, 12)), **settings).trace.totals
-    assert s.nfe.global_ <= ar.nfe.global_ + 1           # one more at the end of the budget
+    s = bltlab.generate(
+        model, prompt, bltlab.SelfSpeculation(draw.randint(1, 12)), **settings
+    ).trace.totals
+    assert s.nfe.global_ <= ar.nfe.global_ + 1  # one more at the end of the budget
 
 
 @pytest.mark.parametrize("seed", range(24))
@@ -89,7 +115,9 @@ def test_9_a_smaller_budget_is_a_prefix(seed):
 @pytest.mark.parametrize("seed", range(24))
 def test_5_a_batch_writes_what_each_prompt_writes_alone(seed):
     model, prompt, settings, draw = case(seed)
-    prompts = [prompt] + [bytes(draw.randint(97, 108) for _ in range(draw.randint(0, 20))) for _ in range(3)]
+    prompts = [prompt] + [
+        bytes(draw.randint(97, 108) for _ in range(draw.randint(0, 20))) for _ in range(3)
+    ]
     settings["seed"] = [settings["seed"] + i for i in range(4)]
     for method in methods(model, draw):
         batch = bltlab.generate(model, prompts, method, **settings)
@@ -97,7 +125,9 @@ def test_5_a_batch_writes_what_each_prompt_writes_alone(seed):
             alone = bltlab.generate(model, text, method, **settings | {"seed": seed_})
             assert row.bytes == alone.bytes and row.stopped == alone.stopped
             kinds = lambda trace: [(type(e).__name__, e.position) for e in trace.events]
-            if not getattr(method, "min_confidence", 0):              # rows draft together, on while one of them is sure
+            if not getattr(
+                method, "min_confidence", 0
+            ):  # rows draft together, on while one of them is sure
                 assert kinds(row.trace) == kinds(alone.trace)
 
 
@@ -108,7 +138,13 @@ def test_verification_is_exact_for_any_proposer(seed, own, proposer):
     model, prompt, settings, draw = case(seed)
     budget = 30
     pick = Pick(settings["temperature"], seeds=(settings["seed"],))
-    wanted = bltlab.generate(model, prompt, max_new_bytes=budget + 10, temperature=settings["temperature"], seed=settings["seed"])
+    wanted = bltlab.generate(
+        model,
+        prompt,
+        max_new_bytes=budget + 10,
+        temperature=settings["temperature"],
+        seed=settings["seed"],
+    )
     ids = vocab.encode(prompt + wanted.bytes) + [vocab.EOS_ID] * 50
     state = DecodingState(model, max_length=200)
     state.extend(vocab.encode(prompt))
@@ -119,15 +155,18 @@ def test_verification_is_exact_for_any_proposer(seed, own, proposer):
         if own:
             first = [pick(state.logits[:, None], ahead(state, 0, 1))[0, 0].item()]
         match proposer:
-            case "random": guesses = [draw.randint(101, 112) for _ in range(n)]
-            case "perfect": guesses = ids[at:at + n]
-            case "constant": guesses = [101] * n
+            case "random":
+                guesses = [draw.randint(101, 112) for _ in range(n)]
+            case "perfect":
+                guesses = ids[at : at + n]
+            case "constant":
+                guesses = [101] * n
         tensor = torch.tensor([first + guesses])
         events = list(verify(state, pick, Proposal(tensor, torch.ones(tensor.shape), own)))
         checked, committed = events
         assert isinstance(checked, Verified) and isinstance(committed, Committed)
-        assert committed.ids == tuple(state.rows[0].ids[committed.position:])
-        if proposer == "perfect" and vocab.EOS_ID not in ids[:at + n + 1]:
+        assert committed.ids == tuple(state.rows[0].ids[committed.position :])
+        if proposer == "perfect" and vocab.EOS_ID not in ids[: at + n + 1]:
             assert checked.accepted == n and checked.replacement is None
         rounds += 1
     known = state.rows[0].ids
@@ -159,8 +198,10 @@ def yield_from(moves):
 
 
 def test_accepted_length_by_hand():
-    assert accepted_length(torch.tensor([[1, 2, 3], [1, 2, 3], [1, 2, 3], [1, 2, 3]]),
-                           torch.tensor([[1, 2, 3], [1, 9, 3], [9, 2, 3], [1, 2, 9]])).tolist() == [3, 1, 0, 2]
+    assert accepted_length(
+        torch.tensor([[1, 2, 3], [1, 2, 3], [1, 2, 3], [1, 2, 3]]),
+        torch.tensor([[1, 2, 3], [1, 9, 3], [9, 2, 3], [1, 2, 9]]),
+    ).tolist() == [3, 1, 0, 2]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -171,10 +212,18 @@ def test_an_unmasked_or_verified_byte_is_paid_for_once(method):
     nfe, t = out.trace.totals.nfe, out.trace.totals
     steps = sum(isinstance(e, Unmasked) for e in out.trace.events)
     match method:
-        case "ar": assert (nfe.patcher, nfe.encoder, nfe.decoder) == (32, 32, 32) and nfe.global_ < 32
-        case "blt-d": assert (nfe.patcher, nfe.encoder, nfe.global_, nfe.decoder) == (4, 4, 4, steps)
-        case "blt-s": assert nfe.patcher == t.rounds and nfe.decoder == 9 * t.rounds and nfe.global_ <= t.rounds
-        case "blt-dv": assert nfe.patcher == t.rounds and nfe.decoder == 2 * t.rounds and nfe.global_ <= t.rounds
+        case "ar":
+            assert (nfe.patcher, nfe.encoder, nfe.decoder) == (32, 32, 32) and nfe.global_ < 32
+        case "blt-d":
+            assert (nfe.patcher, nfe.encoder, nfe.global_, nfe.decoder) == (4, 4, 4, steps)
+        case "blt-s":
+            assert (
+                nfe.patcher == t.rounds and nfe.decoder == 9 * t.rounds and nfe.global_ <= t.rounds
+            )
+        case "blt-dv":
+            assert (
+                nfe.patcher == t.rounds and nfe.decoder == 2 * t.rounds and nfe.global_ <= t.rounds
+            )
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -182,7 +231,12 @@ def test_an_unmasked_or_verified_byte_is_paid_for_once(method):
 def test_draws_are_keyed_by_seed_and_position(seed, temperature):
     model, prompt, _, draw = case(seed)
     for method in methods(model, draw):
-        a, b, c = (bltlab.generate(model, prompt, method, max_new_bytes=24, temperature=temperature, seed=s).bytes for s in (1, 1, 2))
+        a, b, c = (
+            bltlab.generate(
+                model, prompt, method, max_new_bytes=24, temperature=temperature, seed=s
+            ).bytes
+            for s in (1, 1, 2)
+        )
         assert a == b
         if temperature == 0:
             assert a == c

@@ -5,30 +5,55 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import random_ids, random_model
 
 from bltlab import vocab
+from bltlab.bench.training_step import decode_blocks_plainly
 from bltlab.diffusion import Blocks, corrupt, decode_blocks, diffusion_loss, lay_out
-from bltlab.evaluation.training_step import decode_blocks_plainly
-
-from conftest import random_ids, random_model
 
 
 def blocks_of(model, ids, starts="anywhere", seed=0, **kw):
     encoded = model.encode(ids)
     g = torch.Generator().manual_seed(seed)
-    return encoded, corrupt(*lay_out(encoded, ids, model.config.block_size, starts, g), generator=g, **kw)
+    return encoded, corrupt(
+        *lay_out(encoded, ids, model.config.block_size, starts, g), generator=g, **kw
+    )
 
 
 @pytest.mark.parametrize("starts", ["anywhere", "patches"])
 @pytest.mark.parametrize("decoder_input", ["encoder", "embedding"])
-@pytest.mark.parametrize("length, window, block_size", [
-    (50, 12, 8), (50, 16, 8), (49, 16, 8), (48, 16, 4), (33, 8, 8), (17, 16, 1), (16, 16, 4), (50, None, 8), (50, 6, 3), (9, 4, 4)])
-def test_pieces_of_attention_equal_one_dense_mask(starts, decoder_input, length, window, block_size):
+@pytest.mark.parametrize(
+    "length, window, block_size",
+    [
+        (50, 12, 8),
+        (50, 16, 8),
+        (49, 16, 8),
+        (48, 16, 4),
+        (33, 8, 8),
+        (17, 16, 1),
+        (16, 16, 4),
+        (50, None, 8),
+        (50, 6, 3),
+        (9, 4, 4),
+    ],
+)
+def test_pieces_of_attention_equal_one_dense_mask(
+    starts, decoder_input, length, window, block_size
+):
     model = random_model(1, decoder_input=decoder_input, window=window, block_size=block_size)
-    ids = torch.stack([random_ids(3, length, documents=3), random_ids(4, length), random_ids(5, length, documents=2)])
+    ids = torch.stack(
+        [
+            random_ids(3, length, documents=3),
+            random_ids(4, length),
+            random_ids(5, length, documents=2),
+        ]
+    )
     for seed in range(3):
         encoded, blocks = blocks_of(model, ids, starts, seed)
-        fast, slow = decode_blocks(model, encoded, blocks), decode_blocks_plainly(model, encoded, blocks)
+        fast, slow = (
+            decode_blocks(model, encoded, blocks),
+            decode_blocks_plainly(model, encoded, blocks),
+        )
         assert (fast[0] - slow[0]).abs().max() < 1e-12
         assert (fast[1] - slow[1]).abs().max() < 1e-12
 
@@ -44,7 +69,7 @@ def test_a_masked_byte_does_not_leak_into_its_block():
     encoded, blocks = blocks_of(model, ids, fully_masked=1.0)
     m = 2
     changed = ids.clone()
-    changed[0, blocks.starts[0, m]:] = 150                         # everything from the block on is another text
+    changed[0, blocks.starts[0, m] :] = 150  # everything from the block on is another text
     other = model.encode(changed)
     before, after = decode_blocks(model, encoded, blocks)[1], decode_blocks(model, other, blocks)[1]
     assert (before[0, m] - after[0, m]).abs().max() < 1e-12
@@ -61,11 +86,18 @@ def test_packed_documents_equal_documents_alone(seed):
     at = 0
     for piece in pieces:
         alone = model(piece[None])
-        assert (logits[0, at:at + len(piece)] - alone.logits[0]).abs().max() < 1e-10
-        assert (encoded.entropies[0, at:at + len(piece)] - alone.entropies[0]).abs().max() < 1e-10
+        assert (logits[0, at : at + len(piece)] - alone.logits[0]).abs().max() < 1e-10
+        assert (encoded.entropies[0, at : at + len(piece)] - alone.entropies[0]).abs().max() < 1e-10
         inside = ((blocks.starts[0] > at) & (blocks.starts[0] < at + len(piece))).nonzero()[:, 0]
-        own = Blocks(blocks.starts[:, inside] - at, blocks.ids[:, inside], blocks.masked[:, inside], blocks.t[:, inside])
-        assert (own.starts + torch.arange(own.size)[:, None] >= len(piece)).T.eq(own.ids[0] < 0).all()
+        own = Blocks(
+            blocks.starts[:, inside] - at,
+            blocks.ids[:, inside],
+            blocks.masked[:, inside],
+            blocks.t[:, inside],
+        )
+        assert (
+            (own.starts + torch.arange(own.size)[:, None] >= len(piece)).T.eq(own.ids[0] < 0).all()
+        )
         expected = decode_blocks(model, model.encode(piece[None]), own)[1]
         assert (block_logits[0, inside] - expected[0]).abs().max() < 1e-10
         at += len(piece)
@@ -116,6 +148,13 @@ def test_a_plain_blt_has_no_masked_loss():
 def test_gradients_reach_every_part_but_the_entropy_model():
     model = random_model(9).requires_grad_(True)
     model.patcher.requires_grad_(False)
-    diffusion_loss(model, random_ids(6, 40)[None], generator=torch.Generator().manual_seed(0)).total.backward()
-    dead = [n for n, p in model.named_parameters() if p.requires_grad and (p.grad is None or not math.isfinite(p.grad.sum()) or p.grad.abs().sum() == 0)]
+    diffusion_loss(
+        model, random_ids(6, 40)[None], generator=torch.Generator().manual_seed(0)
+    ).total.backward()
+    dead = [
+        n
+        for n, p in model.named_parameters()
+        if p.requires_grad
+        and (p.grad is None or not math.isfinite(p.grad.sum()) or p.grad.abs().sum() == 0)
+    ]
     assert not dead

@@ -13,12 +13,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from training_setup import MINI, OPTIONS, write_corpus
 
 from bltlab import checkpoints
 from bltlab.config import PRESETS
 from bltlab.training import train
-
-from training_setup import MINI, OPTIONS, write_corpus
 
 PRESETS["mini"] = MINI
 SHORT = replace(OPTIONS, megabytes=0.01, entropy_megabytes=0.01, sample_every=100)
@@ -28,10 +27,26 @@ def runs(folder, who):
     """A plain BLT from nothing, not rounded to 16 bits, which would move a patch; and a BLT-D that starts from it.
 
     The seed is one at which no byte's entropy stands so near the threshold that the order of sums decides."""
-    plain = replace(SHORT, text=str(folder / "text.jsonl"), out=str(folder / f"{who}-plain"), block_size=0, sample_every=0,
-                    ship_dtype="float32", seed=1)
-    return {"plain": plain, "d": replace(SHORT, text=plain.text, out=str(folder / f"{who}-d"), start=str(folder / "one-plain"),
-                                         parallel="fsdp", accumulate=2)}
+    plain = replace(
+        SHORT,
+        text=str(folder / "text.jsonl"),
+        out=str(folder / f"{who}-plain"),
+        block_size=0,
+        sample_every=0,
+        ship_dtype="float32",
+        seed=1,
+    )
+    return {
+        "plain": plain,
+        "d": replace(
+            SHORT,
+            text=plain.text,
+            out=str(folder / f"{who}-d"),
+            start=str(folder / "one-plain"),
+            parallel="fsdp",
+            accumulate=2,
+        ),
+    }
 
 
 def note(path, reports):
@@ -39,9 +54,25 @@ def note(path, reports):
 
 
 def torchrun(*arguments):
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent.parent)}
-    return subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *arguments],
-                          capture_output=True, text=True, env=environment, timeout=240)
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(Path(__file__).parent.parent),
+    }
+    return subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node",
+            "2",
+            *arguments,
+        ],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=240,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +93,20 @@ def folder(tmp_path_factory):
 @pytest.mark.parametrize("name", ["plain", "d"])
 def test_two_processes_learn_what_one_learns(folder, name):
     one, two = (json.loads((folder / f"{who}-{name}.json").read_text()) for who in ("one", "two"))
-    assert [(r["stage"], r["step"]) for r in two] == [(r["stage"], r["step"]) for r in one][-len(two):] and len(two) >= 2
-    for a, b in zip(one[-len(two):], two):
-        numbers = [k for k in ("train_bits", "held_out_bits", "masked_bits", "gradient_norm") if a[k] is not None]
-        print(f"\n{name} step {a['step']}, two processes minus one:", *(f"{k} {b[k] - a[k]:+.1e}" for k in numbers), end="")
+    assert [(r["stage"], r["step"]) for r in two] == [(r["stage"], r["step"]) for r in one][
+        -len(two) :
+    ] and len(two) >= 2
+    for a, b in zip(one[-len(two) :], two):
+        numbers = [
+            k
+            for k in ("train_bits", "held_out_bits", "masked_bits", "gradient_norm")
+            if a[k] is not None
+        ]
+        print(
+            f"\n{name} step {a['step']}, two processes minus one:",
+            *(f"{k} {b[k] - a[k]:+.1e}" for k in numbers),
+            end="",
+        )
         assert [b[k] for k in numbers] == pytest.approx([a[k] for k in numbers], abs=1e-4)
     a, b = (checkpoints.read_tensors(folder / f"{who}-{name}")[0] for who in ("one", "two"))
     assert max((a[n].float() - b[n].float()).abs().max().item() for n in a) < 1e-3
@@ -73,14 +114,19 @@ def test_two_processes_learn_what_one_learns(folder, name):
 
 def test_a_process_killed_while_saving_leaves_the_last_state(folder):
     assert set((folder / "states").read_text().split()) == {"000008", "000012.part"}
-    assert json.loads((folder / "two-d.json").read_text())[0]["step"] == 10              # and the run went on from step 8
+    assert (
+        json.loads((folder / "two-d.json").read_text())[0]["step"] == 10
+    )  # and the run went on from step 8
     assert [p.name for p in (folder / "two-d" / "state").iterdir()] == ["000020"]
 
 
 def test_only_the_first_process_speaks(folder):
     assert int((folder / "spoken-0").read_text()) > 0 and (folder / "spoken-1").read_text() == "0"
     for name in ("plain", "d"):
-        a, b = ((folder / f"{who}-{name}" / "log.csv").read_text().splitlines() for who in ("one", "two"))
+        a, b = (
+            (folder / f"{who}-{name}" / "log.csv").read_text().splitlines()
+            for who in ("one", "two")
+        )
         assert [line.split(",")[:2] for line in a] == [line.split(",")[:2] for line in b]
     assert len((folder / "two-d" / "samples.jsonl").read_text().splitlines()) == 4
 
@@ -88,7 +134,11 @@ def test_only_the_first_process_speaks(folder):
 def test_what_two_processes_saved_in_pieces_one_resumes(folder):
     options = replace(runs(folder, "two")["d"], megabytes=0.012, parallel="ddp")
     last = list(train(options, resume=True))[-1]
-    assert last.step == 24 and last.held_out_bits < json.loads((folder / "two-d.json").read_text())[-1]["held_out_bits"]
+    assert (
+        last.step == 24
+        and last.held_out_bits
+        < json.loads((folder / "two-d.json").read_text())[-1]["held_out_bits"]
+    )
 
 
 def run_in_two(folder, kill):
@@ -97,6 +147,7 @@ def run_in_two(folder, kill):
     torch.distributed.init_process_group("gloo")
     if kill:
         from torch.distributed.checkpoint import FileSystemWriter
+
         write, saves = FileSystemWriter.write_data, []
 
         def write_and_die(self, *arguments):
@@ -105,6 +156,7 @@ def run_in_two(folder, kill):
             if rank == 1 and len(saves) == 3:
                 os.kill(os.getpid(), signal.SIGKILL)
             return done
+
         FileSystemWriter.write_data = write_and_die
     for name, options in runs(folder, "two").items():
         if name == "d" or not kill:

@@ -1,13 +1,12 @@
 """Where a text ends is decided in one place: budget, EOS, stop strings, interrupts."""
 
 import pytest
+from conftest import random_model
 
 import bltlab
 from bltlab import vocab
 from bltlab.decoding import METHODS
 from bltlab.trace import Committed, Finished, Prefilled, Trace
-
-from conftest import random_model
 
 ALL = [*METHODS.values()]
 
@@ -19,7 +18,10 @@ def model():
 
 def with_eos_instead_of(model, byte):
     rows = model.decoder.output.weight
-    rows[vocab.EOS_ID], rows[byte + vocab.OFFSET] = rows[byte + vocab.OFFSET].clone(), rows[vocab.EOS_ID].clone()
+    rows[vocab.EOS_ID], rows[byte + vocab.OFFSET] = (
+        rows[byte + vocab.OFFSET].clone(),
+        rows[vocab.EOS_ID].clone(),
+    )
     return model
 
 
@@ -35,9 +37,11 @@ def test_the_budget_is_exact(model, method, n):
 @pytest.mark.parametrize("method", ALL)
 def test_eos_ends_the_text_and_is_not_in_it(method):
     whole = bltlab.generate(random_model(11), "abc", method(), max_new_bytes=30).bytes
-    out = bltlab.generate(with_eos_instead_of(random_model(11), whole[10]), "abc", method(), max_new_bytes=30)
+    out = bltlab.generate(
+        with_eos_instead_of(random_model(11), whole[10]), "abc", method(), max_new_bytes=30
+    )
     if method in (bltlab.Autoregressive, bltlab.SelfSpeculation, bltlab.DiffusionVerification):
-        assert out.bytes == whole[:whole.index(whole[10])]
+        assert out.bytes == whole[: whole.index(whole[10])]
     assert out.stopped == "eos" and len(out.bytes) < 30
     assert out.trace.events[-1].position == len("abc") + 1 + len(out.bytes)
     assert all(vocab.EOS_ID not in e.ids for e in out.trace.events if isinstance(e, Committed))
@@ -47,7 +51,7 @@ def test_eos_ends_the_text_and_is_not_in_it(method):
 def test_a_stop_string_stays_in_the_text_and_may_span_rounds(model, method):
     whole = bltlab.generate(model, "abc", method(), max_new_bytes=40).bytes
     for at in range(0, 36):
-        stop = whole[at:at + 3]
+        stop = whole[at : at + 3]
         end = whole.find(stop) + 3
         out = bltlab.generate(model, "abc", method(), max_new_bytes=40, stop=[b"never there", stop])
         assert out.bytes == whole[:end] and out.stopped == "stop"
@@ -73,9 +77,13 @@ def test_the_state_is_rolled_back_to_the_cut(model, method):
 def test_events_fold_into_the_text(model, method):
     out = bltlab.generate(model, "né", method(), max_new_bytes=21, temperature=0.9, seed=3)
     assert vocab.decode(out.trace.canvas().ids) == "né".encode() + out.bytes
-    for step in range(len(out.trace.events)):            # at no step is a committed byte changed
-        done = b"".join(vocab.decode(e.ids) for e in out.trace.events[:step] if isinstance(e, (Prefilled, Committed)))
-        assert vocab.decode(out.trace.canvas(step).ids)[:len(done)] == done
+    for step in range(len(out.trace.events)):  # at no step is a committed byte changed
+        done = b"".join(
+            vocab.decode(e.ids)
+            for e in out.trace.events[:step]
+            if isinstance(e, (Prefilled, Committed))
+        )
+        assert vocab.decode(out.trace.canvas(step).ids)[: len(done)] == done
 
 
 def test_an_interrupt_keeps_the_trace_so_far(model):
@@ -98,6 +106,7 @@ def test_a_keyboard_interrupt_inside_generate_keeps_the_trace(model, monkeypatch
         if len(calls) == 6:
             raise KeyboardInterrupt
         yield from real(self, state, pick)
+
     monkeypatch.setattr(bltlab.Autoregressive, "round", interrupted)
     out = bltlab.generate(model, "abc", max_new_bytes=20)
     assert out.stopped == "interrupted" and len(out.bytes) == 5
@@ -106,9 +115,12 @@ def test_a_keyboard_interrupt_inside_generate_keeps_the_trace(model, monkeypatch
 def test_an_interrupt_while_the_prompt_is_read(model, monkeypatch):
     def interrupted(self, *args, **kwargs):
         raise KeyboardInterrupt
+
     monkeypatch.setattr("bltlab.decoding.DecodingState.extend", interrupted)
     out = bltlab.generate(model, "abc", max_new_bytes=20)
-    assert out.stopped == "interrupted" and out.bytes == b"" and Trace.from_json(out.trace.to_json())
+    assert (
+        out.stopped == "interrupted" and out.bytes == b"" and Trace.from_json(out.trace.to_json())
+    )
 
 
 @pytest.mark.parametrize("method", ALL)
@@ -118,5 +130,8 @@ def test_the_empty_prompt_is_bos_alone(model, method):
 
 
 def test_a_batch_is_a_list_and_a_text_is_not(model):
-    one, many = bltlab.generate(model, "ab", max_new_bytes=3), bltlab.generate(model, ["ab"], max_new_bytes=3)
+    one, many = (
+        bltlab.generate(model, "ab", max_new_bytes=3),
+        bltlab.generate(model, ["ab"], max_new_bytes=3),
+    )
     assert one.bytes == many[0].bytes and str(one) == one.text

@@ -11,6 +11,7 @@ from io import BytesIO
 from xml.etree import ElementTree
 
 import pytest
+from test_player import MODEL, NODE, RECORDED, TRACES, Tags, Writer
 
 import bltlab
 from bltlab import vocab
@@ -21,11 +22,13 @@ from bltlab.viz import export, player
 from bltlab.viz.picture import COLOURS, Box, Text, cell, character, palette, spans
 from bltlab.viz.scene import CLOCKS, FLOWS, Scene
 
-from test_player import MODEL, NODE, RECORDED, TRACES, Tags, Writer
-
 SVG = "{http://www.w3.org/2000/svg}"
 DRAWN = {name: trace for name, trace in TRACES.items() if not name.startswith("interrupted")}
-EVIL = bytes(range(256)) + "</script><!-- &amp; ]]> é 京 \u05e2\u0627 e\u0301 \U0001f600 \u200d".encode() + b"\xf0\x9f\x98"
+EVIL = (
+    bytes(range(256))
+    + "</script><!-- &amp; ]]> é 京 \u05e2\u0627 e\u0301 \U0001f600 \u200d".encode()
+    + b"\xf0\x9f\x98"
+)
 
 
 def written(data, name="ar", **settings):
@@ -59,8 +62,14 @@ IDS = [R.choices(PIECES, k=R.randrange(12)) for _ in range(400)] + [vocab.encode
 def js():
     if NODE is None:
         pytest.skip("needs node")
-    given = dict(source=player.SOURCE, traces=[t.to_json() for t in [*DRAWN.values(), *RECORDED.values()]], ids=IDS)
-    done = subprocess.run([NODE, "-e", JS], input=json.dumps(given), capture_output=True, text=True, timeout=60)
+    given = dict(
+        source=player.SOURCE,
+        traces=[t.to_json() for t in [*DRAWN.values(), *RECORDED.values()]],
+        ids=IDS,
+    )
+    done = subprocess.run(
+        [NODE, "-e", JS], input=json.dumps(given), capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -77,7 +86,9 @@ def test_the_clocks_are_the_players(js):
     assert {name: label for name, (label, _) in CLOCKS.items()} == js["labels"]
     for trace, times in zip([*DRAWN.values(), *RECORDED.values()], js["times"]):
         for clock in CLOCKS:
-            assert list(Scene([trace], clock).lanes[0].times) == pytest.approx(times[clock], rel=1e-9)
+            assert list(Scene([trace], clock).lanes[0].times) == pytest.approx(
+                times[clock], rel=1e-9
+            )
 
 
 def test_a_race_shows_each_lane_as_far_as_the_clock_says():
@@ -86,8 +97,10 @@ def test_a_race_shows_each_lane_as_far_as_the_clock_says():
     for tick in (0, 1, scene.length // 2, scene.length):
         for trace, step in zip((ar, dv), scene.steps(tick)):
             start = trace.totals.prefill_nfe
-            passes = [e.nfe.decoder + e.nfe.global_ - start.decoder - start.global_ for e in trace.events]
-            assert step == sum(max(passes[:n + 1]) <= tick for n in range(len(passes)))
+            passes = [
+                e.nfe.decoder + e.nfe.global_ - start.decoder - start.global_ for e in trace.events
+            ]
+            assert step == sum(max(passes[: n + 1]) <= tick for n in range(len(passes)))
     assert scene.steps(scene.length) == [len(ar.events), len(dv.events)]
     half = Scene([ar, dv], "seconds")
     for trace, step in zip((ar, dv), half.steps(120)):
@@ -100,6 +113,7 @@ def test_each_state_has_a_cue_beside_its_colour():
     def grey(shape):
         fields = {f: "x" for f in ("fill", "stroke") if getattr(shape, f, None)}
         return shape._replace(**fields)
+
     drawn = {state: tuple(map(grey, cell(101, state))) for state in COLOURS if state != "masked"}
     drawn["masked"] = tuple(map(grey, cell(vocab.MASK_ID, "masked")))
     assert len(set(drawn.values())) == len(COLOURS) == 8
@@ -108,8 +122,14 @@ def test_each_state_has_a_cue_beside_its_colour():
 def test_the_colours_are_the_players_and_in_the_palette():
     for colour in set(COLOURS.values()) - {COLOURS["prompt"]}:
         assert colour in player.SOURCE
-    used = {getattr(shape, f, None) for name in ("blt-dv", "blt-d", "blt-s") for step in (5, 30, 60)
-            for _, _, shapes in Scene([RECORDED[name]]).draw(step).parts for shape in shapes for f in ("fill", "stroke")}
+    used = {
+        getattr(shape, f, None)
+        for name in ("blt-dv", "blt-d", "blt-s")
+        for step in (5, 30, 60)
+        for _, _, shapes in Scene([RECORDED[name]]).draw(step).parts
+        for shape in shapes
+        for f in ("fill", "stroke")
+    }
     assert used - {None} <= set(palette()) and len(palette()) < export.THROUGH
 
 
@@ -124,28 +144,51 @@ def test_every_byte_lies_inside_the_picture_and_no_two_lie_on_each_other(name, w
         places = [(x, y) for x, y, shapes in parts if y < scene.tops[-1] and boxed(shapes)]
         assert len(places) == len(set(places))
         for x, y, shapes in parts:
-            assert all(x + s.x + s.w <= width and y + s.y + s.h <= scene.height for s in shapes if isinstance(s, Box))
+            assert all(
+                x + s.x + s.w <= width and y + s.y + s.h <= scene.height
+                for s in shapes
+                if isinstance(s, Box)
+            )
         cells = trace.canvas(step).cells
-        looks = {cell(c.id, c.state, *now, broken, linked) for c in cells for now in ((False, c.opens), (True, c.opens))
-                 for broken in (False, True) for linked in (False, True)}
+        looks = {
+            cell(c.id, c.state, *now, broken, linked)
+            for c in cells
+            for now in ((False, c.opens), (True, c.opens))
+            for broken in (False, True)
+            for linked in (False, True)
+        }
         assert sum(shapes in looks for _, _, shapes in parts) >= len(cells)
 
 
 # -- the pen that writes ---------------------------------------------------------------------------------------------------
+
 
 def test_svg_is_xml_for_any_bytes_and_holds_them_as_text():
     trace = written(EVIL, "</svg><script>\0\ud800", stop=["\x00\uffff", "]]>", "é"])
     text = export.svg(Scene([trace]).draw())
     root = ElementTree.fromstring(text)
     assert root.tag == SVG + "svg" and {e.tag.removeprefix(SVG) for e in root.iter()} <= {
-        "svg", "title", "style", "rect", "g", "polyline", "polygon", "text"}
+        "svg",
+        "title",
+        "style",
+        "rect",
+        "g",
+        "polyline",
+        "polygon",
+        "text",
+    }
     words = [e.text for e in root.iter(SVG + "text")]
     for hexed in ("00", "0A", "7F", "FF", "C3"):
         assert hexed in words
     for char in ("é", "京", "\u05e2", "\U0001f600", "\u25cc\u0301", "U+200D", "broken UTF-8"):
         assert char in words
-    assert "U+4EAC" in {e.text for e in root.iter(SVG + "title")}    # where no font has it, pointing at it still names it
-    assert "".join(w for w in words if len(w) == 1 and w.isascii() and w.isalpha()).count("script") >= 1
+    assert "U+4EAC" in {
+        e.text for e in root.iter(SVG + "title")
+    }  # where no font has it, pointing at it still names it
+    assert (
+        "".join(w for w in words if len(w) == 1 and w.isascii() and w.isalpha()).count("script")
+        >= 1
+    )
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -156,10 +199,13 @@ def test_svg_is_xml_for_random_bytes(seed):
 def test_svg_names_no_other_file():
     text = export.svg(Scene([RECORDED["blt-dv"]]).draw())
     assert text.count("http") == 1 and 'xmlns="http://www.w3.org/2000/svg"' in text
-    assert not any(word in text for word in ("href", "url(", "@import", "<script", "<image", "foreignObject"))
+    assert not any(
+        word in text for word in ("href", "url(", "@import", "<script", "<image", "foreignObject")
+    )
 
 
 # -- the pen that draws ----------------------------------------------------------------------------------------------------
+
 
 def pixels(data):
     Image = pytest.importorskip("PIL.Image")
@@ -176,8 +222,15 @@ def test_both_pens_put_the_same_colours_in_the_same_places(name, step):
         x, y = map(float, group.get("transform")[10:-1].split())
         rect = group.find(SVG + "rect")
         if rect is not None and rect.get("fill") != "none":
-            at = [2 * (x + float(rect.get("x")) + 4), 2 * (y + float(rect.get("y")) + 13)]        # clear of glyph and frame
-            seen = [image.getpixel((round(at[0]) + dx, round(at[1]) + dy)) for dx in range(-2, 3) for dy in range(-2, 3)]
+            at = [
+                2 * (x + float(rect.get("x")) + 4),
+                2 * (y + float(rect.get("y")) + 13),
+            ]  # clear of glyph and frame
+            seen = [
+                image.getpixel((round(at[0]) + dx, round(at[1]) + dy))
+                for dx in range(-2, 3)
+                for dy in range(-2, 3)
+            ]
             assert tuple(bytes.fromhex(rect.get("fill")[1:])) in seen
             checked += 1
     assert checked > 30
@@ -186,7 +239,7 @@ def test_both_pens_put_the_same_colours_in_the_same_places(name, step):
 def test_a_character_that_no_font_has_is_its_code_point(monkeypatch):
     pytest.importorskip("PIL")
     monkeypatch.setattr(export, "found", lambda char: ())
-    assert not export.has(None, "\u0378") and export.has(None, "A")                       # nobody has U+0378
+    assert not export.has(None, "\u0378") and export.has(None, "A")  # nobody has U+0378
     assert export.written("\u0378", "sans")[0] == "U+0378"
     assert export.written("\u25cc\u0378", "sans")[0] == "U+0378"
     assert export.written("name \u0378", "sans")[0] == "name ?"
@@ -215,7 +268,11 @@ def test_a_gif_shows_the_clocks_pictures_at_their_times():
         shown.append((at, film.convert("RGB")))
         at += film.info["duration"]
     assert at == 3000 + 100 + 2000 and film.info["loop"] == 0
-    for n in (0, len(shown) // 3, len(shown) - 1):                   # what is stored as a difference is the whole picture
+    for n in (
+        0,
+        len(shown) // 3,
+        len(shown) - 1,
+    ):  # what is stored as a difference is the whole picture
         time, image = shown[n]
         expected = pen(scene.draw(round(min(time / 3000, 1) * scene.length))).convert("RGB")
         assert list(image.tobytes()) == list(expected.tobytes())
@@ -240,11 +297,20 @@ def test_a_gif_of_200_bytes_is_small():
 
 # -- files and bundles -----------------------------------------------------------------------------------------------------
 
+
 def test_files_come_from_traces_generations_and_json(tmp_path):
     pytest.importorskip("PIL")
     trace = RECORDED["blt-d"]
-    for kind, magic in (("svg", b"<svg"), ("png", b"\x89PNG"), ("html", b"<!doctype html>"), ("gif", b"GIF89a")):
-        to_file, more = getattr(bltlab.viz, f"to_{kind}"), dict(seconds=0.2) if kind == "gif" else {}
+    for kind, magic in (
+        ("svg", b"<svg"),
+        ("png", b"\x89PNG"),
+        ("html", b"<!doctype html>"),
+        ("gif", b"GIF89a"),
+    ):
+        to_file, more = (
+            getattr(bltlab.viz, f"to_{kind}"),
+            dict(seconds=0.2) if kind == "gif" else {},
+        )
         written = []
         for given in (trace, [trace], trace.to_json(), bltlab.decoding.Generation(trace)):
             to_file(given, tmp_path / "out", **more)
@@ -256,13 +322,18 @@ def test_files_come_from_traces_generations_and_json(tmp_path):
 LAST = len(RECORDED["blt-d"].events)
 
 
-@pytest.mark.parametrize("wrong, kind, words", [
-    (dict(step=999), ValueError, rf"step must be an int in 0\.\.{LAST} on this clock, got 999"),
-    (dict(step=-1), ValueError, f"0..{LAST}"), (dict(step=1.0), ValueError, "step must be an int"),
-    (dict(clock="hours"), ValueError, "clock must be one of event, passes"),
-    (dict(width=10), ValueError, "width must be an int of 320..4000"), (dict(traces=[]), ValueError, "at least one trace"),
-    (dict(traces=7), TypeError, "a trace, or a list of them, is needed, got int"),
-])
+@pytest.mark.parametrize(
+    "wrong, kind, words",
+    [
+        (dict(step=999), ValueError, rf"step must be an int in 0\.\.{LAST} on this clock, got 999"),
+        (dict(step=-1), ValueError, f"0..{LAST}"),
+        (dict(step=1.0), ValueError, "step must be an int"),
+        (dict(clock="hours"), ValueError, "clock must be one of event, passes"),
+        (dict(width=10), ValueError, "width must be an int of 320..4000"),
+        (dict(traces=[]), ValueError, "at least one trace"),
+        (dict(traces=7), TypeError, "a trace, or a list of them, is needed, got int"),
+    ],
+)
 def test_bad_input_is_told_and_the_file_stays_as_it_was(tmp_path, wrong, kind, words):
     path = tmp_path / "kept.svg"
     path.write_text("kept")
@@ -289,18 +360,27 @@ def test_a_picture_that_would_fill_the_memory_is_refused():
 def test_a_trace_shows_as_picture_under_player_as_png_and_as_text():
     pytest.importorskip("PIL")
     trace = written(EVIL, '"><img src=x onerror=alert(1)>')
-    for shown, traces in ((trace, [trace]), (bltlab.viz.View([trace, trace], "passes"), [trace, trace])):
+    for shown, traces in (
+        (trace, [trace]),
+        (bltlab.viz.View([trace, trace], "passes"), [trace, trace]),
+    ):
         data, metadata = shown._repr_mimebundle_()
         assert set(data) == {"text/plain", "text/html", "image/png"}
         tags = Tags(data["text/html"])
-        assert tags.tags == ["div", "img", "div", "iframe"] and "http" not in data["text/html"].lower()
+        assert (
+            tags.tags == ["div", "img", "div", "iframe"] and "http" not in data["text/html"].lower()
+        )
         image, frame = tags.attributes[1], tags.attributes[3]
         assert image["src"] == f"data:image/png;base64,{data['image/png']}"
         assert frame["sandbox"] == "allow-scripts"
-        lanes = json.dumps([t.to_json() for t in traces], separators=(",", ":")).replace("<", "\\u003c")
+        lanes = json.dumps([t.to_json() for t in traces], separators=(",", ":")).replace(
+            "<", "\\u003c"
+        )
         assert lanes in html.unescape(frame["srcdoc"])
         picture = pixels(base64.b64decode(data["image/png"]))
-        assert picture.size == tuple(2 * metadata["image/png"][side] for side in ("width", "height"))
+        assert picture.size == tuple(
+            2 * metadata["image/png"][side] for side in ("width", "height")
+        )
     assert len(RECORDED["blt-dv"]._repr_mimebundle_()[0]["image/png"]) < 100_000
 
 
@@ -313,12 +393,18 @@ def test_without_pillow_there_is_a_player_an_svg_and_a_clear_word(monkeypatch, t
         bltlab.viz.to_png(RECORDED["ar"], tmp_path / "t.png")
     RECORDED["ar"].save(tmp_path / "t.json")
     assert main(["view", str(tmp_path / "t.json"), "--png", str(tmp_path / "t.png")]) == 2
-    assert capsys.readouterr().err == "bltlab: PNG and GIF need Pillow (pip install pillow); SVG and HTML do not\n"
+    assert (
+        capsys.readouterr().err
+        == "bltlab: PNG and GIF need Pillow (pip install pillow); SVG and HTML do not\n"
+    )
 
 
 def test_traces_without_bytes_can_be_drawn():
-    for events in ((), (Finished(position=1, reason="interrupted"),),
-                   (Prefilled(ids=(1,), opens=(True,), entropies=(0.5,)), Finished(position=1, reason="eos"))):
+    for events in (
+        (),
+        (Finished(position=1, reason="interrupted"),),
+        (Prefilled(ids=(1,), opens=(True,), entropies=(0.5,)), Finished(position=1, reason="eos")),
+    ):
         scene = Scene([Trace(MODEL, {"name": "ar"}, {}, events)])
         for clock in CLOCKS:
             ElementTree.fromstring(export.svg(Scene([scene.lanes[0].trace], clock).draw()))
@@ -326,12 +412,24 @@ def test_traces_without_bytes_can_be_drawn():
 
 def test_an_open_character_and_a_hidden_one_are_bracketed():
     ids = tuple(vocab.encode("é".encode()[:1]))
-    events = (Prefilled(ids=ids, opens=(True, True), entropies=(0.1, 0.1)),
-              Drafted(position=2, id=101, prob=1.0, candidates=()),
-              Committed(position=2, ids=(101,), opens=(False,), entropies=(0.1,)))
-    dots = [[s.text for _, _, shapes in Scene([Trace(MODEL, {"name": "ar"}, {}, events)]).draw(n).parts for s in shapes
-             if isinstance(s, Text)].count("...") for n in (1, 2)]
-    broken = [any(isinstance(s, Box) and s.dash == (5, 3) for s in cell(199, "prompt", broken=b)) for b in (False, True)]
+    events = (
+        Prefilled(ids=ids, opens=(True, True), entropies=(0.1, 0.1)),
+        Drafted(position=2, id=101, prob=1.0, candidates=()),
+        Committed(position=2, ids=(101,), opens=(False,), entropies=(0.1,)),
+    )
+    dots = [
+        [
+            s.text
+            for _, _, shapes in Scene([Trace(MODEL, {"name": "ar"}, {}, events)]).draw(n).parts
+            for s in shapes
+            if isinstance(s, Text)
+        ].count("...")
+        for n in (1, 2)
+    ]
+    broken = [
+        any(isinstance(s, Box) and s.dash == (5, 3) for s in cell(199, "prompt", broken=b))
+        for b in (False, True)
+    ]
     assert dots == [1, 0] and broken == [False, True]
 
 
@@ -345,8 +443,16 @@ def test_view_writes_each_kind_and_counts_steps_on_the_clock(tmp_path, capsys):
     assert main(["view", *paths, "--clock", "passes", "--step", "20", *flags]) is None
     assert capsys.readouterr().out == "".join(f"wrote {path}\n" for path in files.values())
     told = ElementTree.parse(files["svg"]).find(SVG + "title").text
-    assert told.startswith("bltlab trace: ar, blt-dv, 20 of ") and told.endswith("decoder + global passes")
+    assert told.startswith("bltlab trace: ar, blt-dv, 20 of ") and told.endswith(
+        "decoder + global passes"
+    )
     assert main(["view", *paths, "--clock", "passes", "--step", "20"]) is None
     ar, dv = Scene(list(map(Trace.load, paths)), "passes").steps(20)
-    assert capsys.readouterr().out == RECORDED["ar"].to_text(ar) + "\n" + RECORDED["blt-dv"].to_text(dv) + "\n"
-    assert main(["view", paths[0], "--step", "999"]) == 2 and "step must be an int in 0..194" in capsys.readouterr().err
+    assert (
+        capsys.readouterr().out
+        == RECORDED["ar"].to_text(ar) + "\n" + RECORDED["blt-dv"].to_text(dv) + "\n"
+    )
+    assert (
+        main(["view", paths[0], "--step", "999"]) == 2
+        and "step must be an int in 0..194" in capsys.readouterr().err
+    )

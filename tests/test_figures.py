@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from conftest import random_model
 
 import bltlab
 from bltlab.layers import causal
@@ -13,9 +14,7 @@ from bltlab.patching import TextPatches
 from bltlab.training import Report
 from bltlab.viz import figures
 
-from conftest import random_model
-
-PATCHES = TextPatches(b"a \xff\"", [1, 2, 2], [0, 1, 3], [3.0, 0.5, 2.0, 0.1, 1.0], False)
+PATCHES = TextPatches(b'a \xff"', [1, 2, 2], [0, 1, 3], [3.0, 0.5, 2.0, 0.1, 1.0], False)
 
 
 def traces(*methods):
@@ -24,17 +23,24 @@ def traces(*methods):
 
 
 def reports():
-    return [Report("entropy model", 1, 0.1, 4.0, 3.9, None, 1.0, 1.0), Report("BLT-D", 1, 0.1, 4.0, 3.5, 5.0, 1.0, 1.0),
-            Report("BLT-D", 2, 0.2, 3.0, 2.5, 4.0, 1.0, 1.0)]
+    return [
+        Report("entropy model", 1, 0.1, 4.0, 3.9, None, 1.0, 1.0),
+        Report("BLT-D", 1, 0.1, 4.0, 3.5, 5.0, 1.0, 1.0),
+        Report("BLT-D", 2, 0.2, 3.0, 2.5, 4.0, 1.0, 1.0),
+    ]
 
 
 ALL = {
     "entropies": lambda: figures.entropies(PATCHES, 1.3),
     "slider": lambda: figures.entropies([PATCHES, PATCHES], [1.3, 2.3]),
-    "mask": lambda: figures.mask(causal(torch.arange(3)[:, None], torch.arange(3)), "abc", "a mask"),
+    "mask": lambda: figures.mask(
+        causal(torch.arange(3)[:, None], torch.arange(3)), "abc", "a mask"
+    ),
     "training_curve": lambda: figures.training_curve(reports()),
     "race": lambda: figures.race(traces("ar", "blt-s", "blt-d", "blt-dv")),
-    "acceptance": lambda: figures.acceptance_by_position({"S": traces("blt-s"), "DV": traces("blt-dv")}),
+    "acceptance": lambda: figures.acceptance_by_position(
+        {"S": traces("blt-s"), "DV": traces("blt-dv")}
+    ),
     "lines": lambda: figures.lines({"a": [(0, 1), (1, 2)]}, "bytes", "bits"),
 }
 
@@ -58,7 +64,11 @@ def test_the_slider_shows_one_threshold_at_a_time():
     figure = ALL["slider"]()
     for i, step in enumerate(figure.layout.sliders[0].steps):
         visible = step.args[0]["visible"]
-        assert len(visible) == len(figure.data) and [n for n, v in enumerate(visible) if v] == [2 * i, 2 * i + 1, 4]
+        assert len(visible) == len(figure.data) and [n for n, v in enumerate(visible) if v] == [
+            2 * i,
+            2 * i + 1,
+            4,
+        ]
 
 
 def test_an_empty_text_has_a_figure_too():
@@ -71,7 +81,10 @@ def test_a_mask_is_drawn_as_it_is():
 
 def test_a_training_curve_has_one_line_a_loss():
     assert {line.name: list(line.y) for line in ALL["training_curve"]().data} == {
-        "entropy model, next byte": [3.9], "BLT-D, next byte": [3.5, 2.5], "BLT-D, masked bytes": [5.0, 4.0]}
+        "entropy model, next byte": [3.9],
+        "BLT-D, next byte": [3.5, 2.5],
+        "BLT-D, masked bytes": [5.0, 4.0],
+    }
 
 
 def test_race_counts_evaluations_a_new_byte():
@@ -86,8 +99,14 @@ def test_methods_of_one_name_stay_apart():
 
 
 def test_accepted_share_by_hand():
-    verified = lambda accepted, n: bltlab.Verified(drafted=(9,) * n, accepted=accepted, replacement=None, draft_probs=(),
-                                                   target_probs=(), candidates=())
+    verified = lambda accepted, n: bltlab.Verified(
+        drafted=(9,) * n,
+        accepted=accepted,
+        replacement=None,
+        draft_probs=(),
+        target_probs=(),
+        candidates=(),
+    )
     trace = SimpleNamespace(events=(verified(2, 2), verified(0, 2), verified(1, 1)))
     assert figures.accepted_share([trace]) == [2 / 3, 1 / 2] and figures.accepted_share([]) == []
 

@@ -18,19 +18,26 @@ TEXT = b"The Byte Latent Transformer reads bytes; \xe6\x97\xa5\xe6\x9c\xac\xe8\x
 LOCAL, GLOBAL, PATCHER = 64, 128, 32
 CONFIG = BLTConfig(
     patcher=PatcherConfig(PATCHER, 2, 2, 64, window=16, threshold=5.05),
-    encoder=TransformerConfig(LOCAL, 1, 4, 192, window=16), global_=TransformerConfig(GLOBAL, 3, 4, 384),
-    decoder=TransformerConfig(LOCAL, 3, 4, 192, window=16), hashes=HashConfig(n_rows=509))
+    encoder=TransformerConfig(LOCAL, 1, 4, 192, window=16),
+    global_=TransformerConfig(GLOBAL, 3, 4, 384),
+    decoder=TransformerConfig(LOCAL, 3, 4, 192, window=16),
+    hashes=HashConfig(n_rows=509),
+)
 
 
 def their_shapes():
     """transformers' parameter names and shapes for this model."""
+
     def layers(prefix, n, dim, hidden):
         for i in range(n):
             at = f"{prefix}.layers.{i}"
             yield from ((f"{at}.self_attn.{p}_proj.weight", (dim, dim)) for p in "qkvo")
             yield from ((f"{at}.mlp.{p}_proj.weight", (hidden, dim)) for p in ("gate", "up"))
             yield f"{at}.mlp.down_proj.weight", (dim, hidden)
-            yield from ((f"{at}.{norm}.weight", (dim,)) for norm in ("input_layernorm", "post_attention_layernorm"))
+            yield from (
+                (f"{at}.{norm}.weight", (dim,))
+                for norm in ("input_layernorm", "post_attention_layernorm")
+            )
 
     def cross(prefix, n):
         for i in range(n):
@@ -66,7 +73,9 @@ def draw(name, shape):
 def model():
     model = BLT(CONFIG).eval().requires_grad_(False)
     theirs = {name: draw(name, shape) for name, shape in their_shapes()}
-    tensors = checkpoints.convert_in(theirs, {}, "transformers", CONFIG, model.state_dict(), Path("golden"))
+    tensors = checkpoints.convert_in(
+        theirs, {}, "transformers", CONFIG, model.state_dict(), Path("golden")
+    )
     model.load_state_dict(tensors)
     return model
 
@@ -94,12 +103,48 @@ def test_byte_embeddings(model, ids):
 def test_entropies_and_patches(model, ids):
     out = model(ids)
     assert total(out.entropies) == pytest.approx(366.488201, rel=1e-6)
-    lengths = out.patches.lengths[0].tolist() + [0] * bool(out.patches.next_opens[0, -1])      # 0: the next byte opens one
-    assert lengths == [1, 7, 1, 3, 2, 5, 7, 1, 2, 1, 8, 1, 2, 1, 1, 3, 2, 1, 1, 1, 5, 2, 1, 2, 1, 1, 3, 1, 1, 1, 3, 1, 0]
+    lengths = out.patches.lengths[0].tolist() + [0] * bool(
+        out.patches.next_opens[0, -1]
+    )  # 0: the next byte opens one
+    assert lengths == [
+        1,
+        7,
+        1,
+        3,
+        2,
+        5,
+        7,
+        1,
+        2,
+        1,
+        8,
+        1,
+        2,
+        1,
+        1,
+        3,
+        2,
+        1,
+        1,
+        1,
+        5,
+        2,
+        1,
+        2,
+        1,
+        1,
+        3,
+        1,
+        1,
+        1,
+        3,
+        1,
+        0,
+    ]
 
 
 def test_encoder(model, ids):
-    encoded = model.encode(ids)                          # the published sum of latents counts an empty 33rd patch: left out
+    encoded = model.encode(ids)  # the published sum of latents counts an empty 33rd patch: left out
     assert total(encoded.states) == pytest.approx(5.486820, abs=1e-4)
     assert total(encoded.states.abs()) == pytest.approx(2838.694322, rel=1e-6)
 
@@ -115,4 +160,21 @@ def test_logits(model, ids):
 def test_greedy_bytes(model, ids):
     for _ in range(16):
         ids = torch.cat([ids, model(ids).logits[:, -1:].argmax(-1)], 1)
-    assert ids[0, -16:].tolist() == [197, 18, 148, 196, 258, 111, 26, 198, 234, 97, 198, 69, 20, 143, 173, 203]
+    assert ids[0, -16:].tolist() == [
+        197,
+        18,
+        148,
+        196,
+        258,
+        111,
+        26,
+        198,
+        234,
+        97,
+        198,
+        69,
+        20,
+        143,
+        173,
+        203,
+    ]

@@ -11,11 +11,10 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 import pytest
-
-from bltlab.trace import Trace
-
 from conftest import CHROMIUM
 from test_player import EVIL, evil
+
+from bltlab.trace import Trace
 
 pytest.importorskip("jupyterlab", reason="needs jupyterlab")
 pytest.importorskip("anywidget", reason="needs anywidget")
@@ -23,7 +22,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 
 TRACE = Path(__file__).parent.parent / "assets" / "traces" / "blt-dv.json"
-PATIENCE = 120_000                                       # ms, for a slow machine that starts Lab, a kernel and a page
+PATIENCE = 120_000  # ms, for a slow machine that starts Lab, a kernel and a page
 PLAYER = """
 import bltlab
 player = bltlab.view(bltlab.Trace.load({path!r}))
@@ -38,9 +37,21 @@ def notebook(path, *cells):
     for n, cell in enumerate(cells):
         source, bundle = cell if isinstance(cell, tuple) else (cell, None)
         outputs = [dict(output_type="display_data", data=bundle, metadata={})] if bundle else []
-        made.append(dict(cell_type="code", id=f"cell-{n}", metadata={}, execution_count=None, source=source, outputs=outputs))
+        made.append(
+            dict(
+                cell_type="code",
+                id=f"cell-{n}",
+                metadata={},
+                execution_count=None,
+                source=source,
+                outputs=outputs,
+            )
+        )
     kernel = dict(kernelspec=dict(name="python3", display_name="Python 3", language="python"))
-    path.write_text(json.dumps(dict(nbformat=4, nbformat_minor=5, metadata=kernel, cells=made)), encoding="utf-8")
+    path.write_text(
+        json.dumps(dict(nbformat=4, nbformat_minor=5, metadata=kernel, cells=made)),
+        encoding="utf-8",
+    )
 
 
 @contextmanager
@@ -49,19 +60,43 @@ def lab(folder):
     home, work = folder / "home", folder / "work"
     settings = home / "settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
-    (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
-    places = dict(HOME=home, JUPYTER_CONFIG_DIR=home / "config", JUPYTER_DATA_DIR=home / "data", IPYTHONDIR=home / "ipython",
-                  JUPYTER_RUNTIME_DIR=home / "runtime", JUPYTERLAB_SETTINGS_DIR=home / "settings",
-                  JUPYTERLAB_WORKSPACES_DIR=home / "workspaces", JUPYTER_TOKEN=secrets.token_hex(16), OMP_NUM_THREADS="1")
-    arguments = ["--no-browser", "--allow-root", "--ip=127.0.0.1", "--port=0", "--LabApp.news_url=",
-                 f"--ServerApp.root_dir={work}", "--LabApp.expose_app_in_browser=True"]
+    (settings / "notification.jupyterlab-settings").write_text(
+        '{"fetchNews": "false", "checkForUpdates": false}'
+    )
+    places = dict(
+        HOME=home,
+        JUPYTER_CONFIG_DIR=home / "config",
+        JUPYTER_DATA_DIR=home / "data",
+        IPYTHONDIR=home / "ipython",
+        JUPYTER_RUNTIME_DIR=home / "runtime",
+        JUPYTERLAB_SETTINGS_DIR=home / "settings",
+        JUPYTERLAB_WORKSPACES_DIR=home / "workspaces",
+        JUPYTER_TOKEN=secrets.token_hex(16),
+        OMP_NUM_THREADS="1",
+    )
+    arguments = [
+        "--no-browser",
+        "--allow-root",
+        "--ip=127.0.0.1",
+        "--port=0",
+        "--LabApp.news_url=",
+        f"--ServerApp.root_dir={work}",
+        "--LabApp.expose_app_in_browser=True",
+    ]
     with open(folder / "lab.log", "wb") as log:
-        server = subprocess.Popen([sys.executable, "-m", "jupyterlab", *arguments], stdout=log, stderr=log, cwd=work,
-                                  env=os.environ | {k: str(v) for k, v in places.items()})
+        server = subprocess.Popen(
+            [sys.executable, "-m", "jupyterlab", *arguments],
+            stdout=log,
+            stderr=log,
+            cwd=work,
+            env=os.environ | {k: str(v) for k, v in places.items()},
+        )
     try:
         deadline = time.monotonic() + PATIENCE / 1000
         while not (running := list(home.glob("runtime/jpserver-*.json"))):
-            assert server.poll() is None and time.monotonic() < deadline, (folder / "lab.log").read_text()[-2000:]
+            assert server.poll() is None and time.monotonic() < deadline, (
+                folder / "lab.log"
+            ).read_text()[-2000:]
             time.sleep(0.1)
         told = json.loads(running[0].read_text())
         yield told["url"], told["token"]
@@ -77,18 +112,23 @@ def opened(page, address, name):
     """Open a notebook; the news dialog is sent away if it comes all the same."""
     url, token = address
     page.goto(f"{url}lab/tree/{name}?reset&token={token}")
-    page.wait_for_function("name => window.jupyterapp?.shell.currentWidget?.sessionContext?.path === name", arg=name)
+    page.wait_for_function(
+        "name => window.jupyterapp?.shell.currentWidget?.sessionContext?.path === name", arg=name
+    )
     page.locator(".jp-Notebook .jp-Cell").first.wait_for()
     for dialog in page.get_by_role("button", name="No", exact=True).all():
         dialog.click()
 
 
 def run_cell(page, n):
-    page.evaluate("""async n => {
+    page.evaluate(
+        """async n => {
       const { sessionContext, content } = window.jupyterapp.shell.currentWidget;
       await sessionContext.ready;
       content.activeCellIndex = n;
-      window.jupyterapp.commands.execute("notebook:run-cell"); }""", n)
+      window.jupyterapp.commands.execute("notebook:run-cell"); }""",
+        n,
+    )
 
 
 def on_screen(page):
@@ -101,7 +141,10 @@ def on_screen(page):
 
 
 def awaited(page, said):
-    page.wait_for_function("said => document.querySelector('.jp-OutputArea .bltp-said')?.textContent.includes(said)", arg=said)
+    page.wait_for_function(
+        "said => document.querySelector('.jp-OutputArea .bltp-said')?.textContent.includes(said)",
+        arg=said,
+    )
     return on_screen(page)
 
 
@@ -109,8 +152,12 @@ def test_the_widget_plays_in_lab_and_untrusted_notebooks_show_the_picture(tmp_pa
     trace = Trace.load(TRACE)
     (tmp_path / "work").mkdir()
     (tmp_path / "evil.json").write_text(json.dumps(evil() | dict(settings=dict(stop=[EVIL]))))
-    cells = (PLAYER.format(path=str(TRACE), step=44), "player.step = 2", "print('step', player.step)",
-             PLAYER.format(path=str(tmp_path / "evil.json"), step=20))
+    cells = (
+        PLAYER.format(path=str(TRACE), step=44),
+        "player.step = 2",
+        "print('step', player.step)",
+        PLAYER.format(path=str(tmp_path / "evil.json"), step=20),
+    )
     notebook(tmp_path / "work" / "play.ipynb", *cells)
     bundle, _ = trace._repr_mimebundle_()
     notebook(tmp_path / "work" / "untrusted.ipynb", ("trace", bundle))
@@ -122,12 +169,16 @@ def test_the_widget_plays_in_lab_and_untrusted_notebooks_show_the_picture(tmp_pa
         page.context.on("request", lambda request: asked.append(request.url))
         page.on("dialog", lambda dialog: (dialogs.append(dialog.type), dialog.accept()))
 
-        opened(page, address, "untrusted.ipynb")                     # trust has nobody given: no script, no frame
+        opened(page, address, "untrusted.ipynb")  # trust has nobody given: no script, no frame
         picture = page.locator(".jp-OutputArea img")
         picture.wait_for()
         box = picture.bounding_box()
         assert page.locator(".jp-OutputArea iframe").count() == 0
-        assert box["width"] > 600 and box["height"] > 500 and picture.evaluate("node => node.naturalWidth") == 1520
+        assert (
+            box["width"] > 600
+            and box["height"] > 500
+            and picture.evaluate("node => node.naturalWidth") == 1520
+        )
         page.screenshot(path=tmp_path / "untrusted.png")
 
         opened(page, address, "play.ipynb")
@@ -138,21 +189,35 @@ def test_the_widget_plays_in_lab_and_untrusted_notebooks_show_the_picture(tmp_pa
         text = "".join(text for text, _ in seen["cells"]).replace("\u2423", " ")
         assert text == "In the beginning of the country of the Philistines, and the sons of Ju"
         assert [seen["cells"][i] for i in (0, 24, 22, 68, 69)] == [
-            ["I", "prompt"], ["c", "replaced"], ["e", "accepted"], ["J", "accepted"], ["u", "replaced"]]
+            ["I", "prompt"],
+            ["c", "replaced"],
+            ["e", "accepted"],
+            ["J", "accepted"],
+            ["u", "replaced"],
+        ]
         page.screenshot(path=tmp_path / "play.png")
 
-        run_cell(page, 1)           # Python sets the step
+        run_cell(page, 1)  # Python sets the step
         seen = awaited(page, "the model's own next byte is 'o'")
-        assert [state for _, state in seen["cells"]] == [cell.state for cell in trace.canvas(2).cells]
-        page.get_by_label("one step forward").click()                # the reader moves it, and Python knows
+        assert [state for _, state in seen["cells"]] == [
+            cell.state for cell in trace.canvas(2).cells
+        ]
+        page.get_by_label("one step forward").click()  # the reader moves it, and Python knows
         awaited(page, "denoising revealed 8 of 8 bytes")
         page.wait_for_timeout(500)
         run_cell(page, 2)
         page.get_by_text("step 3", exact=True).wait_for()
 
-        run_cell(page, 3)           # names, settings and bytes that look like markup
+        run_cell(page, 3)  # names, settings and bytes that look like markup
         page.locator(".jp-OutputArea .bltp-head", has_text=EVIL).wait_for()
-        assert page.locator(".bltp-view :is(img, script, iframe)").count() == 0 and "alert" not in dialogs
+        assert (
+            page.locator(".bltp-view :is(img, script, iframe)").count() == 0
+            and "alert" not in dialogs
+        )
         browser.close()
-    hosts = {urlparse(address).hostname for address in asked if not address.startswith(("data:", "blob:"))}
+    hosts = {
+        urlparse(address).hostname
+        for address in asked
+        if not address.startswith(("data:", "blob:"))
+    }
     assert hosts == {"127.0.0.1"}, hosts

@@ -16,52 +16,111 @@ from bltlab.model import BLT, diffuse_from, windows
 
 transformers = pytest.importorskip("transformers")
 
-TEXT = "The Byte Latent Transformer reads bytes; 日本語 too. It has patches, and here is more of it than a window holds!\n" * 2
+TEXT = (
+    "The Byte Latent Transformer reads bytes; 日本語 too. It has patches, and here is more of it than a window holds!\n"
+    * 2
+)
 SHAPES = {
     "k=2, global = 2 x local": dict(k=2, local=64, global_=128),
     "k=1, global = local": dict(k=1, local=64, global_=64, sizes=(2, 5), heads=2),
-    "k=4, global < 4 x local (7B)": dict(k=4, local=32, global_=96, sizes=(3, 4, 5, 6, 7, 8, 9), encoder_layers=2),
+    "k=4, global < 4 x local (7B)": dict(
+        k=4, local=32, global_=96, sizes=(3, 4, 5, 6, 7, 8, 9), encoder_layers=2
+    ),
     "k=2, global > 2 x local, no window": dict(k=2, local=32, global_=80, window=None),
 }
 
 
 def theirs(k, local, global_, sizes=(3, 4, 5, 6, 7, 8), heads=4, window=16, encoder_layers=1):
     """A random transformers model: weights drawn per name, norms near one, threshold midway in a gap."""
-    local_kw = dict(vocab_size=260, hidden_size=local, num_attention_heads=heads, intermediate_size=3 * local,
-                    max_position_embeddings=512, hidden_size_global=global_, cross_attn_k=k)
+    local_kw = dict(
+        vocab_size=260,
+        hidden_size=local,
+        num_attention_heads=heads,
+        intermediate_size=3 * local,
+        max_position_embeddings=512,
+        hidden_size_global=global_,
+        cross_attn_k=k,
+    )
     config = transformers.BltConfig(
-        vocab_size=260, max_position_embeddings=512, patching_threshold=5.0, cross_attn_k=k, local_attention_window_len=window,
-        encoder_hash_byte_group_size=list(sizes), encoder_hash_byte_group_vocab=211, pad_token_id=0, bos_token_id=1, eos_token_id=2,
-        patcher_config=dict(vocab_size=260, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
-                            max_position_embeddings=512, sliding_window=16),
-        encoder_config=dict(num_hidden_layers=encoder_layers, **local_kw), decoder_config=dict(num_hidden_layers=3, **local_kw),
-        global_config=dict(hidden_size=global_, num_attention_heads=4, num_hidden_layers=2, intermediate_size=2 * global_,
-                           max_position_embeddings=512))
+        vocab_size=260,
+        max_position_embeddings=512,
+        patching_threshold=5.0,
+        cross_attn_k=k,
+        local_attention_window_len=window,
+        encoder_hash_byte_group_size=list(sizes),
+        encoder_hash_byte_group_vocab=211,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        patcher_config=dict(
+            vocab_size=260,
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=64,
+            max_position_embeddings=512,
+            sliding_window=16,
+        ),
+        encoder_config=dict(num_hidden_layers=encoder_layers, **local_kw),
+        decoder_config=dict(num_hidden_layers=3, **local_kw),
+        global_config=dict(
+            hidden_size=global_,
+            num_attention_heads=4,
+            num_hidden_layers=2,
+            intermediate_size=2 * global_,
+            max_position_embeddings=512,
+        ),
+    )
     model = transformers.BltForCausalLM(config).eval()
     with torch.no_grad():
         for name, p in model.named_parameters():
-            x = torch.randn(p.shape, generator=torch.Generator().manual_seed(zlib.crc32(name.encode())))
+            x = torch.randn(
+                p.shape, generator=torch.Generator().manual_seed(zlib.crc32(name.encode()))
+            )
             p.copy_(1 + 0.1 * x if "norm" in name else x * p.shape[-1] ** -0.5)
         ids = torch.tensor([vocab.encode(TEXT)])
-        seen = model.model.patcher(ids, patch_size=4, threshold=5.0, max_patch_length=None)[0].flatten().sort().values
+        seen = (
+            model.model.patcher(ids, patch_size=4, threshold=5.0, max_patch_length=None)[0]
+            .flatten()
+            .sort()
+            .values
+        )
         at = len(seen) * 2 // 3
-        gap = (seen[at + 1:at + 20] - seen[at:at + 19]).argmax() + at
+        gap = (seen[at + 1 : at + 20] - seen[at : at + 19]).argmax() + at
         model.config.patching_threshold = (seen[gap] + seen[gap + 1]).item() / 2
     return model
 
 
 def stages(model, ids):
     """Every tensor of their forward that ours has too."""
-    from transformers.models.blt.modeling_blt import byte_group_hash_function, compute_hash_embeddings
+    from transformers.models.blt.modeling_blt import (
+        byte_group_hash_function,
+        compute_hash_embeddings,
+    )
+
     m, c, out = model.model, model.config, {}
-    args = (c.encoder_hash_byte_group_nb_functions, c.encoder_hash_byte_group_size, c.encoder_hash_byte_group_vocab)
-    out["hash ids"] = torch.stack([byte_group_hash_function(ids, n, 1000000007, args[2]) for n in args[1]], -1)
-    out["byte embeddings"] = compute_hash_embeddings(ids, m.local_encoder, m.encoder_hash_tok_embedding, *args)
-    out["entropies"], lengths, _ = m.patcher(ids, patch_size=4, threshold=c.patching_threshold, max_patch_length=None)
+    args = (
+        c.encoder_hash_byte_group_nb_functions,
+        c.encoder_hash_byte_group_size,
+        c.encoder_hash_byte_group_vocab,
+    )
+    out["hash ids"] = torch.stack(
+        [byte_group_hash_function(ids, n, 1000000007, args[2]) for n in args[1]], -1
+    )
+    out["byte embeddings"] = compute_hash_embeddings(
+        ids, m.local_encoder, m.encoder_hash_tok_embedding, *args
+    )
+    out["entropies"], lengths, _ = m.patcher(
+        ids, patch_size=4, threshold=c.patching_threshold, max_patch_length=None
+    )
     out["patch lengths"] = lengths
     out["reads"] = m._patch_ids_from_lengths(lengths[:, 1:], ids.shape[1])
-    hooks = [m.local_encoder.register_forward_hook(lambda _, __, o: out.update({"encoder": o[0], "pooled": o[1]})),
-             m.global_transformer.register_forward_hook(lambda _, __, o: out.update({"global": o}))]
+    hooks = [
+        m.local_encoder.register_forward_hook(
+            lambda _, __, o: out.update({"encoder": o[0], "pooled": o[1]})
+        ),
+        m.global_transformer.register_forward_hook(lambda _, __, o: out.update({"global": o})),
+    ]
     out["logits"] = model(ids, use_cache=False).logits
     for hook in hooks:
         hook.remove()
@@ -73,11 +132,17 @@ def our_stages(model, ids):
     encoded = model.encode(ids)
     count = encoded.patches.count
     sizes = torch.arange(len(model.config.hashes.sizes)) * model.config.hashes.n_rows
-    return {"hash ids": model.encoder.hashes.rows(windows(ids, reach)) - sizes,
-            "byte embeddings": model.encoder.embedding(ids) + model.encoder.hashes(windows(ids, reach)),
-            "entropies": encoded.entropies, "patch lengths": encoded.patches.lengths, "reads": encoded.patches.reads,
-            "encoder": encoded.states, "pooled": model.encoder.pool(encoded.states, encoded.patches.ids, count),
-            "global": encoded.latents, "logits": model.decode(encoded)}
+    return {
+        "hash ids": model.encoder.hashes.rows(windows(ids, reach)) - sizes,
+        "byte embeddings": model.encoder.embedding(ids) + model.encoder.hashes(windows(ids, reach)),
+        "entropies": encoded.entropies,
+        "patch lengths": encoded.patches.lengths,
+        "reads": encoded.patches.reads,
+        "encoder": encoded.states,
+        "pooled": model.encoder.pool(encoded.states, encoded.patches.ids, count),
+        "global": encoded.latents,
+        "logits": model.decode(encoded),
+    }
 
 
 @pytest.fixture(scope="module", params=SHAPES)
@@ -100,8 +165,12 @@ def test_every_stage_agrees(pair):
         theirs_ = want[stage]
         if stage == "pooled":
             theirs_ = theirs_.reshape(1, -1, ours_.shape[-1])
-        if stage in ("pooled", "global", "patch lengths"):           # theirs may end in an empty patch: "the next byte opens one"
-            theirs_ = theirs_[:, :ours_.shape[1]]
+        if stage in (
+            "pooled",
+            "global",
+            "patch lengths",
+        ):  # theirs may end in an empty patch: "the next byte opens one"
+            theirs_ = theirs_[:, : ours_.shape[1]]
         difference = (ours_ - theirs_).abs().max().item()
         print(f"  {stage:16s} {difference:.1e}")
         if stage in ("hash ids", "patch lengths", "reads"):
@@ -117,11 +186,13 @@ def test_greedy_bytes_agree(pair):
     ids = torch.tensor([vocab.encode(prompt)])
     for _ in range(24):
         logits = model(ids, use_cache=False).logits[:, -1]
-        logits[:, [0, 1, 3]] = -torch.inf                            # ours never writes these specials
+        logits[:, [0, 1, 3]] = -torch.inf  # ours never writes these specials
         ids = torch.cat([ids, logits.argmax(-1, keepdim=True)], 1)
         if ids[0, -1] == vocab.EOS_ID:
             break
-    assert bltlab.generate(ours, prompt, max_new_bytes=24).bytes == vocab.decode(ids[0, 61:].tolist())
+    assert bltlab.generate(ours, prompt, max_new_bytes=24).bytes == vocab.decode(
+        ids[0, 61:].tolist()
+    )
 
 
 def original_folder(ours, folder):
@@ -129,28 +200,70 @@ def original_folder(ours, folder):
     c, table = ours.config, checkpoints.names(ours.config, "original")
     tensors = checkpoints.convert_out(ours.state_dict(), table)
     from safetensors.torch import save_file
+
     (folder / "entropy_model").mkdir(parents=True)
-    save_file({k: v for k, v in tensors.items() if not k.startswith("patcher.")}, folder / "model.safetensors")
-    torch.save({"model": {k.removeprefix("patcher."): v for k, v in tensors.items() if k.startswith("patcher.")}},
-               folder / "entropy_model/consolidated.pth")
-    args = dict(multiple_of=1, local_attention_window_len=c.encoder.window, cross_attn_k=c.keys_per_patch, n_kv_heads=None,
-                encoder_hash_byte_group_size=",".join(map(str, c.hashes.sizes)), encoder_hash_byte_group_vocab=c.hashes.n_rows,
-                max_encoder_seq_length=c.max_length, rope_theta=500000.0)
-    for name, part in (("local_encoder", c.encoder), ("global", c.global_), ("local_decoder", c.decoder)):
-        args |= {f"dim_{name}": part.dim, f"n_layers_{name}": part.n_layers, f"n_heads_{name}": part.n_heads}
+    save_file(
+        {k: v for k, v in tensors.items() if not k.startswith("patcher.")},
+        folder / "model.safetensors",
+    )
+    torch.save(
+        {
+            "model": {
+                k.removeprefix("patcher."): v
+                for k, v in tensors.items()
+                if k.startswith("patcher.")
+            }
+        },
+        folder / "entropy_model/consolidated.pth",
+    )
+    args = dict(
+        multiple_of=1,
+        local_attention_window_len=c.encoder.window,
+        cross_attn_k=c.keys_per_patch,
+        n_kv_heads=None,
+        encoder_hash_byte_group_size=",".join(map(str, c.hashes.sizes)),
+        encoder_hash_byte_group_vocab=c.hashes.n_rows,
+        max_encoder_seq_length=c.max_length,
+        rope_theta=500000.0,
+    )
+    for name, part in (
+        ("local_encoder", c.encoder),
+        ("global", c.global_),
+        ("local_decoder", c.decoder),
+    ):
+        args |= {
+            f"dim_{name}": part.dim,
+            f"n_layers_{name}": part.n_layers,
+            f"n_heads_{name}": part.n_heads,
+        }
     (folder / "config.json").write_text(json.dumps({"args": args}))
-    (folder / "entropy_model/params.json").write_text(json.dumps({
-        "entropy_model": dict(dim=c.patcher.dim, n_layers=c.patcher.n_layers, n_heads=c.patcher.n_heads, multiple_of=1,
-                              sliding_window=c.patcher.window), "data": {"patcher_args": {"threshold": c.patcher.threshold}}}))
+    (folder / "entropy_model/params.json").write_text(
+        json.dumps(
+            {
+                "entropy_model": dict(
+                    dim=c.patcher.dim,
+                    n_layers=c.patcher.n_layers,
+                    n_heads=c.patcher.n_heads,
+                    multiple_of=1,
+                    sliding_window=c.patcher.window,
+                ),
+                "data": {"patcher_args": {"threshold": c.patcher.threshold}},
+            }
+        )
+    )
     return folder
 
 
 def swiglu(model):
     """The shape with SwiGLU widths of int(8 * dim / 3), the only ones that the original layout can say."""
     from dataclasses import replace
+
     c = model.config
     narrow = lambda part: replace(part, hidden_dim=int(8 * part.dim / 3))
-    c = replace(c, **{name: narrow(getattr(c, name)) for name in ("patcher", "encoder", "global_", "decoder")})
+    c = replace(
+        c,
+        **{name: narrow(getattr(c, name)) for name in ("patcher", "encoder", "global_", "decoder")},
+    )
     return BLT(c).initialise(3).eval().requires_grad_(False)
 
 
@@ -158,18 +271,26 @@ def test_the_original_layout_is_read(pair, tmp_path):
     ours = swiglu(pair[2])
     again = bltlab.BLT.from_pretrained(original_folder(ours, tmp_path / "o"))
     assert again.config == ours.config
-    assert all(torch.equal(a, b) for a, b in zip(again.state_dict().values(), ours.state_dict().values()))
+    assert all(
+        torch.equal(a, b) for a, b in zip(again.state_dict().values(), ours.state_dict().values())
+    )
 
 
 def test_a_round_trip_changes_no_bit(pair, tmp_path):
     _, model, ours, folder = pair
-    for source, middle, end in ((folder, "bltlab", "transformers"), (folder, "transformers", "bltlab")):
+    for source, middle, end in (
+        (folder, "bltlab", "transformers"),
+        (folder, "transformers", "bltlab"),
+    ):
         a, b = tmp_path / middle / "a", tmp_path / middle / "b"
         assert main(["convert", str(source), str(a), "--layout", middle]) is None
         assert main(["convert", str(a), str(b), "--layout", end]) is None
         back = bltlab.BLT.from_pretrained(b)
         assert back.config == ours.config
-        assert all(torch.equal(x, y) for x, y in zip(back.state_dict().values(), ours.state_dict().values()))
+        assert all(
+            torch.equal(x, y)
+            for x, y in zip(back.state_dict().values(), ours.state_dict().values())
+        )
     written, _ = checkpoints.read_tensors(tmp_path / "bltlab/b")
     assert all(torch.equal(written[name], p) for name, p in model.state_dict().items())
 
@@ -181,7 +302,9 @@ def test_transformers_reads_what_we_write(pair, tmp_path):
     assert len(list(tmp_path.glob("model-*.safetensors"))) > 1
     again = transformers.BltForCausalLM.from_pretrained(tmp_path).eval()
     ids = torch.tensor([vocab.encode(TEXT)])
-    assert (again(ids, use_cache=False).logits - model(ids, use_cache=False).logits).abs().max() < 1e-6
+    assert (
+        again(ids, use_cache=False).logits - model(ids, use_cache=False).logits
+    ).abs().max() < 1e-6
     assert (bltlab.BLT.from_pretrained(tmp_path)(ids).logits - ours(ids).logits).abs().max() < 1e-6
 
 
@@ -215,19 +338,56 @@ def edit_config(folder, **changes):
     (folder / "config.json").write_text(json.dumps(data))
 
 
-@pytest.mark.parametrize("spoil, kind, words", [
-    (lambda f: edit_config(f, model_type="llama"), ValueError, "config.json is no BLT: model_type"),
-    (lambda f: edit_config(f, patching_mode="space"), ValueError, "config.json: patching_mode must be 'entropy'"),
-    (lambda f: edit_config(f, encoder_config=dict(num_key_value_heads=1)), ValueError, "encoder_config.num_key_value_heads"),
-    (lambda f: edit_config(f, decoder_config=dict(num_hidden_layers=4)), ValueError, "lacks model.local_decoder.cross_attn_layers.3"),
-    (lambda f: edit_config(f, decoder_config=dict(num_hidden_layers=2)), ValueError,
-     r"model-000\d\d-of-000\d\d.safetensors has unknown model.local_decoder"),
-    (lambda f: edit_config(f, global_config=dict(intermediate_size=99)), ValueError,
-     r"safetensors: model.global_transformer.layers.0.mlp.\w+.weight must have shape"),
-    (lambda f: next(f.glob("model-00002*")).unlink(), FileNotFoundError, "model-00002-of-000.* is missing, model.safetensors.index"),
-    (lambda f: next(f.glob("model-00001*")).write_bytes(b"\0" * 64), ValueError, "model-00001-of-000.* is damaged"),
-    (lambda f: (f / "model.safetensors.index.json").write_text("{"), ValueError, "model.safetensors.index.json: not JSON"),
-])
+@pytest.mark.parametrize(
+    "spoil, kind, words",
+    [
+        (
+            lambda f: edit_config(f, model_type="llama"),
+            ValueError,
+            "config.json is no BLT: model_type",
+        ),
+        (
+            lambda f: edit_config(f, patching_mode="space"),
+            ValueError,
+            "config.json: patching_mode must be 'entropy'",
+        ),
+        (
+            lambda f: edit_config(f, encoder_config=dict(num_key_value_heads=1)),
+            ValueError,
+            "encoder_config.num_key_value_heads",
+        ),
+        (
+            lambda f: edit_config(f, decoder_config=dict(num_hidden_layers=4)),
+            ValueError,
+            "lacks model.local_decoder.cross_attn_layers.3",
+        ),
+        (
+            lambda f: edit_config(f, decoder_config=dict(num_hidden_layers=2)),
+            ValueError,
+            r"model-000\d\d-of-000\d\d.safetensors has unknown model.local_decoder",
+        ),
+        (
+            lambda f: edit_config(f, global_config=dict(intermediate_size=99)),
+            ValueError,
+            r"safetensors: model.global_transformer.layers.0.mlp.\w+.weight must have shape",
+        ),
+        (
+            lambda f: next(f.glob("model-00002*")).unlink(),
+            FileNotFoundError,
+            "model-00002-of-000.* is missing, model.safetensors.index",
+        ),
+        (
+            lambda f: next(f.glob("model-00001*")).write_bytes(b"\0" * 64),
+            ValueError,
+            "model-00001-of-000.* is damaged",
+        ),
+        (
+            lambda f: (f / "model.safetensors.index.json").write_text("{"),
+            ValueError,
+            "model.safetensors.index.json: not JSON",
+        ),
+    ],
+)
 def test_bad_folders_name_the_file_and_the_key(tmp_path, spoil, kind, words):
     model = theirs(**SHAPES["k=1, global = local"])
     model.save_pretrained(tmp_path, max_shard_size="150KB")
@@ -240,35 +400,64 @@ def test_bad_folders_name_the_file_and_the_key(tmp_path, spoil, kind, words):
 
 def test_a_blt_d_cannot_be_written_for_transformers(tmp_path):
     with pytest.raises(ValueError, match="block_size None"):
-        diffuse_from(bltlab.BLT(bltlab.BLTConfig.preset("tiny", block_size=None))).save_pretrained(tmp_path, layout="transformers")
+        diffuse_from(bltlab.BLT(bltlab.BLTConfig.preset("tiny", block_size=None))).save_pretrained(
+            tmp_path, layout="transformers"
+        )
     assert not (tmp_path / "config.json").exists()
 
 
 def test_push_to_hub_uploads_a_folder_that_loads(monkeypatch, tmp_path):
-    import huggingface_hub
     import shutil
-    monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", lambda self, repo_id, exist_ok: f"hub/{repo_id}")
-    monkeypatch.setattr(huggingface_hub.HfApi, "upload_folder",
-                        lambda self, repo_id, folder_path: shutil.copytree(folder_path, tmp_path / "hub"))
+
+    import huggingface_hub
+
+    monkeypatch.setattr(
+        huggingface_hub.HfApi, "create_repo", lambda self, repo_id, exist_ok: f"hub/{repo_id}"
+    )
+    monkeypatch.setattr(
+        huggingface_hub.HfApi,
+        "upload_folder",
+        lambda self, repo_id, folder_path: shutil.copytree(folder_path, tmp_path / "hub"),
+    )
     model = bltlab.BLT(bltlab.BLTConfig.preset("tiny")).initialise(1)
     assert model.push_to_hub("me/tiny") == "hub/me/tiny"
     again = bltlab.BLT.from_pretrained(tmp_path / "hub")
-    assert all(torch.equal(a, b) for a, b in zip(again.state_dict().values(), model.state_dict().values()))
+    assert all(
+        torch.equal(a, b) for a, b in zip(again.state_dict().values(), model.state_dict().values())
+    )
 
 
-@pytest.mark.parametrize("preset, counts", [
-    ("blt-1b", dict(patcher=99.5e6, encoder=19.4e6, global_=1284.6e6, decoder=157.6e6, hashes=3072e6)),
-    ("blt-7b", dict(patcher=99.5e6, encoder=33.8e6, global_=6497e6, decoder=182e6, hashes=3840e6)),
-    ("fast-blt-1b", dict(encoder=19e6, global_=1.28e9, decoder=160e6)),
-    ("fast-blt-3b", dict(encoder=26e6, global_=2.82e9, decoder=160e6)),
-])
+@pytest.mark.parametrize(
+    "preset, counts",
+    [
+        (
+            "blt-1b",
+            dict(patcher=99.5e6, encoder=19.4e6, global_=1284.6e6, decoder=157.6e6, hashes=3072e6),
+        ),
+        (
+            "blt-7b",
+            dict(patcher=99.5e6, encoder=33.8e6, global_=6497e6, decoder=182e6, hashes=3840e6),
+        ),
+        ("fast-blt-1b", dict(encoder=19e6, global_=1.28e9, decoder=160e6)),
+        ("fast-blt-3b", dict(encoder=26e6, global_=2.82e9, decoder=160e6)),
+    ],
+)
 def test_presets_have_the_published_sizes(preset, counts):
     model = BLT.on_meta(bltlab.BLTConfig.preset(preset))
     size = lambda m: sum(p.numel() for p in m.parameters())
     tables = size(model.encoder.hashes)
-    projection = size(model.global_.projection)                      # the 3B paper counts it with the encoder, PEERS' 7B with the global
+    projection = size(
+        model.global_.projection
+    )  # the 3B paper counts it with the encoder, PEERS' 7B with the global
     head = 0 if preset.startswith("fast") else size(model.decoder.output)
-    got = dict(patcher=size(model.patcher), encoder=size(model.encoder) - tables + (projection if "3b" in preset else 0),
-               global_=size(model.global_) - (projection if "3b" in preset else 0), decoder=size(model.decoder) - head, hashes=tables)
+    got = dict(
+        patcher=size(model.patcher),
+        encoder=size(model.encoder) - tables + (projection if "3b" in preset else 0),
+        global_=size(model.global_) - (projection if "3b" in preset else 0),
+        decoder=size(model.decoder) - head,
+        hashes=tables,
+    )
     for part, published in counts.items():
-        assert got[part] == pytest.approx(published, rel=0.025 if preset.startswith("fast") else 0.005), part
+        assert got[part] == pytest.approx(
+            published, rel=0.025 if preset.startswith("fast") else 0.005
+        ), part

@@ -10,13 +10,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from conftest import UNSAFE, Tags
 
 from bltlab import vocab
 from bltlab.costs import NFE
 from bltlab.trace import Committed, Drafted, Finished, Prefilled, Trace, Unmasked, Verified
 from bltlab.viz import player
-
-from conftest import Tags, UNSAFE
 
 MODEL = {"name": "tiny", "parameters": {"encoder": 10, "global_": 100, "decoder": 20}}
 NODE = shutil.which("node")
@@ -44,8 +43,14 @@ class Writer:
         self.text, self.position, self.events = vocab.to_bytes(text), len(prompt) + 1, []
         ids = tuple(vocab.encode(prompt))
         self.nfe = NFE()
-        self.add(Prefilled, NFE(len(ids), len(ids), 3, 1), position=0, ids=ids, opens=self.opens(0, len(ids)),
-                 entropies=(0.5,) * len(ids))
+        self.add(
+            Prefilled,
+            NFE(len(ids), len(ids), 3, 1),
+            position=0,
+            ids=ids,
+            opens=self.opens(0, len(ids)),
+            entropies=(0.5,) * len(ids),
+        )
 
     def add(self, kind, nfe=NFE(), **fields):
         self.nfe = self.nfe + nfe
@@ -57,14 +62,23 @@ class Writer:
 
     def ids(self, start, n):
         """The model's ids from a position on, EOS after the text."""
-        return tuple([b + vocab.OFFSET for b in self.text[start - 1:start - 1 + n]] + [vocab.EOS_ID] * n)[:n]
+        return tuple(
+            [b + vocab.OFFSET for b in self.text[start - 1 : start - 1 + n]] + [vocab.EOS_ID] * n
+        )[:n]
 
     def guesses(self, start, n, right):
         return self.ids(start, right) + (ord("#") + vocab.OFFSET,) * (n - right)
 
     def draft(self, ids, start):
         for offset, i in enumerate(ids):
-            self.add(Drafted, NFE(decoder=1), position=start + offset, id=i, prob=0.5, candidates=((i, 0.5), (40, 0.25)))
+            self.add(
+                Drafted,
+                NFE(decoder=1),
+                position=start + offset,
+                id=i,
+                prob=0.5,
+                candidates=((i, 0.5), (40, 0.25)),
+            )
 
     def denoise(self, ids, start, steps):
         """Reveals `ids` in steps, right to left, as many a step as fit."""
@@ -73,21 +87,47 @@ class Writer:
             revealed = [slot for slot, i in enumerate(block) if i == vocab.MASK_ID][-each:]
             for slot in revealed:
                 block[slot] = ids[slot]
-            self.add(Unmasked, NFE(decoder=1), position=start, block=tuple(block), revealed=tuple(revealed),
-                     probs=(0.75,) * len(ids), candidates=tuple(((i, 0.75),) for i in ids))
+            self.add(
+                Unmasked,
+                NFE(decoder=1),
+                position=start,
+                block=tuple(block),
+                revealed=tuple(revealed),
+                probs=(0.75,) * len(ids),
+                candidates=tuple(((i, 0.75),) for i in ids),
+            )
 
     def verify(self, drafted, start):
         target = self.ids(start, len(drafted))
-        accepted = next((k for k, (a, b) in enumerate(zip(drafted, target)) if a != b), len(drafted))
+        accepted = next(
+            (k for k, (a, b) in enumerate(zip(drafted, target)) if a != b), len(drafted)
+        )
         replacement = target[accepted] if accepted < len(drafted) else None
-        self.add(Verified, NFE(8, 8, 2, 1), position=start, drafted=drafted, accepted=accepted, replacement=replacement,
-                 draft_probs=(0.5,) * len(drafted), target_probs=(0.25,) * len(drafted),
-                 candidates=tuple(((40, 0.5), (i, 0.25)) if slot % 2 else ((40, 0.5),) for slot, i in enumerate(target)))
+        self.add(
+            Verified,
+            NFE(8, 8, 2, 1),
+            position=start,
+            drafted=drafted,
+            accepted=accepted,
+            replacement=replacement,
+            draft_probs=(0.5,) * len(drafted),
+            target_probs=(0.25,) * len(drafted),
+            candidates=tuple(
+                ((40, 0.5), (i, 0.25)) if slot % 2 else ((40, 0.5),)
+                for slot, i in enumerate(target)
+            ),
+        )
         return accepted
 
     def commit(self, n, nfe=NFE()):
         n = min(n, len(self.text) + 1 - self.position)
-        self.add(Committed, nfe, ids=self.ids(self.position, n), opens=self.opens(self.position, n), entropies=(1.0,) * n)
+        self.add(
+            Committed,
+            nfe,
+            ids=self.ids(self.position, n),
+            opens=self.opens(self.position, n),
+            entropies=(1.0,) * n,
+        )
         self.position += n
 
     def trace(self, name, reason):
@@ -137,7 +177,9 @@ def diffusion_verification(own_byte):
                 run.draft(run.ids(run.position, 1), run.position)
             guesses = run.guesses(start, 8, right)
             run.denoise(guesses, start, steps)
-            run.commit(1 + run.verify(guesses, start))        # without an own byte, the replacement or bonus is committed too
+            run.commit(
+                1 + run.verify(guesses, start)
+            )  # without an own byte, the replacement or bonus is committed too
     return run.trace("blt-dv", "budget")
 
 
@@ -153,7 +195,7 @@ def remasked():
     run, a, b, mask = Writer(b"In ", TEXT), 101, 102, vocab.MASK_ID
     for block, revealed in [((a, mask), (0,)), ((mask, b), (1,)), ((b, b), (0,))]:
         run.add(Unmasked, block=block, revealed=revealed, probs=(0.5, 0.5), candidates=((), ()))
-    run.commit(2)                                             # and Committed has the last word on both
+    run.commit(2)  # and Committed has the last word on both
     return run.trace("blt-d", "stop")
 
 
@@ -169,30 +211,65 @@ TRACES = {
     "interrupted after verify": interrupted(speculative(), 11),
     "remasked": remasked(),
     "empty": Writer(b"", "").trace("ar", "budget"),
-    "empty guess": Trace(MODEL, {"name": "blt-s"}, {}, (
-        Prefilled(ids=(1, 70), opens=(True, True), entropies=(0.1, 0.2)),
-        Drafted(position=2, id=71, prob=1.0, candidates=()),
-        Verified(position=3, drafted=(), accepted=0, replacement=None, draft_probs=(), target_probs=(), candidates=()),
-        Committed(position=2, ids=(71,), opens=(False,), entropies=(0.1,)), Finished(position=3, reason="stop"))),
+    "empty guess": Trace(
+        MODEL,
+        {"name": "blt-s"},
+        {},
+        (
+            Prefilled(ids=(1, 70), opens=(True, True), entropies=(0.1, 0.2)),
+            Drafted(position=2, id=71, prob=1.0, candidates=()),
+            Verified(
+                position=3,
+                drafted=(),
+                accepted=0,
+                replacement=None,
+                draft_probs=(),
+                target_probs=(),
+                candidates=(),
+            ),
+            Committed(position=2, ids=(71,), opens=(False,), entropies=(0.1,)),
+            Finished(position=3, reason="stop"),
+        ),
+    ),
     "no events": Trace(MODEL, {"name": "ar"}, {}, ()),
 }
 RANDOM = random.Random(0)
-BYTES = [bytes(RANDOM.choice(b"a\x80\xa9\xbf\xc1\xc3\xe0\xed\xe6\xf0\xf4\xf5\x9f\xa0") for _ in range(RANDOM.randrange(12)))
-         for _ in range(400)] + [TEXT.encode()]
+BYTES = [
+    bytes(
+        RANDOM.choice(b"a\x80\xa9\xbf\xc1\xc3\xe0\xed\xe6\xf0\xf4\xf5\x9f\xa0")
+        for _ in range(RANDOM.randrange(12))
+    )
+    for _ in range(400)
+] + [TEXT.encode()]
 
 
-RECORDED = {path.stem: Trace.load(path) for path in sorted((Path(__file__).parent.parent / "assets/traces").glob("*.json"))}
-STEPS = {name: random.Random(name).sample(range(len(trace.events) + 1), 50) for name, trace in RECORDED.items()}
+RECORDED = {
+    path.stem: Trace.load(path)
+    for path in sorted((Path(__file__).parent.parent / "assets/traces").glob("*.json"))
+}
+STEPS = {
+    name: random.Random(name).sample(range(len(trace.events) + 1), 50)
+    for name, trace in RECORDED.items()
+}
 
 
 @pytest.fixture(scope="module")
 def node():
     if NODE is None:
         pytest.skip("needs node")
-    given = json.dumps({"source": player.SOURCE, "traces": [t.to_json() for t in TRACES.values()],
-                        "recorded": [{"trace": t.to_json(), "steps": STEPS[name]} for name, t in RECORDED.items()],
-                        "bytes": [vocab.encode(b, bos=False) for b in BYTES]})
-    done = subprocess.run([NODE, "-e", FOLD], input=given, capture_output=True, text=True, timeout=60)
+    given = json.dumps(
+        {
+            "source": player.SOURCE,
+            "traces": [t.to_json() for t in TRACES.values()],
+            "recorded": [
+                {"trace": t.to_json(), "steps": STEPS[name]} for name, t in RECORDED.items()
+            ],
+            "bytes": [vocab.encode(b, bos=False) for b in BYTES],
+        }
+    )
+    done = subprocess.run(
+        [NODE, "-e", FOLD], input=given, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -204,8 +281,9 @@ def recorded(node):
 
 def same_canvas(found, canvas):
     """Is the player's canvas, as JSON, Python's?"""
-    return (found["cells"] == [vars(cell) for cell in canvas.cells]
-            and found["ghosts"] == json.loads(json.dumps(canvas.ghosts)))
+    return found["cells"] == [vars(cell) for cell in canvas.cells] and found[
+        "ghosts"
+    ] == json.loads(json.dumps(canvas.ghosts))
 
 
 @pytest.mark.parametrize("name", TRACES)
@@ -223,13 +301,30 @@ def test_player_agrees_with_python_at_fifty_steps_of_a_recorded_run(recorded, na
 
 
 def test_every_method_has_a_recorded_run():
-    assert {trace.method["name"] for trace in RECORDED.values()} == {"ar", "blt-s", "blt-d", "blt-dv"}
+    assert {trace.method["name"] for trace in RECORDED.values()} == {
+        "ar",
+        "blt-s",
+        "blt-d",
+        "blt-dv",
+    }
 
 
 def test_every_state_and_event_is_exercised():
-    states = {c.state for t in TRACES.values() for step in range(len(t.events) + 1) for c in t.canvas(step).cells}
+    states = {
+        c.state
+        for t in TRACES.values()
+        for step in range(len(t.events) + 1)
+        for c in t.canvas(step).cells
+    }
     assert states == {"prompt", "masked", "proposed", "accepted", "replaced", "bonus", "kept"}
-    assert {type(e) for t in TRACES.values() for e in t.events} == {Prefilled, Drafted, Unmasked, Verified, Committed, Finished}
+    assert {type(e) for t in TRACES.values() for e in t.events} == {
+        Prefilled,
+        Drafted,
+        Unmasked,
+        Verified,
+        Committed,
+        Finished,
+    }
 
 
 @pytest.mark.parametrize("name", [name for name in TRACES if name != "no events"])
@@ -243,7 +338,11 @@ def test_totals_agree_with_python(node, name):
     trace, found = TRACES[name], node["totals"][list(TRACES).index(name)][-1]
     totals = trace.totals
     rate = found["accepted"] / found["guessed"] if found["guessed"] else None
-    assert (found["bytes"], found["rounds"], rate) == (totals.new_bytes, totals.rounds, totals.acceptance_rate)
+    assert (found["bytes"], found["rounds"], rate) == (
+        totals.new_bytes,
+        totals.rounds,
+        totals.acceptance_rate,
+    )
     if not name.startswith("interrupted"):
         assert found["nfe"] == list(totals.nfe.astuple()) and found["seconds"] == totals.seconds
 
@@ -251,15 +350,25 @@ def test_totals_agree_with_python(node, name):
 def readings(trace):
     """Every clock at the end of a run, by Python."""
     t = trace.totals
-    return {"event": len(trace.events), "passes": t.nfe.decoder + t.nfe.global_, "patcher": t.nfe.patcher,
-            "encoder": t.nfe.encoder, "global": t.nfe.global_, "decoder": t.nfe.decoder, "paper": t.paper_gb,
-            "measured": t.measured_gb, "seconds": t.seconds}
+    return {
+        "event": len(trace.events),
+        "passes": t.nfe.decoder + t.nfe.global_,
+        "patcher": t.nfe.patcher,
+        "encoder": t.nfe.encoder,
+        "global": t.nfe.global_,
+        "decoder": t.nfe.decoder,
+        "paper": t.paper_gb,
+        "measured": t.measured_gb,
+        "seconds": t.seconds,
+    }
 
 
 @pytest.mark.parametrize("name", [*TRACES, *RECORDED])
 def test_every_clock_ends_where_pythons_totals_do(node, recorded, name):
     trace = (TRACES | RECORDED)[name]
-    clocks = recorded[name]["clocks"] if name in RECORDED else node["clocks"][list(TRACES).index(name)]
+    clocks = (
+        recorded[name]["clocks"] if name in RECORDED else node["clocks"][list(TRACES).index(name)]
+    )
     assert tuple(clocks) == player.CLOCKS
     for clock, times in clocks.items():
         assert times == sorted(times) and len(times) == len(trace.events) + 1
@@ -283,14 +392,22 @@ def test_totals_of_a_growing_trace_are_those_of_the_whole(recorded, name):
 
 def test_each_step_is_told_in_one_sentence(node):
     said = dict(zip(TRACES, node["sentences"]))
-    assert said["speculative"][:2] == ["read the prompt, 3 bytes", "the model's own next byte is byte E4 (p = 0.50)"]
+    assert said["speculative"][:2] == [
+        "read the prompt, 3 bytes",
+        "the model's own next byte is byte E4 (p = 0.50)",
+    ]
     assert said["speculative"][2] == "drafted '#' (p = 0.50)"
-    assert said["speculative"][10:12] == ["verify: 0 of 8 guesses accepted, '#' replaced by byte BA", "committed 1 byte"]
+    assert said["speculative"][10:12] == [
+        "verify: 0 of 8 guesses accepted, '#' replaced by byte BA",
+        "committed 1 byte",
+    ]
     assert "verify: all 8 guesses accepted" in said["speculative"]
     assert said["speculative"][-1] == "finished: the budget is used up"
-    assert said["block diffusion"][1:4] == ["denoising revealed 3 of 8 bytes at once, 5 still masked",
-                                            "denoising revealed 3 of 8 bytes at once, 2 still masked",
-                                            "denoising revealed 2 of 8 bytes at once, the block is full"]
+    assert said["block diffusion"][1:4] == [
+        "denoising revealed 3 of 8 bytes at once, 5 still masked",
+        "denoising revealed 3 of 8 bytes at once, 2 still masked",
+        "denoising revealed 2 of 8 bytes at once, the block is full",
+    ]
     assert said["empty guess"][2] == "verify: nothing was guessed"
 
 
@@ -308,12 +425,16 @@ def test_only_a_tail_that_may_become_a_character_is_pending(node):
     for data, spans in zip(BYTES, node["open"]):
         kinds = [kind for _, _, kind in spans]
         assert "pending" not in kinds[:-1]
-        assert (kinds[-1:] == ["pending"]) == any(may_become_a_character(data[-n:]) for n in (1, 2, 3)), data
+        assert (kinds[-1:] == ["pending"]) == any(
+            may_become_a_character(data[-n:]) for n in (1, 2, 3)
+        ), data
 
 
 def may_become_a_character(tail):
     more = [bytes([second, 0x80, 0x80])[:n] for second in (0x80, 0xA0) for n in (1, 2, 3)]
-    return tail != b"" and any(vocab.characters(tail + rest) == [(0, len(tail + rest), True)] for rest in more)
+    return tail != b"" and any(
+        vocab.characters(tail + rest) == [(0, len(tail + rest), True)] for rest in more
+    )
 
 
 # ---- The page
@@ -324,8 +445,12 @@ EVIL = "</script><img src=x onerror=alert(1)><!--<script>"
 def evil():
     """A trace whose text, candidates, names and settings are all hostile."""
     trace = speculative(f"In {EVIL}".ljust(60), (8,) * 7)
-    return Trace({**MODEL, "name": EVIL}, {"name": EVIL, "note": EVIL}, {"stop": [EVIL], EVIL: {"x": EVIL}},
-                 trace.events).to_json()
+    return Trace(
+        {**MODEL, "name": EVIL},
+        {"name": EVIL, "note": EVIL},
+        {"stop": [EVIL], EVIL: {"x": EVIL}},
+        trace.events,
+    ).to_json()
 
 
 def test_bytes_that_look_like_markup_stay_inert():
@@ -333,7 +458,9 @@ def test_bytes_that_look_like_markup_stay_inert():
     tags = Tags(page).tags
     assert tags.count("script") == 2 and "img" not in tags
     assert len(re.findall("</script", page, re.I)) == 2 and "<!--<" not in page
-    assert "onerror" not in page.replace(html.escape(EVIL), "").replace(json.dumps(EVIL).replace("<", "\\u003c"), "")
+    assert "onerror" not in page.replace(html.escape(EVIL), "").replace(
+        json.dumps(EVIL).replace("<", "\\u003c"), ""
+    )
 
 
 def test_the_page_draws_text_nodes_only_and_fetches_nothing():
@@ -346,7 +473,11 @@ def test_the_page_draws_text_nodes_only_and_fetches_nothing():
 def test_the_page_holds_the_traces_unchanged():
     trace = evil()
     page = player.to_page([trace, trace], clock="passes")
-    call = re.search(r'^const viewer = bltlabPlayer\(document.getElementById\("viewer"\), (.*), (\{.*?\})\);$', page, re.M)
+    call = re.search(
+        r'^const viewer = bltlabPlayer\(document.getElementById\("viewer"\), (.*), (\{.*?\})\);$',
+        page,
+        re.M,
+    )
     assert json.loads(call[1]) == [trace, trace]
     assert json.loads(call[2]) == {"clock": "passes"}
 

@@ -8,8 +8,15 @@ from test_player import EVIL, RECORDED, TRACES, evil, same_canvas, speculative
 from bltlab.trace import Trace
 from bltlab.viz import player
 
-ODD = speculative("In né 京 😀 e\u0301 שלום \x00\x01 ".encode() + b"\xff\xfe\xe4\xba ok.", (8, 3, 8, 0, 5, 8, 2, 8))
-PAGES = {"odd": ODD, "remasked": TRACES["remasked"], "own byte none": TRACES["own byte none"]} | RECORDED
+ODD = speculative(
+    "In né 京 😀 e\u0301 שלום \x00\x01 ".encode() + b"\xff\xfe\xe4\xba ok.",
+    (8, 3, 8, 0, 5, 8, 2, 8),
+)
+PAGES = {
+    "odd": ODD,
+    "remasked": TRACES["remasked"],
+    "own byte none": TRACES["own byte none"],
+} | RECORDED
 DRAWN = """const drawn = () => [...document.querySelectorAll(".bltp-bytes [role=option]")].map(node =>
   [node.textContent, node.className.split(" ").map(name => name.slice(5))]);"""
 
@@ -23,12 +30,19 @@ def open_page(browser, tmp_path):
         path = tmp_path / "page.html"
         traces = [t if isinstance(t, dict) else t.to_json() for t in traces]
         path.write_text(player.to_page(traces, clock=clock), encoding="utf-8")
-        contexts.append(browser.new_context(viewport={"width": width, "height": 800},
-                                            reduced_motion="no-preference" if moving else "reduce", **options))
+        contexts.append(
+            browser.new_context(
+                viewport={"width": width, "height": 800},
+                reduced_motion="no-preference" if moving else "reduce",
+                **options,
+            )
+        )
         page = contexts[-1].new_page()
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("dialog", lambda dialog: (faults.append(dialog.message), dialog.dismiss()))
-        page.on("request", lambda request: request.url.startswith("file:") or faults.append(request.url))
+        page.on(
+            "request", lambda request: request.url.startswith("file:") or faults.append(request.url)
+        )
         page.goto(path.as_uri())
         return page
 
@@ -51,13 +65,21 @@ def glyphs(browser):
 def test_after_any_fifty_jumps_the_page_shows_pythons_canvas(open_page, glyphs, name):
     trace, page = PAGES[name], open_page([PAGES[name]])
     steps = random.Random(name).choices(range(len(trace.events) + 1), k=50)
-    seen = page.evaluate("""steps => { %s return steps.map(step => { viewer.show(step);
-      return [drawn(), viewer.canvas(), document.querySelectorAll(".bltp-ghost").length] }) }""" % DRAWN, steps)
+    seen = page.evaluate(
+        """steps => { %s return steps.map(step => { viewer.show(step);
+      return [drawn(), viewer.canvas(), document.querySelectorAll(".bltp-ghost").length] }) }"""
+        % DRAWN,
+        steps,
+    )
     for step, (drawn, found, n_ghosts) in zip(steps, seen):
         canvas = trace.canvas(step)
-        assert [text for text, _ in drawn] == [glyphs[cell.id] for cell in canvas.cells], f"step {step}"
-        assert all(cell.state in names and ("opens" in names) == bool(cell.opens)
-                   for cell, (_, names) in zip(canvas.cells, drawn)), f"step {step}"
+        assert [text for text, _ in drawn] == [glyphs[cell.id] for cell in canvas.cells], (
+            f"step {step}"
+        )
+        assert all(
+            cell.state in names and ("opens" in names) == bool(cell.opens)
+            for cell, (_, names) in zip(canvas.cells, drawn)
+        ), f"step {step}"
         assert same_canvas(found, canvas) and n_ghosts == len(canvas.ghosts), f"step {step}"
 
 
@@ -67,19 +89,24 @@ def test_what_is_drawn_does_not_depend_on_how_one_came_there(open_page, name):
     n = len(PAGES[name].events)
     steps = [*range(min(n, 60) + 1), *random.Random(name).choices(range(n + 1), k=20)]
     page = open_page([PAGES[name]])
-    differ = page.evaluate("""([trace, steps]) => {
+    differ = page.evaluate(
+        """([trace, steps]) => {
       const host = document.body.appendChild(document.createElement("div"));
       const look = root => root.querySelector(".bltp-lane").cloneNode(true);
       return steps.filter(step => {
         viewer.show(step);
         bltlabPlayer(host, [trace], { step });
-        return !look(document.getElementById("viewer")).isEqualNode(look(host)) }) }""", [PAGES[name].to_json(), steps])
+        return !look(document.getElementById("viewer")).isEqualNode(look(host)) }) }""",
+        [PAGES[name].to_json(), steps],
+    )
     assert differ == []
 
 
 def test_another_run_leaves_nothing_of_the_one_before(open_page):
     page = open_page([RECORDED["blt-dv"]])
-    assert page.evaluate("""traces => {
+    assert (
+        page.evaluate(
+            """traces => {
       const host = document.body.appendChild(document.createElement("div"));
       const look = root => root.querySelector(".bltp-lane").cloneNode(true);
       return traces.map(trace => {
@@ -87,8 +114,13 @@ def test_another_run_leaves_nothing_of_the_one_before(open_page):
         viewer.show(8);
         bltlabPlayer(host, [trace], { step: 8 });
         return look(document.getElementById("viewer")).isEqualNode(look(host)) }) }""",
-                         [TRACES[name].to_json() for name in ("speculative", "own byte before", "block diffusion", "speculative")]
-                         ) == [True] * 4
+            [
+                TRACES[name].to_json()
+                for name in ("speculative", "own byte before", "block diffusion", "speculative")
+            ],
+        )
+        == [True] * 4
+    )
 
 
 def test_multibyte_characters_are_bracketed_and_broken_ones_marked(open_page):
@@ -96,9 +128,12 @@ def test_multibyte_characters_are_bracketed_and_broken_ones_marked(open_page):
     over = page.locator(".bltp-bytes .bltp-whole .bltp-over").all_text_contents()
     assert over == ["é", "京", "😀", "\u25cc\u0301", "ש", "ל", "ו", "ם"]
     assert page.locator(".bltp-bytes .bltp-broken").all_text_contents() == ["FF", "FE", "E4", "BA"]
-    seen = page.evaluate("""n => Array.from({ length: n }, (_, step) => { viewer.show(step);
-      return document.querySelectorAll(".bltp-bytes .bltp-pending").length })""", len(ODD.events))
-    assert max(seen) == 1 and seen[-1] == 0              # at most the last one may still become a character
+    seen = page.evaluate(
+        """n => Array.from({ length: n }, (_, step) => { viewer.show(step);
+      return document.querySelectorAll(".bltp-bytes .bltp-pending").length })""",
+        len(ODD.events),
+    )
+    assert max(seen) == 1 and seen[-1] == 0  # at most the last one may still become a character
 
 
 def test_hostile_text_is_shown_and_does_nothing(open_page):
@@ -131,7 +166,7 @@ def test_keys_walk_through_time_and_over_bytes(open_page):
     assert page.locator(".bltp-controls button").first.text_content() == "Pause"
     press(" ")
     page.evaluate("viewer.show(60)")
-    assert page.locator(".bltp-bytes [tabindex='0']").count() == 1                 # the bytes are one tab stop
+    assert page.locator(".bltp-bytes [tabindex='0']").count() == 1  # the bytes are one tab stop
     page.locator(".bltp-bytes [tabindex='0']").focus()
     press("ArrowRight", "ArrowRight", "Enter")
     assert state()["pinned"] == 3 and state()["step"] == 60
@@ -143,9 +178,14 @@ def test_keys_walk_through_time_and_over_bytes(open_page):
 def test_a_pinned_byte_tells_every_step_that_touched_it(open_page, glyphs):
     trace, position = RECORDED["blt-dv"], 59
     page = open_page([trace])
-    touching = [i for i, e in enumerate(trace.events)
-                if 0 <= position - e.position < len(getattr(e, "ids", getattr(e, "block", getattr(e, "drafted", (0,)))))
-                and type(e).__name__ != "Finished"]
+    touching = [
+        i
+        for i, e in enumerate(trace.events)
+        if 0
+        <= position - e.position
+        < len(getattr(e, "ids", getattr(e, "block", getattr(e, "drafted", (0,)))))
+        and type(e).__name__ != "Finished"
+    ]
     page.locator(".bltp-bytes [role=option]").nth(position - 1).click()
     rows = page.locator(".bltp-past")
     assert rows.locator("button").all_text_contents() == [f"step {i + 1}" for i in touching]
@@ -154,8 +194,13 @@ def test_a_pinned_byte_tells_every_step_that_touched_it(open_page, glyphs):
         rows.nth(row).locator("button").click()
         cells = trace.canvas(i + 1).cells
         stands = rows.nth(row).locator(".bltp-word").first.locator(".bltp-cell:not(.bltp-rejected)")
-        assert page.evaluate("viewer.step") == i + 1 and rows.nth(row).get_attribute("aria-current") == "step"
-        assert stands.all_text_contents() == ([glyphs[cells[position - 1].id]] if position <= len(cells) else [])
+        assert (
+            page.evaluate("viewer.step") == i + 1
+            and rows.nth(row).get_attribute("aria-current") == "step"
+        )
+        assert stands.all_text_contents() == (
+            [glyphs[cells[position - 1].id]] if position <= len(cells) else []
+        )
 
 
 def test_a_state_opens_the_same_view_again(open_page):
@@ -165,13 +210,16 @@ def test_a_state_opens_the_same_view_again(open_page):
     page.evaluate("viewer.show(101)")
     state = page.evaluate("viewer.state()")
     assert state == {"clock": "measured", "step": 101, "speed": 1, "pinned": 31, "lane": 2}
-    again = page.evaluate("""([lanes, state]) => {
+    again = page.evaluate(
+        """([lanes, state]) => {
       const old = lanes.map((_, i) => viewer.canvas(101, i)), seen = document.querySelector(".bltp-readout").textContent;
       const next = bltlabPlayer(viewerHost = document.body.appendChild(document.createElement("div")), lanes,
                                 { ...state, highlight: state.pinned });
       return [next.state(), JSON.stringify(lanes.map((_, i) => next.canvas(undefined, i))) === JSON.stringify(old),
               viewerHost.querySelector(".bltp-readout").textContent === seen,
-              viewerHost.querySelectorAll("[aria-selected=true]").length] }""", [lanes, state])
+              viewerHost.querySelectorAll("[aria-selected=true]").length] }""",
+        [lanes, state],
+    )
     assert again == [state, True, True, 1]
 
 
@@ -184,8 +232,9 @@ def test_every_clock_can_be_chosen_and_is_named_on_the_page(open_page):
         assert label in page.locator(".bltp-readout").text_content()
         assert page.evaluate("viewer.state().clock") == clock
         page.evaluate("viewer.show(viewer.length)")
-        assert [page.evaluate(f"viewer.canvas(undefined, {i}).cells.length") for i in range(4)] == \
-            [len(trace.canvas().cells) for trace in RECORDED.values()]
+        assert [page.evaluate(f"viewer.canvas(undefined, {i}).cells.length") for i in range(4)] == [
+            len(trace.canvas().cells) for trace in RECORDED.values()
+        ]
 
 
 def test_the_race_names_the_winner_on_the_chosen_clock(open_page):
@@ -201,7 +250,11 @@ def test_the_race_names_the_winner_on_the_chosen_clock(open_page):
 def test_the_headline_holds_numbers_of_the_trace(open_page):
     page, totals = open_page([RECORDED["blt-d"]]), RECORDED["blt-d"].totals
     passes = totals.nfe.decoder + totals.nfe.global_
-    assert page.locator(".bltp-headline").text_content().startswith(f"{totals.new_bytes} bytes in {passes} passes")
+    assert (
+        page.locator(".bltp-headline")
+        .text_content()
+        .startswith(f"{totals.new_bytes} bytes in {passes} passes")
+    )
 
 
 def growing(trace, n):
@@ -212,11 +265,16 @@ def growing(trace, n):
 def test_a_live_trace_grows_in_place(open_page, name):
     trace = PAGES[name]
     page, n = open_page([growing(trace, 1)]), len(trace.events)
-    page.evaluate("trace => { whole = trace; cut = n => ({ ...whole, events: whole.events.slice(0, n) }) }", trace.to_json())
+    page.evaluate(
+        "trace => { whole = trace; cut = n => ({ ...whole, events: whole.events.slice(0, n) }) }",
+        trace.to_json(),
+    )
     for events in [*range(2, 20), *range(20, n + 1, 7), n]:
         page.evaluate(f"viewer.update([cut({events})])")
         assert page.evaluate("viewer.step") == events
-        assert page.evaluate("viewer.canvas().cells") == [vars(cell) for cell in trace.canvas(events).cells]
+        assert page.evaluate("viewer.canvas().cells") == [
+            vars(cell) for cell in trace.canvas(events).cells
+        ]
         assert page.locator(".bltp-bytes [role=option]").count() == len(trace.canvas(events).cells)
 
 
@@ -228,11 +286,22 @@ def test_an_update_keeps_clock_speed_pinned_byte_and_a_step_gone_back_to(open_pa
     page.evaluate("viewer.show(9)")
     before = page.evaluate("viewer.state()")
     page.evaluate("traces => viewer.update(traces)", [growing(trace, 90)])
-    assert page.evaluate("viewer.state()") == before == {"clock": "passes", "step": 9, "speed": 4, "pinned": 25, "lane": 0}
-    page.evaluate("traces => viewer.update(traces)", [growing(RECORDED["ar"], 30)])          # another run, still under way
-    assert page.evaluate("[viewer.step === viewer.length, viewer.state().clock, viewer.state().pinned]") == [True, "passes", 25]
+    assert (
+        page.evaluate("viewer.state()")
+        == before
+        == {"clock": "passes", "step": 9, "speed": 4, "pinned": 25, "lane": 0}
+    )
+    page.evaluate(
+        "traces => viewer.update(traces)", [growing(RECORDED["ar"], 30)]
+    )  # another run, still under way
+    assert page.evaluate(
+        "[viewer.step === viewer.length, viewer.state().clock, viewer.state().pinned]"
+    ) == [True, "passes", 25]
     page.evaluate("viewer.update([])")
-    assert page.evaluate("[viewer.length, document.querySelectorAll('.bltp-lane').length]") == [0, 0]
+    assert page.evaluate("[viewer.length, document.querySelectorAll('.bltp-lane').length]") == [
+        0,
+        0,
+    ]
 
 
 def long_trace():
@@ -257,9 +326,13 @@ def test_a_recorded_run_moves_by_itself_unless_motion_is_unwelcome(open_page):
     assert still.evaluate("viewer.step === viewer.length")
     moving = open_page([RECORDED["blt-d"]], moving=True)
     moving.wait_for_function("viewer.step > 3", timeout=10_000)
-    assert moving.locator("[role=status]").text_content() == ""                   # a screen reader is told at rest only
+    assert (
+        moving.locator("[role=status]").text_content() == ""
+    )  # a screen reader is told at rest only
     moving.evaluate("viewer.pause()")
-    moving.wait_for_function("document.querySelector('[role=status]').textContent !== ''", timeout=5_000)
+    moving.wait_for_function(
+        "document.querySelector('[role=status]').textContent !== ''", timeout=5_000
+    )
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -272,19 +345,32 @@ def test_nothing_is_wider_than_the_screen(open_page, width, scheme):
 
 def test_what_a_host_is_told(open_page):
     page = open_page([RECORDED["ar"]])
-    told = page.evaluate("""trace => { const steps = [], states = [];
+    told = page.evaluate(
+        """trace => { const steps = [], states = [];
       const p = bltlabPlayer(document.body.appendChild(document.createElement("div")), [trace],
         { step: 5, clock: "passes", speed: 2, highlight: 20, onStep: s => steps.push(s), onState: s => states.push(s) });
       p.show(7); p.show(7);
-      return [steps, states.at(-1), p.state(), states.length] }""", RECORDED["ar"].to_json())
+      return [steps, states.at(-1), p.state(), states.length] }""",
+        RECORDED["ar"].to_json(),
+    )
     state = {"clock": "passes", "step": 7, "speed": 2, "pinned": 20, "lane": 0}
     assert told[0] == [5, 7, 7] and told[1] == told[2] == state and told[3] == 3
 
 
 def test_a_host_can_set_what_it_was_told(open_page):
     page = open_page(RECORDED.values())
-    for state in ({"clock": "paper", "step": 77, "speed": 0.5, "pinned": 40, "lane": 3},
-                  {"clock": "decoder", "step": 12, "speed": 8, "pinned": None, "lane": 0}):
-        assert page.evaluate("state => { viewer.set(state); return viewer.state() }", state) == state
+    for state in (
+        {"clock": "paper", "step": 77, "speed": 0.5, "pinned": 40, "lane": 3},
+        {"clock": "decoder", "step": 12, "speed": 8, "pinned": None, "lane": 0},
+    ):
+        assert (
+            page.evaluate("state => { viewer.set(state); return viewer.state() }", state) == state
+        )
     page.evaluate("viewer.set({ clock: 'no such clock', pinned: 9 })")
-    assert page.evaluate("viewer.state()") == {"clock": "decoder", "step": 12, "speed": 8, "pinned": 9, "lane": 0}
+    assert page.evaluate("viewer.state()") == {
+        "clock": "decoder",
+        "step": 12,
+        "speed": 8,
+        "pinned": 9,
+        "lane": 0,
+    }

@@ -4,14 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from conftest import random_model
 
 import bltlab
 from bltlab import decoding, layers
 from bltlab.decoding import METHODS, Stream
 from bltlab.state import DecodingState
 from bltlab.trace import Committed, Drafted, Finished, Prefilled, Trace, Unmasked, Verified
-
-from conftest import random_model
 
 PROMPTS = ["abcabc", "k", "hhhhhhhhhhhhhhhhhhhhhhhhhhhhh"]
 
@@ -24,8 +23,12 @@ def counted(trace):
 @pytest.mark.parametrize("method", METHODS)
 def test_what_is_recorded_changes_neither_bytes_nor_counts(method, temperature):
     model = random_model(3)
-    whole, counts, nothing = (bltlab.generate(model, PROMPTS, method, max_new_bytes=30, temperature=temperature, record=record)
-                              for record in (True, "totals", False))
+    whole, counts, nothing = (
+        bltlab.generate(
+            model, PROMPTS, method, max_new_bytes=30, temperature=temperature, record=record
+        )
+        for record in (True, "totals", False)
+    )
     for a, b, c in zip(whole, counts, nothing):
         assert a.bytes == b.bytes == c.bytes
         assert counted(a.trace) == counted(b.trace)
@@ -40,7 +43,11 @@ def test_candidates_are_kept_only_where_asked_for():
     for method in METHODS:
         for record, n in ((True, 5), ("totals", 0)):
             for event in bltlab.stream(model, "abc", method, max_new_bytes=20, record=record):
-                shown = {Drafted: lambda e: [e.candidates], Unmasked: lambda e: e.candidates, Verified: lambda e: e.candidates}
+                shown = {
+                    Drafted: lambda e: [e.candidates],
+                    Unmasked: lambda e: e.candidates,
+                    Verified: lambda e: e.candidates,
+                }
                 for candidates in shown.get(type(event), lambda e: [])(event):
                     assert len(candidates) == n
     with pytest.raises(ValueError, match="record must be True, 'totals' or False"):
@@ -49,11 +56,24 @@ def test_candidates_are_kept_only_where_asked_for():
 
 def test_an_unsure_drafter_ends_its_draft_and_the_text_stays_the_same():
     model = random_model(5)
-    sure = lambda confidence: bltlab.generate(model, "abcabc", bltlab.SelfSpeculation(8, min_confidence=confidence),
-                                              max_new_bytes=60)
-    drafts = {c: [len(e.drafted) for e in sure(c).trace.events if isinstance(e, Verified)] for c in (0.0, 0.05, 1.0)}
-    assert set(drafts[0.0]) == {8} and set(drafts[1.0]) == {1} and 1 < sum(drafts[0.05]) / len(drafts[0.05]) < 8
-    assert sure(0.0).bytes == sure(0.05).bytes == sure(1.0).bytes == bltlab.generate(model, "abcabc", max_new_bytes=60).bytes
+    sure = lambda confidence: bltlab.generate(
+        model, "abcabc", bltlab.SelfSpeculation(8, min_confidence=confidence), max_new_bytes=60
+    )
+    drafts = {
+        c: [len(e.drafted) for e in sure(c).trace.events if isinstance(e, Verified)]
+        for c in (0.0, 0.05, 1.0)
+    }
+    assert (
+        set(drafts[0.0]) == {8}
+        and set(drafts[1.0]) == {1}
+        and 1 < sum(drafts[0.05]) / len(drafts[0.05]) < 8
+    )
+    assert (
+        sure(0.0).bytes
+        == sure(0.05).bytes
+        == sure(1.0).bytes
+        == bltlab.generate(model, "abcabc", max_new_bytes=60).bytes
+    )
     guesses = [e for e in sure(0.05).trace.events if isinstance(e, Verified)]
     assert all(p >= 0.05 for e in guesses for p in e.draft_probs[:-1])
     for wrong in (-0.1, 1.5, "0.5"):
@@ -69,7 +89,9 @@ def test_the_parts_of_the_time_add_up_to_less_than_the_whole():
         for _ in events:
             pass
         parts = events.seconds_by_part
-        assert set(parts) == {"patcher", "encoder", "global_", "decoder"} and min(parts.values()) > 0
+        assert (
+            set(parts) == {"patcher", "encoder", "global_", "decoder"} and min(parts.values()) > 0
+        )
         assert sum(parts.values()) <= events.state.clock.read()
 
 
@@ -87,13 +109,21 @@ def test_a_row_that_has_ended_costs_nothing():
 def test_only_rows_that_close_a_patch_run_the_global_transformer(monkeypatch):
     model, widths = random_model(8), []
     forward = model.global_.forward
-    monkeypatch.setattr(model.global_, "forward", lambda pooled, *rest: (widths.append(len(pooled)), forward(pooled, *rest))[1])
+    monkeypatch.setattr(
+        model.global_,
+        "forward",
+        lambda pooled, *rest: (widths.append(len(pooled)), forward(pooled, *rest))[1],
+    )
     together = bltlab.generate(model, PROMPTS, max_new_bytes=40)
     assert min(widths) == 1 and max(widths) == 3
-    assert [o.bytes for o in together] == [bltlab.generate(model, p, max_new_bytes=40).bytes for p in PROMPTS]
+    assert [o.bytes for o in together] == [
+        bltlab.generate(model, p, max_new_bytes=40).bytes for p in PROMPTS
+    ]
 
 
-def test_a_prompt_read_in_pieces_and_rows_of_very_unequal_length_write_what_each_writes_alone(monkeypatch):
+def test_a_prompt_read_in_pieces_and_rows_of_very_unequal_length_write_what_each_writes_alone(
+    monkeypatch,
+):
     model = random_model(9)
     prompts = ["a", "".join("abcdefgh"[(i * i + i // 7) % 8] for i in range(300)), "hgf" * 30]
     whole = [bltlab.generate(model, p, "blt-dv", max_new_bytes=20).bytes for p in prompts]
@@ -116,7 +146,10 @@ def test_where_no_memory_is_left_the_text_stays_as_it_was(monkeypatch, failing):
         return pad(x, grow)
 
     monkeypatch.setattr(layers.F, "pad", out_of_memory)
-    with pytest.raises(MemoryError, match="no memory for a cache of .* positions in 1 rows .*: shorten the text or the batch"):
+    with pytest.raises(
+        MemoryError,
+        match="no memory for a cache of .* positions in 1 rows .*: shorten the text or the batch",
+    ):
         state.extend([100 + i % 9 for i in range(200)])
     monkeypatch.undo()
     assert state.length == 10

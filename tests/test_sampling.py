@@ -6,8 +6,17 @@ import pytest
 import torch
 
 from bltlab import vocab
-from bltlab.sampling import (Confidence, EntropyBound, OneStep, Pick, TopK, allowed_logits, format_rule, parse_rule,
-                             uniforms)
+from bltlab.sampling import (
+    Confidence,
+    EntropyBound,
+    OneStep,
+    Pick,
+    TopK,
+    allowed_logits,
+    format_rule,
+    parse_rule,
+    uniforms,
+)
 
 V = vocab.VOCAB_SIZE
 
@@ -15,7 +24,7 @@ V = vocab.VOCAB_SIZE
 def logits_of(probs):
     """(1, V) logits whose softmax over bytes is `probs` on bytes 0, 1, 2, ..."""
     logits = torch.full((1, V), -1e9, dtype=torch.float64)
-    logits[0, 4:4 + len(probs)] = torch.tensor(probs, dtype=torch.float64).log()
+    logits[0, 4 : 4 + len(probs)] = torch.tensor(probs, dtype=torch.float64).log()
     return logits
 
 
@@ -23,7 +32,9 @@ def test_specials_are_never_chosen_and_eos_may_be():
     logits = torch.zeros(1, V)
     logits[0, [0, 1, 3]] = 100.0
     for temperature in (0.0, 1.0):
-        chosen = {Pick(temperature, seeds=(s,))(logits, torch.tensor([s])).item() for s in range(300)}
+        chosen = {
+            Pick(temperature, seeds=(s,))(logits, torch.tensor([s])).item() for s in range(300)
+        }
         assert not chosen & {0, 1, 3}
     logits[0, vocab.EOS_ID] = 50.0
     assert Pick()(logits, torch.tensor([3])).item() == vocab.EOS_ID
@@ -40,7 +51,9 @@ def test_the_draw_is_the_inverse_cdf_in_id_order():
 def test_uniforms_are_uniform_and_do_not_repeat():
     u = uniforms(torch.arange(100)[:, None], torch.arange(1000))
     assert u.min() >= 0 and u.max() < 1 and len(u.unique()) == u.numel()
-    assert u.mean().item() == pytest.approx(0.5, abs=0.005) and u.var().item() == pytest.approx(1 / 12, abs=0.002)
+    assert u.mean().item() == pytest.approx(0.5, abs=0.005) and u.var().item() == pytest.approx(
+        1 / 12, abs=0.002
+    )
     counts = torch.histc(u.float(), 16, 0, 1)
     assert (counts - u.numel() / 16).abs().max() < 5 * math.sqrt(u.numel() / 16)
     neighbours = torch.corrcoef(torch.stack([u[:, :-1].flatten(), u[:, 1:].flatten()]))[0, 1]
@@ -55,16 +68,28 @@ def test_a_tiny_temperature_is_greedy():
 
 def test_temperature_top_k_and_top_p():
     positions = torch.arange(2000)
-    draw = lambda pick: torch.bincount(pick(logits_of([0.5, 0.25, 0.15, 0.1]).expand(2000, V), positions) - 4, minlength=4) / 2000
+    draw = lambda pick: (
+        torch.bincount(
+            pick(logits_of([0.5, 0.25, 0.15, 0.1]).expand(2000, V), positions) - 4, minlength=4
+        )
+        / 2000
+    )
     seeds = tuple([3] * 2000)
     assert draw(Pick(1.0, seeds=seeds)).tolist() == pytest.approx([0.5, 0.25, 0.15, 0.1], abs=0.04)
-    assert draw(Pick(1.0, top_k=2, seeds=seeds)).tolist() == pytest.approx([2 / 3, 1 / 3, 0, 0], abs=0.04)
-    assert draw(Pick(1.0, top_p=0.6, seeds=seeds)).tolist() == pytest.approx([2 / 3, 1 / 3, 0, 0], abs=0.04)
+    assert draw(Pick(1.0, top_k=2, seeds=seeds)).tolist() == pytest.approx(
+        [2 / 3, 1 / 3, 0, 0], abs=0.04
+    )
+    assert draw(Pick(1.0, top_p=0.6, seeds=seeds)).tolist() == pytest.approx(
+        [2 / 3, 1 / 3, 0, 0], abs=0.04
+    )
     assert draw(Pick(1.0, top_p=0.5, seeds=seeds)).tolist() == [1, 0, 0, 0]
     assert draw(Pick(0.1, seeds=seeds))[0] > 0.97
 
 
-@pytest.mark.parametrize("rule", [Confidence(0.7), Confidence(1.0), EntropyBound(0.0), EntropyBound(2.0), TopK(2), OneStep()])
+@pytest.mark.parametrize(
+    "rule",
+    [Confidence(0.7), Confidence(1.0), EntropyBound(0.0), EntropyBound(2.0), TopK(2), OneStep()],
+)
 def test_every_rule_reveals_at_least_one_byte_and_only_masked_ones(rule):
     g = torch.Generator().manual_seed(0)
     for _ in range(50):
@@ -84,12 +109,14 @@ def block(*tops):
 def test_rules_by_hand():
     hidden = torch.ones(1, 4, dtype=torch.bool)
     probs = block(0.9, 0.5, 0.7, 0.97)
-    assert Confidence(0.7)(probs, hidden).tolist() == [[True, False, False, True]]               # > is strict
+    assert Confidence(0.7)(probs, hidden).tolist() == [[True, False, False, True]]  # > is strict
     assert Confidence(0.99)(probs, hidden).tolist() == [[False, False, False, True]]
     assert TopK(3)(probs, hidden).tolist() == [[True, False, True, True]]
     nats = [-sum(p * math.log(p) for p in slot) for slot in probs[0].tolist()]
     order = sorted(nats)
-    assert EntropyBound(order[0] + order[1] + 1e-9)(probs, hidden).tolist() == [[True, False, False, True]]
+    assert EntropyBound(order[0] + order[1] + 1e-9)(probs, hidden).tolist() == [
+        [True, False, False, True]
+    ]
     assert EntropyBound(order[0] / 2)(probs, hidden).tolist() == [[False, False, False, True]]
     assert EntropyBound(sum(nats) + 1e-9)(probs, hidden).all()
 
@@ -97,14 +124,28 @@ def test_rules_by_hand():
 def test_rules_as_text():
     for rule in (Confidence(0.25), EntropyBound(1.5), TopK(4), OneStep()):
         assert parse_rule(format_rule(rule)) == rule
-    for wrong in ("confidence:1.5", "confidence:x", "topk:0", "topk:1.5", "entropy:-1", "onestep:2", "best", ""):
+    for wrong in (
+        "confidence:1.5",
+        "confidence:x",
+        "topk:0",
+        "topk:1.5",
+        "entropy:-1",
+        "onestep:2",
+        "best",
+        "",
+    ):
         with pytest.raises(ValueError, match="confidence:0.7, entropy:0.5, topk:2, onestep"):
             parse_rule(wrong)
 
 
 def test_bad_settings_name_what_is_accepted():
-    for kwargs, words in ((dict(temperature=-1), "at least 0"), (dict(temperature=float("nan")), "at least 0"),
-                          (dict(top_k=-1), "at least 0"), (dict(top_p=0), "above 0"), (dict(top_p=1.5), "at most 1")):
+    for kwargs, words in (
+        (dict(temperature=-1), "at least 0"),
+        (dict(temperature=float("nan")), "at least 0"),
+        (dict(top_k=-1), "at least 0"),
+        (dict(top_p=0), "above 0"),
+        (dict(top_p=1.5), "at most 1"),
+    ):
         with pytest.raises(ValueError, match=words):
             Pick(**kwargs)
 

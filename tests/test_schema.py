@@ -5,13 +5,12 @@ import json
 from dataclasses import fields
 
 import pytest
+from conftest import random_model
+from test_player import TRACES
 
 import bltlab
 from bltlab import schema, trace
 from bltlab.trace import EVENTS, Trace
-
-from conftest import random_model
-from test_player import TRACES
 
 
 @pytest.fixture
@@ -34,28 +33,50 @@ def test_the_schema_names_the_fields_of_the_events():
         assert set(names) == {f.name for f in fields(EVENTS[kind])}
 
 
-@pytest.mark.parametrize("one", [t for name, t in TRACES.items() if "interrupted" not in name and t.events], ids=repr)
+@pytest.mark.parametrize(
+    "one", [t for name, t in TRACES.items() if "interrupted" not in name and t.events], ids=repr
+)
 def test_what_is_written_is_read(one):
     assert Trace.from_json(json.loads(json.dumps(one.to_json()))) == one
 
 
-@pytest.mark.parametrize("method", ["ar", "blt-s", "blt-d", "blt-dv", bltlab.DiffusionVerification(own_byte="none")], ids=str)
+@pytest.mark.parametrize(
+    "method",
+    ["ar", "blt-s", "blt-d", "blt-dv", bltlab.DiffusionVerification(own_byte="none")],
+    ids=str,
+)
 def test_what_a_model_writes_is_read_wherever_it_stopped(method):
-    events = bltlab.stream(random_model(0), ["abc", b"\xff\x00"], method, max_new_bytes=20, temperature=1.0)
+    events = bltlab.stream(
+        random_model(0), ["abc", b"\xff\x00"], method, max_new_bytes=20, temperature=1.0
+    )
     for _ in events:
         for one in events.traces:
             assert not one.events or Trace.from_json(json.loads(json.dumps(one.to_json()))) == one
 
 
-WRONG = {"NaN": (float("nan"), "finite"), "infinity": (float("inf"), "finite"), "a text": ("1", "finite"),
-         "an object": ({}, "finite"), "huge": (10 ** 400, "finite"), "a flag": (True, "finite")}
+WRONG = {
+    "NaN": (float("nan"), "finite"),
+    "infinity": (float("inf"), "finite"),
+    "a text": ("1", "finite"),
+    "an object": ({}, "finite"),
+    "huge": (10**400, "finite"),
+    "a flag": (True, "finite"),
+}
 
 
 @pytest.mark.parametrize("value, words", WRONG.values(), ids=WRONG)
-@pytest.mark.parametrize("place", [
-    lambda e, v: e[1].update(prob=v), lambda e, v: e[0]["entropies"].__setitem__(0, v), lambda e, v: e[3].update(seconds=v),
-    lambda e, v: e[1]["candidates"][0].__setitem__(1, v), lambda e, v: e[10]["draft_probs"].__setitem__(2, v),
-    lambda e, v: e[10]["candidates"][1][0].__setitem__(1, v)], ids=["prob", "entropies", "seconds", "pair", "probs", "slots"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        lambda e, v: e[1].update(prob=v),
+        lambda e, v: e[0]["entropies"].__setitem__(0, v),
+        lambda e, v: e[3].update(seconds=v),
+        lambda e, v: e[1]["candidates"][0].__setitem__(1, v),
+        lambda e, v: e[10]["draft_probs"].__setitem__(2, v),
+        lambda e, v: e[10]["candidates"][1][0].__setitem__(1, v),
+    ],
+    ids=["prob", "entropies", "seconds", "pair", "probs", "slots"],
+)
 def test_a_number_must_be_a_finite_number(good, place, value, words):
     place(good["events"], value)
     assert words in refused(good)
@@ -68,14 +89,14 @@ def test_a_run_may_be_recorded_without_probabilities_but_not_without_entropies(g
     assert "entropies out of range" in refused(good)
 
 
-@pytest.mark.parametrize("value", [-1, 261, 2 ** 70, 1.0, "a", None, True, [5]])
+@pytest.mark.parametrize("value", [-1, 261, 2**70, 1.0, "a", None, True, [5]])
 def test_an_id_must_be_one(good, value):
     good["events"][4]["id"] = value
     assert "event 4 (Drafted) has id out of range, it must be an id in 0..260" in refused(good)
 
 
 @pytest.mark.parametrize("name", ["position", "row", "weight_bytes", "cache_bytes"])
-@pytest.mark.parametrize("value", [-1, 2 ** 63, 0.5, None, "0", False, []])
+@pytest.mark.parametrize("value", [-1, 2**63, 0.5, None, "0", False, []])
 def test_a_count_is_a_whole_number_that_fits(good, name, value):
     good["events"][2][name] = value
     assert f"has {name} out of range, it must be a whole number of at least 0" in refused(good)
@@ -88,27 +109,43 @@ def deep(levels):
     return value
 
 
-@pytest.mark.parametrize("change, words", [
-    (lambda d: d.update(schema="bltlab.trace/2"), "schema must be 'bltlab.trace/1', got 'bltlab.trace/2'"),
-    (lambda d: d.update(schema=deep(200)), "schema must be"), (lambda d: d.update(schema="x" * 10 ** 6), "schema must be"),
-    (lambda d: d.update(model=None), "'model' must be an object"),
-    (lambda d: d.update(method="ar"), "'method' must be an object"),
-    (lambda d: d["method"].update(name=3), "method must have a name"),
-    (lambda d: d["model"].update(name=[]), "name must be a text"),
-    (lambda d: d["model"]["parameters"].update(encoder=-1), "must count encoder"),
-    (lambda d: d["model"].update(parameters=[1, 2, 3]), "must count encoder"),
-    (lambda d: d["settings"].update(temperature=float("nan")), "settings.temperature must be a finite number"),
-    (lambda d: d["settings"].update(stop=deep(5000)), "settings.stop must be"),
-    (lambda d: d["method"].update(more={"a": 1}), "method.more must be"),
-    (lambda d: d["events"][3].update(candidates=deep(5000)), "event 3 (Drafted) has candidates out of range"),
-    (lambda d: d["events"].insert(0, deep(5000)), "event 0 has no known type"),
-    (lambda d: d["events"][1].update(type=["Drafted"]), "event 1 has no known type"),
-    (lambda d: d["events"][1].pop("prob"), "must have exactly the fields"),
-    (lambda d: d["events"][1].update(nfe=[1, 2, 3]), "nfe out of range, it must be four whole numbers"),
-    (lambda d: d["events"][10].update(accepted=9), "accepts 9 of 8"),
-    (lambda d: d["events"][10].update(replacement=None), "name the replacement"),
-    (lambda d: d["events"][-1].update(reason="tired"), "one of eos, budget, stop, interrupted"),
-])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (
+            lambda d: d.update(schema="bltlab.trace/2"),
+            "schema must be 'bltlab.trace/1', got 'bltlab.trace/2'",
+        ),
+        (lambda d: d.update(schema=deep(200)), "schema must be"),
+        (lambda d: d.update(schema="x" * 10**6), "schema must be"),
+        (lambda d: d.update(model=None), "'model' must be an object"),
+        (lambda d: d.update(method="ar"), "'method' must be an object"),
+        (lambda d: d["method"].update(name=3), "method must have a name"),
+        (lambda d: d["model"].update(name=[]), "name must be a text"),
+        (lambda d: d["model"]["parameters"].update(encoder=-1), "must count encoder"),
+        (lambda d: d["model"].update(parameters=[1, 2, 3]), "must count encoder"),
+        (
+            lambda d: d["settings"].update(temperature=float("nan")),
+            "settings.temperature must be a finite number",
+        ),
+        (lambda d: d["settings"].update(stop=deep(5000)), "settings.stop must be"),
+        (lambda d: d["method"].update(more={"a": 1}), "method.more must be"),
+        (
+            lambda d: d["events"][3].update(candidates=deep(5000)),
+            "event 3 (Drafted) has candidates out of range",
+        ),
+        (lambda d: d["events"].insert(0, deep(5000)), "event 0 has no known type"),
+        (lambda d: d["events"][1].update(type=["Drafted"]), "event 1 has no known type"),
+        (lambda d: d["events"][1].pop("prob"), "must have exactly the fields"),
+        (
+            lambda d: d["events"][1].update(nfe=[1, 2, 3]),
+            "nfe out of range, it must be four whole numbers",
+        ),
+        (lambda d: d["events"][10].update(accepted=9), "accepts 9 of 8"),
+        (lambda d: d["events"][10].update(replacement=None), "name the replacement"),
+        (lambda d: d["events"][-1].update(reason="tired"), "one of eos, budget, stop, interrupted"),
+    ],
+)
 def test_a_wrong_field_is_named(good, change, words):
     change(good)
     assert words in refused(good)
@@ -124,22 +161,32 @@ def swap(events, i, j):
     events[i], events[j] = events[j], events[i]
 
 
-@pytest.mark.parametrize("change, words", [
-    (lambda e: e.pop(0), "event 0, Drafted: the first must read the prompt"),
-    (lambda e: swap(e, 0, 11), "event 0, Committed: the first must read the prompt"),
-    (lambda e: e.insert(5, e[0]), "event 5, Prefilled: only the first reads a prompt"),
-    (lambda e: e[0].update(position=1), "a prompt starts with BOS at position 0"),
-    (lambda e: e.insert(12, e[11]), "event 12, Committed: the text ends before position 5, not before 4"),      # overlapping
-    (lambda e: e.pop(11), "event 21, Committed: the text ends before position 4, not before 5"),
-    (lambda e: e[11].update(position=7), "event 11, Committed: the text ends before position 4, not before 7"),
-    (lambda e: e[12].update(position=4), "event 12, Drafted: position 4 is committed already"),
-    (lambda e: e[12].update(position=900), "leaves a hole"),
-    (lambda e: e.append(e[-1]), "nothing comes after the end"), (lambda e: e.insert(3, e[-1]), "event 3, Finished"),
-    (lambda e: e[4].update(row=1), "event 4, Drafted: all must be of one row"),
-    (lambda e: e[4].update(seconds=0.0), "event 4, Drafted: a counter falls"),
-    (lambda e: e[4].update(nfe=[0, 0, 0, 0]), "a counter falls"),
-    (lambda e: e[4].update(weight_bytes=5), "event 5, Drafted: a counter falls"),
-])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda e: e.pop(0), "event 0, Drafted: the first must read the prompt"),
+        (lambda e: swap(e, 0, 11), "event 0, Committed: the first must read the prompt"),
+        (lambda e: e.insert(5, e[0]), "event 5, Prefilled: only the first reads a prompt"),
+        (lambda e: e[0].update(position=1), "a prompt starts with BOS at position 0"),
+        (
+            lambda e: e.insert(12, e[11]),
+            "event 12, Committed: the text ends before position 5, not before 4",
+        ),  # overlapping
+        (lambda e: e.pop(11), "event 21, Committed: the text ends before position 4, not before 5"),
+        (
+            lambda e: e[11].update(position=7),
+            "event 11, Committed: the text ends before position 4, not before 7",
+        ),
+        (lambda e: e[12].update(position=4), "event 12, Drafted: position 4 is committed already"),
+        (lambda e: e[12].update(position=900), "leaves a hole"),
+        (lambda e: e.append(e[-1]), "nothing comes after the end"),
+        (lambda e: e.insert(3, e[-1]), "event 3, Finished"),
+        (lambda e: e[4].update(row=1), "event 4, Drafted: all must be of one row"),
+        (lambda e: e[4].update(seconds=0.0), "event 4, Drafted: a counter falls"),
+        (lambda e: e[4].update(nfe=[0, 0, 0, 0]), "a counter falls"),
+        (lambda e: e[4].update(weight_bytes=5), "event 5, Drafted: a counter falls"),
+    ],
+)
 def test_events_out_of_order_are_refused(good, change, words):
     change(good["events"])
     assert "do not fit together" in (told := refused(good)) and words in told
@@ -148,15 +195,27 @@ def test_events_out_of_order_are_refused(good, change, words):
 def test_a_file_that_is_too_large_is_refused_before_it_is_parsed(tmp_path, monkeypatch):
     path = tmp_path / "huge.json"
     with open(path, "wb") as file:
-        file.truncate(100 << 20)                                     # 100 MB that take no room on the disk
+        file.truncate(100 << 20)  # 100 MB that take no room on the disk
     monkeypatch.setattr(json, "loads", None)
-    with pytest.raises(ValueError, match=r"huge.json is too large for a trace: at most 32 MB are read"):
+    with pytest.raises(
+        ValueError, match=r"huge.json is too large for a trace: at most 32 MB are read"
+    ):
         Trace.load(path)
 
 
-@pytest.mark.parametrize("text, words", [
-    (b"", "not JSON"), (b"{", "not JSON"), (b"\xff\xfe", "not JSON"), (b"[" * 100_000, "nested too deeply"),
-    (b"[]", "schema must be"), (b"9" * 5000, "not JSON"), (b'{"schema": NaN}', "schema must be"), (b"null", "schema must be")])
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        (b"", "not JSON"),
+        (b"{", "not JSON"),
+        (b"\xff\xfe", "not JSON"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"[]", "schema must be"),
+        (b"9" * 5000, "not JSON"),
+        (b'{"schema": NaN}', "schema must be"),
+        (b"null", "schema must be"),
+    ],
+)
 def test_a_file_that_is_no_trace_is_named(tmp_path, text, words):
     path = tmp_path / "t.json"
     path.write_bytes(text)
@@ -167,7 +226,10 @@ def test_a_file_that_is_no_trace_is_named(tmp_path, text, words):
 
 def test_the_limit_has_room_for_long_texts():
     text = TRACES["speculative"]
-    assert trace.MOST_BYTES > 20_000 * len(json.dumps(text.to_json())) / len(text.prompt + text.bytes) / 2
+    assert (
+        trace.MOST_BYTES
+        > 20_000 * len(json.dumps(text.to_json())) / len(text.prompt + text.bytes) / 2
+    )
 
 
 def test_an_interrupt_before_the_prompt_was_read_can_be_saved(tmp_path):

@@ -8,12 +8,11 @@ import random
 
 import pytest
 import torch
+from conftest import random_ids, random_model
 
 from bltlab import vocab
 from bltlab.diffusion import Blocks, decode_blocks
 from bltlab.state import DecodingState
-
-from conftest import random_ids, random_model
 
 TOLERANCE = 1e-9
 SEEDS = range(16)
@@ -23,10 +22,16 @@ def case(seed):
     """A model and a random source for one seed."""
     draw = random.Random(seed)
     model = random_model(
-        seed, bytes_per_patch=draw.choice([1.0, 1.5, 2, 3, 5, 8]), max_patch_length=draw.choice([None, 2, 4, 8]),
-        decoder_input=draw.choice(["encoder", "embedding"]), window=draw.choice([5, 12, None]),
-        keys_per_patch=draw.choice([1, 2, 3]), n_encoder=draw.choice([1, 2]), doubled_residual=draw.random() < 0.5,
-        rule=draw.choice(["entropy", "entropy", "entropy", "space"]))
+        seed,
+        bytes_per_patch=draw.choice([1.0, 1.5, 2, 3, 5, 8]),
+        max_patch_length=draw.choice([None, 2, 4, 8]),
+        decoder_input=draw.choice(["encoder", "embedding"]),
+        window=draw.choice([5, 12, None]),
+        keys_per_patch=draw.choice([1, 2, 3]),
+        n_encoder=draw.choice([1, 2]),
+        doubled_residual=draw.random() < 0.5,
+        rule=draw.choice(["entropy", "entropy", "entropy", "space"]),
+    )
     return model, draw
 
 
@@ -34,7 +39,7 @@ def chunks(ids, draw, most=9):
     at = 0
     while at < len(ids):
         n = draw.randint(1, most)
-        yield ids[at:at + n]
+        yield ids[at : at + n]
         at += n
 
 
@@ -44,7 +49,9 @@ def same(a, b):
     for x, y in zip(a, b):
         for name in ("ids", "opens", "reads"):
             assert x[name] == y[name], name
-        assert torch.allclose(torch.tensor(x["entropies"]), torch.tensor(y["entropies"]), atol=TOLERANCE)
+        assert torch.allclose(
+            torch.tensor(x["entropies"]), torch.tensor(y["entropies"]), atol=TOLERANCE
+        )
         for name in ("states", "latents"):
             assert torch.allclose(x[name], y[name], atol=TOLERANCE), name
         for s, t in zip(x["keys"], y["keys"]):
@@ -61,7 +68,7 @@ def test_1_extend_in_any_chunking_equals_one_forward(seed):
     full = model(ids[None])
     state, got = DecodingState(model), []
     for chunk in chunks(ids, draw):
-        if draw.random() < 0.3:                          # left pending, decoded with the next
+        if draw.random() < 0.3:  # left pending, decoded with the next
             state.extend(chunk, logits=False, open_latent=draw.random() < 0.5)
             got.append(torch.full((len(chunk), 260), torch.nan, dtype=torch.float64))
         else:
@@ -72,7 +79,11 @@ def test_1_extend_in_any_chunking_equals_one_forward(seed):
     assert (got - full.logits[0])[seen].abs().max() < TOLERANCE
     assert state.rows[0].opens[:-1] == full.patches.opens[0].tolist()
     assert state.rows[0].opens[-1] == full.patches.next_opens[0, -1].item()
-    assert torch.allclose(torch.tensor(state.rows[0].entropies, dtype=torch.float64), full.entropies[0], atol=TOLERANCE)
+    assert torch.allclose(
+        torch.tensor(state.rows[0].entropies, dtype=torch.float64),
+        full.entropies[0],
+        atol=TOLERANCE,
+    )
     closed = state.rows[0].closed
     assert (state.snapshot()[0]["latents"] - full.latents[0, :closed]).abs().max() < TOLERANCE
 
@@ -87,7 +98,7 @@ def test_2_rollback_forgets(seed):
         state.extend(chunk)
     state.rollback(keep)
     fresh.extend(ids[:keep])
-    rest = other[1:draw.randint(2, 20)]
+    rest = other[1 : draw.randint(2, 20)]
     a, b = state.extend(rest), fresh.extend(rest)
     assert (a - b).abs().max() < TOLERANCE
     same(state.snapshot(), fresh.snapshot())
@@ -119,10 +130,16 @@ def test_3_drafting_leaves_no_trace(seed):
     for _ in range(6):
         latent = draw.choice(["closed", "open"])
         match draw.randint(0, 3):
-            case 0: [state.draft([draw.randint(101, 112)], latent) for _ in range(draw.randint(1, 9))]
-            case 1: state.denoise([vocab.MASK_ID] * 8, latent=latent)
-            case 2: state.denoise([vocab.MASK_ID, 104, vocab.MASK_ID], [103] * draw.randint(1, 3), latent)
-            case 3: state.peek_latent()
+            case 0:
+                [state.draft([draw.randint(101, 112)], latent) for _ in range(draw.randint(1, 9))]
+            case 1:
+                state.denoise([vocab.MASK_ID] * 8, latent=latent)
+            case 2:
+                state.denoise(
+                    [vocab.MASK_ID, 104, vocab.MASK_ID], [103] * draw.randint(1, 3), latent
+                )
+            case 3:
+                state.peek_latent()
         same(state.snapshot(), before)
         assert torch.equal(state.logits, fresh.logits)
     assert (state.extend(ids[25:]) - fresh.extend(ids[25:])).abs().max() < TOLERANCE
@@ -153,7 +170,10 @@ def test_4_the_rule_without_a_loop_equals_the_rule_with_one(seed):
         surprise = t == 0 or out.entropies[0, t] > c.threshold
         opens.append(bool(surprise or (c.max_patch_length and t + 1 - start >= c.max_patch_length)))
         start = t + 1 if opens[-1] else start
-    assert out.patches.opens[0].tolist() == opens[:60] and out.patches.next_opens[0, -1].item() == opens[60]
+    assert (
+        out.patches.opens[0].tolist() == opens[:60]
+        and out.patches.next_opens[0, -1].item() == opens[60]
+    )
     lengths = out.patches.lengths[0].tolist()
     assert sum(lengths) == 60 and (not c.max_patch_length or max(lengths) <= c.max_patch_length)
 
@@ -163,13 +183,15 @@ def test_5_a_row_alone_equals_a_row_in_a_batch(seed):
     model, draw = case(seed)
     texts = [random_ids(seed + i, draw.randint(3, 30)) for i in range(4)]
     batch, alone = DecodingState(model, 4), [DecodingState(model) for _ in texts]
-    pad = lambda rows: torch.nn.utils.rnn.pad_sequence([torch.as_tensor(r) for r in rows], True, vocab.PAD_ID)
+    pad = lambda rows: torch.nn.utils.rnn.pad_sequence(
+        [torch.as_tensor(r) for r in rows], True, vocab.PAD_ID
+    )
     latent = draw.choice(["closed", "open"])
 
     def agree(got, expected, counts=None):
         for b, e in enumerate(expected):
             if e is not None:
-                g = got[b] if counts is None else got[b, :counts[b]]
+                g = got[b] if counts is None else got[b, : counts[b]]
                 assert (g - e.squeeze(0)).abs().max() < TOLERANCE
 
     def step(rows, **kw):
@@ -185,24 +207,32 @@ def test_5_a_row_alone_equals_a_row_in_a_batch(seed):
     agree(batch.draft(drafted, latent), [s.draft([d], latent) for s, d in zip(alone, drafted)])
     block = torch.randint(101, 112, (4, 8), generator=torch.Generator().manual_seed(seed))
     block[:, ::2] = vocab.MASK_ID
-    agree(batch.denoise(block, [[d] for d in drafted], latent), [s.denoise(block[b:b + 1], [d], latent) for b, (s, d) in enumerate(zip(alone, drafted))])
+    agree(
+        batch.denoise(block, [[d] for d in drafted], latent),
+        [s.denoise(block[b : b + 1], [d], latent) for b, (s, d) in enumerate(zip(alone, drafted))],
+    )
     agree(batch.peek_latent(), [s.peek_latent() for s in alone])
-    step([random_ids(seed + 9 + i, 12)[1:1 + draw.randint(0, 6)] for i in range(4)])
+    step([random_ids(seed + 9 + i, 12)[1 : 1 + draw.randint(0, 6)] for i in range(4)])
     lengths = [draw.randint(2, s.length) for s in alone]
     batch.rollback(lengths)
     for s, n in zip(alone, lengths):
         s.rollback(n)
-    step([random_ids(seed + 20 + i, 12)[1:2 + draw.randint(0, 6)] for i in range(4)], logits=False)
-    agree(batch.denoise(block, latent=latent), [s.denoise(block[b:b + 1], latent=latent) for b, s in enumerate(alone)])
+    step(
+        [random_ids(seed + 20 + i, 12)[1 : 2 + draw.randint(0, 6)] for i in range(4)], logits=False
+    )
+    agree(
+        batch.denoise(block, latent=latent),
+        [s.denoise(block[b : b + 1], latent=latent) for b, s in enumerate(alone)],
+    )
     agree(batch.logits, [s.logits for s in alone])
-    for logits in (True, False):                         # rows that get nothing keep their logits
+    for logits in (True, False):  # rows that get nothing keep their logits
         some = [random_ids(seed + 40 + i, 4)[1:] if draw.random() < 0.5 else [] for i in range(4)]
         step(some, logits=logits)
         if not logits:
             batch.denoise(block, latent=latent)
-            [s.denoise(block[b:b + 1], latent=latent) for b, s in enumerate(alone)]
+            [s.denoise(block[b : b + 1], latent=latent) for b, s in enumerate(alone)]
         agree(batch.logits, [s.logits for s in alone])
-    for rows in ([0, 2, 3], [2, 0]):                     # closing ranks, and in another order
+    for rows in ([0, 2, 3], [2, 0]):  # closing ranks, and in another order
         batch.select(rows)
         alone = [alone[b] for b in rows]
         step([random_ids(seed + 30 + i, 9)[1:] for i in range(len(rows))])
@@ -217,8 +247,10 @@ def test_7_decoding_meets_training(seed):
         block = torch.randint(101, 112, (1, size), generator=torch.Generator().manual_seed(seed))
         hidden = torch.rand(1, size, generator=torch.Generator().manual_seed(seed)) < 0.6
         starts = torch.tensor([[start]])
-        text = torch.cat([ids[:start], block[0]])[None]                                  # any text with this prefix
-        trained = decode_blocks(model, model.encode(text), Blocks(starts, block[None], hidden[None], torch.ones(1, 1)))[1]
+        text = torch.cat([ids[:start], block[0]])[None]  # any text with this prefix
+        trained = decode_blocks(
+            model, model.encode(text), Blocks(starts, block[None], hidden[None], torch.ones(1, 1))
+        )[1]
         state = DecodingState(model)
         state.extend(ids[:start], logits=draw.random() < 0.5)
         decoded = state.denoise(block.masked_fill(hidden, vocab.MASK_ID))
@@ -230,9 +262,9 @@ def test_7_peek_latent_is_the_latent_of_a_patch_closed_here(seed):
     model, draw = case(seed)
     ids = random_ids(seed, 40)
     state = DecodingState(model)
-    state.extend(ids[:draw.randint(2, 40)])
+    state.extend(ids[: draw.randint(2, 40)])
     row = state.rows[0]
-    full = model(ids[None, :row.length])                 # here the last patch ends with the text
+    full = model(ids[None, : row.length])  # here the last patch ends with the text
     expected = full.latents[0, -1] if row.has_open else full.latents[0, row.closed - 1]
     assert (state.peek_latent()[0] - expected).abs().max() < TOLERANCE
 
@@ -247,7 +279,9 @@ def test_8_drafts_equal_the_model_up_to_the_last_byte_of_the_patch_under_way(see
     state.extend(ids[:start])
     for t in range(start, 40):
         drafted = state.draft([int(ids[t])])
-        if full.patches.next_opens[0, t]:                # t is the last byte of its patch: the model has a new latent
+        if full.patches.next_opens[
+            0, t
+        ]:  # t is the last byte of its patch: the model has a new latent
             break
         assert (drafted[0] - full.logits[0, t]).abs().max() < TOLERANCE
 
@@ -257,7 +291,7 @@ def test_errors_name_the_limit():
     state = DecodingState(model, max_length=8)
     with pytest.raises(ValueError, match="max_length is 8"):
         state.extend(random_ids(0, 9))
-    assert state.length == 0                             # nothing half done
+    assert state.length == 0  # nothing half done
     state.extend(random_ids(0, 5))
     for wrong in ([260], [-2], [vocab.BOS_ID]):
         with pytest.raises(ValueError, match="ids must be"):
@@ -275,11 +309,13 @@ def test_errors_name_the_limit():
 @pytest.mark.parametrize("decoder_input", ["encoder", "embedding"])
 def test_3_scratch_of_one_call_is_not_seen_by_the_next(decoder_input):
     model = random_model(3, decoder_input=decoder_input)
-    for n in range(8, 20):                               # inside a patch and at its edge
+    for n in range(8, 20):  # inside a patch and at its edge
+
         def fresh():
             state = DecodingState(model)
             state.extend(random_ids(7, n))
             return state
+
         mask, state = [vocab.MASK_ID] * 4, fresh()
         state.draft(110)
         state.denoise(mask, after=[110])
@@ -299,4 +335,6 @@ def test_autocast_moves_no_boundary():
     state = DecodingState(model)
     with torch.autocast("cpu", torch.bfloat16):
         state.extend(ids)
-        assert torch.allclose(torch.tensor(state.rows[0].entropies), model.patch(ids[None])[1][0], atol=1e-5)
+        assert torch.allclose(
+            torch.tensor(state.rows[0].entropies), model.patch(ids[None])[1][0], atol=1e-5
+        )

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from conftest import random_model
 
 import bltlab
 from bltlab import vocab
@@ -10,10 +11,8 @@ from bltlab.__main__ import main
 from bltlab.evaluation import running_text, translation
 from bltlab.evaluation.prompts import Pair, pairs_of
 
-from conftest import random_model
-
 pytest.importorskip("sacrebleu")
-PAIRS = [Pair(f"fr: {'abc'[:1 + i % 3]} {i}\nen:", f"{i} mats and a cat") for i in range(7)]
+PAIRS = [Pair(f"fr: {'abc'[: 1 + i % 3]} {i}\nen:", f"{i} mats and a cat") for i in range(7)]
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +35,12 @@ def test_a_batch_answers_what_each_line_alone_answers(model, method):
     found = translation.translate(model, PAIRS, method, batch_size=3, alone=4, max_new_bytes=24)
     alone = [bltlab.generate(model, pair.prompt, method, **settings) for pair in PAIRS]
     assert found.answers == [out.text.strip() for out in alone]
-    some = [out.trace.totals for out in alone[::7 // 4][:4]]         # evaluations are those of lines decoded alone
-    assert found.costs["decoder_per_byte"] == pytest.approx(sum(t.nfe.decoder for t in some) / sum(t.new_bytes for t in some))
+    some = [
+        out.trace.totals for out in alone[:: 7 // 4][:4]
+    ]  # evaluations are those of lines decoded alone
+    assert found.costs["decoder_per_byte"] == pytest.approx(
+        sum(t.nfe.decoder for t in some) / sum(t.new_bytes for t in some)
+    )
     assert (found.costs["acceptance"] is None) == (method in ("ar", "blt-d"))
 
 
@@ -53,12 +56,18 @@ def test_exact_answers_are_counted_and_scored(model, monkeypatch):
         out = real(model, prompts, method, **settings)
         if isinstance(prompts, str):
             return out
-        return [Out(f" {right[p]}\n" if p != wrong else " no\n", o.trace) for p, o in zip(prompts, out)]
+        return [
+            Out(f" {right[p]}\n" if p != wrong else " no\n", o.trace) for p, o in zip(prompts, out)
+        ]
 
     monkeypatch.setattr(translation, "generate", oracle)
     found = translation.translate(model, PAIRS, max_new_bytes=4)
     assert found.exact == pytest.approx(6 / 7) and found.answers[2] == "no"
-    assert 50 < found.bleu < 100 and 50 < found.chrf < 100 and all("version" in s for s in found.signatures)
+    assert (
+        50 < found.bleu < 100
+        and 50 < found.chrf < 100
+        and all("version" in s for s in found.signatures)
+    )
     wrong = None
     found = translation.translate(model, PAIRS, max_new_bytes=4)
     assert (found.exact, found.bleu, found.chrf) == pytest.approx((1, 100, 100))
@@ -66,7 +75,9 @@ def test_exact_answers_are_counted_and_scored(model, monkeypatch):
 
 def test_text_that_is_no_pair_is_refused():
     assert pairs_of(["de: Nein.\nen: No.\n", "fr: Oui.\nen: Yes."]) == [
-        Pair("de: Nein.\nen:", "No."), Pair("fr: Oui.\nen:", "Yes.")]
+        Pair("de: Nein.\nen:", "No."),
+        Pair("fr: Oui.\nen:", "Yes."),
+    ]
     with pytest.raises(ValueError, match="a pair looks like 'fr: ") as error:
         pairs_of(["de: Nein.\nen: No.\n", "In the beginning"])
     assert "\n" not in str(error.value)
@@ -77,26 +88,61 @@ def test_text_that_is_no_pair_is_refused():
 def test_evaluate_translation_prints_one_table(folder, tmp_path, capsys):
     texts = [dict(text=f"{pair.prompt} {pair.answer}\n", split="test") for pair in PAIRS]
     path = write(tmp_path / "p.jsonl", *texts)
-    assert main(["evaluate", path, "--task", "translation", "--checkpoint", folder, "--limit", "3",
-                 "--method", "blt-d"]) is None
+    assert (
+        main(
+            [
+                "evaluate",
+                path,
+                "--task",
+                "translation",
+                "--checkpoint",
+                folder,
+                "--limit",
+                "3",
+                "--method",
+                "blt-d",
+            ]
+        )
+        is None
+    )
     heading, ar, d, bleu, chrf = capsys.readouterr().out.splitlines()
-    assert heading.split()[:3] == ["method", "exact", "percent"] and [ar.split()[0], d.split()[0]] == ["ar", "blt-d"]
+    assert heading.split()[:3] == ["method", "exact", "percent"] and [
+        ar.split()[0],
+        d.split()[0],
+    ] == ["ar", "blt-d"]
     assert "tok:" in bleu and "nc:" in chrf
-    assert main(["evaluate", write(tmp_path / "t.jsonl", dict(text="no pair", split="test")), "--task", "translation",
-                 "--checkpoint", folder]) == 2
+    assert (
+        main(
+            [
+                "evaluate",
+                write(tmp_path / "t.jsonl", dict(text="no pair", split="test")),
+                "--task",
+                "translation",
+                "--checkpoint",
+                folder,
+            ]
+        )
+        == 2
+    )
     assert "a pair looks like" in capsys.readouterr().err
 
 
 def test_likelihood_stands_beside_compressors(folder, tmp_path, capsys, monkeypatch):
     text = "the cat sat on the mat " * 12
     path = write(tmp_path / "t.jsonl", *(dict(text=text + str(i), split="test") for i in range(2)))
-    monkeypatch.setattr(running_text, "zstd_size", lambda data, level: 46 if len(data) == 2 * len(text) + 2 else 0)
+    monkeypatch.setattr(
+        running_text, "zstd_size", lambda data, level: 46 if len(data) == 2 * len(text) + 2 else 0
+    )
     main(["evaluate", path, "--checkpoint", folder])
     bits, xz, zstd = capsys.readouterr().out.splitlines()
     model = bltlab.BLT.from_pretrained(folder)
     expected = (bltlab.score(model, text + "0") + bltlab.score(model, text + "1")) / 2
     assert bits.startswith(f"{expected:.4f} bits a byte on 554 bytes")
-    assert float(xz.split()[0]) < 4 and "xz -9" in xz and zstd.startswith(f"{8 * 46 / 554:.4f} by zstd -19")
+    assert (
+        float(xz.split()[0]) < 4
+        and "xz -9" in xz
+        and zstd.startswith(f"{8 * 46 / 554:.4f} by zstd -19")
+    )
     monkeypatch.setattr(running_text, "zstd_size", lambda data, level: None)
     main(["evaluate", path, "--checkpoint", folder, "--limit", "1"])
     bits, _, zstd = capsys.readouterr().out.splitlines()
@@ -107,10 +153,17 @@ def test_likelihood_stands_beside_compressors(folder, tmp_path, capsys, monkeypa
 
 def test_words_are_held_against_the_training_split(model, tmp_path):
     known = "the cat sat on the mat"
-    path = write(tmp_path / "t.jsonl", dict(text=known, split="train"),
-                 *(dict(text="a cat sat on the mats today " * 3 + str(i), split="test") for i in range(4)))
+    path = write(
+        tmp_path / "t.jsonl",
+        dict(text=known, split="train"),
+        *(dict(text="a cat sat on the mats today " * 3 + str(i), split="test") for i in range(4)),
+    )
     rows = running_text.words(model, path, ["blt-d"], lines=4, prompt_bytes=28, max_new_bytes=28)
     assert [row["method"] for row in rows] == ["held-out text", "ar", "blt-d"]
     # After "a cat sat on the mats today " stand "a cat sat on the mats today": 4 of 7 are known, 7 of 28 are distinct.
-    assert rows[0] == dict(method="held-out text", words=28, known_percent=pytest.approx(400 / 7), distinct=0.25)
-    assert rows == running_text.words(model, path, ["blt-d"], lines=4, prompt_bytes=28, max_new_bytes=28, batch_size=3)
+    assert rows[0] == dict(
+        method="held-out text", words=28, known_percent=pytest.approx(400 / 7), distinct=0.25
+    )
+    assert rows == running_text.words(
+        model, path, ["blt-d"], lines=4, prompt_bytes=28, max_new_bytes=28, batch_size=3
+    )

@@ -15,9 +15,22 @@ def test_an_installed_wheel_finds_its_weights_and_its_player(tmp_path):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
-    subprocess.run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", tmp_path, source],
-                   check=True)
-    wheel, = tmp_path.glob("*.whl")
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "-q",
+            "--no-deps",
+            "--no-build-isolation",
+            "-w",
+            tmp_path,
+            source,
+        ],
+        check=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
     zipfile.ZipFile(wheel).extractall(site)
     code = """
 import bltlab
@@ -31,6 +44,10 @@ assert len(next(data.documents("plain-english", "test"))) > 1000
 """
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    subprocess.run([sys.executable, "-c", code.format(site=str(site))], cwd=elsewhere, check=True,
-                   env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(site), "HOME": str(tmp_path)})
+    subprocess.run(
+        [sys.executable, "-c", code.format(site=str(site))],
+        cwd=elsewhere,
+        check=True,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(site), "HOME": str(tmp_path)},
+    )
     assert (elsewhere / "page.html").stat().st_size > 10_000

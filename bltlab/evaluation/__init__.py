@@ -18,8 +18,8 @@ def score(model, text, chunk=512):
         raise ValueError("score needs a text of at least one byte, got an empty one")
     state, nats = DecodingState(model, max_length=len(ids)), 0.0
     for begin in range(0, len(ids) - 1, chunk):
-        piece = ids[begin:begin + chunk]
-        targets = ids[begin + 1:begin + 1 + len(piece)]
-        log_probs = state.extend(piece)[0, :len(targets)].log_softmax(-1)
+        piece = ids[begin : begin + chunk]
+        targets = ids[begin + 1 : begin + 1 + len(piece)]
+        log_probs = state.extend(piece)[0, : len(targets)].log_softmax(-1)
         nats -= log_probs.gather(1, targets[:, None]).sum().item()
     return nats / (len(ids) - 1) / math.log(2)

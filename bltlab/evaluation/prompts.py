@@ -5,8 +5,8 @@ from dataclasses import dataclass, fields
 
 from .. import data
 from ..decoding import METHODS
-from ..decoding.moves import check_limits
-from ..sampling import parse_rule
+from ..options import check_limits
+from ..unmasking import parse_rule
 
 PAIR = re.compile(r"(\w+: [^\n]+\n\w+:) ?([^\n]*)\n?")
 
@@ -14,6 +14,7 @@ PAIR = re.compile(r"(\w+: [^\n]+\n\w+:) ?([^\n]*)\n?")
 @dataclass(frozen=True)
 class Pair:
     """A source line with the name of the language to answer in, "fr: Bonjour.\\nen:", and the answer, "Hello."."""
+
     prompt: str
     answer: str
 
@@ -33,6 +34,7 @@ def pairs_of(texts):
 @dataclass(frozen=True)
 class Prompts:
     """Texts as bytes, and the strings that end an answer."""
+
     texts: list
     stop: tuple = ()
 
@@ -44,7 +46,7 @@ def evenly(items, n):
     [0, 3, 6]
     """
     items = list(items)
-    return items[::max(1, len(items) // n)][:n]
+    return items[:: max(1, len(items) // n)][:n]
 
 
 def held_out(source, n, length):
@@ -58,11 +60,13 @@ def held_out(source, n, length):
         found, stop = [pair.prompt.encode() for pair in pairs_of(texts)], ("\n",)
     else:
         whole, stop = [text.encode() for text in texts], ()
-        cuts = [[t[at:at + length] for at in range(0, len(t) - length, length)] for t in whole]
+        cuts = [[t[at : at + length] for at in range(0, len(t) - length, length)] for t in whole]
         found = [cut[0] for cut in cuts if cut]
         found += [piece for cut in cuts for piece in cut[1:]] if len(found) < n else []
     if len(found) < n:
-        raise ValueError(f"{source} has {len(found)} held-out prompts of {length} bytes, fewer than {n}")
+        raise ValueError(
+            f"{source} has {len(found)} held-out prompts of {length} bytes, fewer than {n}"
+        )
     return Prompts(evenly(found, n), stop)
 
 
@@ -86,7 +90,9 @@ def method_from(text):
         key, _, value = option.partition("=")
         key = key.replace("-", "_")
         if key not in known:
-            raise ValueError(f"method {name!r} has no option {key}; it has {', '.join(sorted(known)) or 'none'}")
+            raise ValueError(
+                f"method {name!r} has no option {key}; it has {', '.join(sorted(known)) or 'none'}"
+            )
         given[key] = _value(known[key], value)
     return METHODS[name](**given)
 
@@ -110,7 +116,10 @@ def methods_for(model, texts=()):
     Each is fitted to the model. Raises ValueError for a method that it cannot run.
     """
     plain = model.config.block_size is None
-    texts = list(texts) or [name for name, kind in METHODS.items()
-                            if not (plain and "block_size" in {f.name for f in fields(kind)})]
+    texts = list(texts) or [
+        name
+        for name, kind in METHODS.items()
+        if not (plain and "block_size" in {f.name for f in fields(kind)})
+    ]
     texts = ["ar", *(t for t in dict.fromkeys(texts) if t != "ar")]
     return [(text, method_from(text).fit(model)) for text in texts]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tqdm.auto import tqdm
 
 from ..decoding import generate, method_of
-from .measuring import figures
+from .figures import figures
 from .prompts import evenly, methods_for
 
 COSTS = ("decoder_per_byte", "global_per_byte", "bytes_per_patch", "acceptance", "steps_per_block")
@@ -19,6 +19,7 @@ class Translation:
     bleu, chrf: corpus scores of 0..100; signatures: how sacrebleu was set for each. costs: `figures` of the lines that were
     decoded alone. seconds: of the whole set, in batches.
     """
+
     answers: list
     exact: float
     bleu: float
@@ -42,16 +43,25 @@ def translate(model, pairs, method="ar", *, batch_size=32, alone=16, max_new_byt
     order = sorted(range(len(pairs)), key=lambda i: len(pairs[i].prompt.encode()))
     found, began = {}, time.perf_counter()
     for at in tqdm(range(0, len(order), batch_size), desc=method.name, unit="batch", leave=False):
-        rows = order[at:at + batch_size]
+        rows = order[at : at + batch_size]
         found |= zip(rows, generate(model, [pairs[i].prompt for i in rows], method, **settings))
     seconds = time.perf_counter() - began
-    answers, right = [found[i].text.strip() for i in range(len(pairs))], [pair.answer.strip() for pair in pairs]
+    answers, right = (
+        [found[i].text.strip() for i in range(len(pairs))],
+        [pair.answer.strip() for pair in pairs],
+    )
     scores = [metric.corpus_score(answers, [right]).score for metric in (bleu, chrf)]
-    one_by_one = [generate(model, pair.prompt, method, **settings).trace for pair in evenly(pairs, alone)]
+    one_by_one = [
+        generate(model, pair.prompt, method, **settings).trace for pair in evenly(pairs, alone)
+    ]
     guesses = figures([found[i].trace for i in range(len(pairs))])
-    costs = figures(one_by_one) | {name: guesses[name] for name in ("acceptance", "accepted_per_round")}
+    costs = figures(one_by_one) | {
+        name: guesses[name] for name in ("acceptance", "accepted_per_round")
+    }
     exact = sum(a == b for a, b in zip(answers, right)) / len(pairs)
-    return Translation(answers, exact, *scores, tuple(str(m.get_signature()) for m in (bleu, chrf)), costs, seconds)
+    return Translation(
+        answers, exact, *scores, tuple(str(m.get_signature()) for m in (bleu, chrf)), costs, seconds
+    )
 
 
 def metrics():
@@ -72,8 +82,16 @@ def compare_methods(model, pairs, methods=(), **options):
     for label, method in methods_for(model, methods):
         found = translate(model, pairs, method, **options)
         base = base or found
-        rows.append(dict(method=label, exact_percent=100 * found.exact, bleu=found.bleu, chrf=found.chrf,
-                         **{name: found.costs[name] for name in COSTS},
-                         traffic_1b_ratio=found.costs["projected_1b_mb_per_byte"] / base.costs["projected_1b_mb_per_byte"],
-                         seconds=found.seconds))
+        rows.append(
+            dict(
+                method=label,
+                exact_percent=100 * found.exact,
+                bleu=found.bleu,
+                chrf=found.chrf,
+                **{name: found.costs[name] for name in COSTS},
+                traffic_1b_ratio=found.costs["projected_1b_mb_per_byte"]
+                / base.costs["projected_1b_mb_per_byte"],
+                seconds=found.seconds,
+            )
+        )
     return rows, found.signatures

@@ -5,8 +5,14 @@ Names are loaded when first used: the command line needs the options only, and w
 
 from importlib import import_module
 
-_HOMES = {"run": "train", "options": "TrainOptions", "watch": "Report Sample held_out_bits", "text": "choose_threshold",
-          "loop": "keep_freed_memory", "optim": "Muon orthogonalise rate_at"}
+_HOMES = {
+    "run": "train",
+    "options": "TrainOptions",
+    "watch": "Report Sample held_out_bits",
+    "text": "choose_threshold",
+    "loop": "keep_freed_memory",
+    "optim": "Muon orthogonalise rate_at",
+}
 _WHERE = {name: home for home, names in _HOMES.items() for name in names.split()}
 __all__ = list(_WHERE)
 

@@ -25,7 +25,12 @@ class Team:
     """The processes of one run: `rank` of `size`; rank 0 is the `lead`, which alone measures, logs and shows progress."""
 
     def __init__(self, rank, size, device, parallel):
-        self.rank, self.size, self.device, self.parallel = rank, size, torch.device(device), parallel
+        self.rank, self.size, self.device, self.parallel = (
+            rank,
+            size,
+            torch.device(device),
+            parallel,
+        )
         self.lead = rank == 0
 
     def wrap(self, module, shard):
@@ -34,9 +39,13 @@ class Team:
             return module
         if self.parallel == "ddp" or not shard:
             here = [self.device.index] if self.device.type == "cuda" else None
-            return nn.parallel.DistributedDataParallel(module, device_ids=here, broadcast_buffers=False)
+            return nn.parallel.DistributedDataParallel(
+                module, device_ids=here, broadcast_buffers=False
+            )
         mesh = init_device_mesh(self.device.type, (self.size,))
-        frozen = {p for p in module.parameters() if not p.requires_grad}                 # stay whole: the entropy model
+        frozen = {
+            p for p in module.parameters() if not p.requires_grad
+        }  # stay whole: the entropy model
         for part in [m for m in module.modules() if isinstance(m, (Layer, HashEmbedding))]:
             if not frozen.issuperset(part.parameters()):
                 fully_shard(part, mesh=mesh)
@@ -54,7 +63,7 @@ class Team:
         """{name: whole tensor on the CPU} of a module, on the lead; {} elsewhere. All processes must call it."""
         tensors = {}
         for name, x in module.state_dict().items():
-            x = whole(x)                                             # one at a time: others drop it at once
+            x = whole(x)  # one at a time: others drop it at once
             if self.lead:
                 tensors[name] = x.detach().cpu()
         return tensors
@@ -78,7 +87,11 @@ def team(device="auto", parallel="ddp"):
 
     device: "auto", "cpu" or "cuda". Raises ValueError for a GPU that is not there.
     """
-    rank, size, device = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)), resolve_device(device)
+    rank, size, device = (
+        int(os.environ.get("RANK", 0)),
+        int(os.environ.get("WORLD_SIZE", 1)),
+        resolve_device(device),
+    )
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device is cuda, and torch finds no GPU here: use cpu or auto")
     if device == "cuda" and size > 1:

@@ -36,10 +36,16 @@ class RunFolder:
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(f"{path} is a file: choose another folder")
         self.latest = latest_state(path)
-        if not resume and (self.latest or any((self.path / name).exists() for name in ("config.json", *GROWING))):
-            raise ValueError(f"{path} holds a run already: add --resume to go on, or choose another folder")
+        if not resume and (
+            self.latest or any((self.path / name).exists() for name in ("config.json", *GROWING))
+        ):
+            raise ValueError(
+                f"{path} holds a run already: add --resume to go on, or choose another folder"
+            )
         if not self.latest and (self.path / "config.json").exists():
-            raise ValueError(f"{path} holds a model but no state to go on from: choose another folder")
+            raise ValueError(
+                f"{path} holds a model but no state to go on from: choose another folder"
+            )
         self.saved = progress_of(self.latest) if self.latest else None
 
     def open(self):
@@ -47,14 +53,16 @@ class RunFolder:
 
         What a killed process left half-written goes too, and a state that it had no time to remove.
         """
-        self.team.wait()                                             # all have looked: now it may change
+        self.team.wait()  # all have looked: now it may change
         if self.team.lead:
             try:
                 self.states.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise OSError(f"{self.path} cannot be made a folder ({error.strerror}): choose another") from None
+                raise OSError(
+                    f"{self.path} cannot be made a folder ({error.strerror}): choose another"
+                ) from None
             left = [*self.states.glob("*.part")]
-            if self.saved:                                           # then the folder is a run's for certain
+            if self.saved:  # then the folder is a run's for certain
                 left += [p for p in self.states.glob("*") if p.name.isdigit() and p != self.latest]
                 left += [*self.path.glob(".part-*"), *self.path.glob("opens-*.part")]
             for old in left:
@@ -76,10 +84,17 @@ class RunFolder:
                 shutil.rmtree(part, ignore_errors=True)
                 part.mkdir(parents=True)
             self.team.wait()
-            quietly(dcp.save, tensors, checkpoint_id=part)           # returns when all processes have written
+            quietly(
+                dcp.save, tensors, checkpoint_id=part
+            )  # returns when all processes have written
             if self.team.lead:
-                sizes = {name: (self.path / name).stat().st_size if (self.path / name).exists() else 0 for name in GROWING}
-                write_whole(part / "progress.json", json.dumps(progress | {"sizes": sizes}, indent=1))
+                sizes = {
+                    name: (self.path / name).stat().st_size if (self.path / name).exists() else 0
+                    for name in GROWING
+                }
+                write_whole(
+                    part / "progress.json", json.dumps(progress | {"sizes": sizes}, indent=1)
+                )
                 os.replace(part, final)
                 sync(self.states)
             self.team.wait()
@@ -103,7 +118,12 @@ class RunFolder:
                 writer.writerow(row)
             with (self.path / "samples.jsonl").open("a", encoding="utf-8") as f:
                 for sample in report.samples:
-                    f.write(json.dumps({"step": report.step, "megabytes": report.megabytes} | asdict(sample)) + "\n")
+                    f.write(
+                        json.dumps(
+                            {"step": report.step, "megabytes": report.megabytes} | asdict(sample)
+                        )
+                        + "\n"
+                    )
 
     @contextmanager
     def writing(self, what, part=None):
@@ -111,10 +131,14 @@ class RunFolder:
         try:
             yield
         except (OSError, SafetensorError, dcp.api.CheckpointException) as error:
-            why = reason(error, self.path)                           # looks at the free space, so before the removal
+            why = reason(error, self.path)  # looks at the free space, so before the removal
             if part and self.team.lead:
                 shutil.rmtree(part, ignore_errors=True)
-            kept = f"the state in {self.latest} is whole, --resume goes on from it" if self.latest else "no state was saved yet"
+            kept = (
+                f"the state in {self.latest} is whole, --resume goes on from it"
+                if self.latest
+                else "no state was saved yet"
+            )
             raise OSError(f"{what} could not be written in {self.path} ({why}); {kept}") from error
 
 
@@ -127,13 +151,17 @@ def reason(error, folder):
         cause = cause.__cause__ or cause.__context__
     if cause:
         return cause.strerror
-    full = shutil.disk_usage(folder).free < 2 ** 20                  # torch's writer does not say
+    full = shutil.disk_usage(folder).free < 2**20  # torch's writer does not say
     return "the disk is full" if full else " ".join(str(error).split())[:120]
 
 
 def latest_state(path):
     """The folder of the latest whole state of a run, or None."""
-    return max((p for p in (Path(path) / "state").glob("*") if p.name.isdigit()), key=lambda p: int(p.name), default=None)
+    return max(
+        (p for p in (Path(path) / "state").glob("*") if p.name.isdigit()),
+        key=lambda p: int(p.name),
+        default=None,
+    )
 
 
 def progress_of(state):
@@ -147,8 +175,13 @@ def progress_of(state):
 def damage_named(folder):
     try:
         yield
-    except (Exception, dcp.api.CheckpointException) as error:        # each layer below raises its own kinds
-        raise ValueError(f"{folder} is damaged or not a training state: {type(error).__name__}") from None
+    except (
+        Exception,
+        dcp.api.CheckpointException,
+    ) as error:  # each layer below raises its own kinds
+        raise ValueError(
+            f"{folder} is damaged or not a training state: {type(error).__name__}"
+        ) from None
 
 
 def quietly(call, *arguments, **options):

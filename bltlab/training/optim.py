@@ -28,7 +28,8 @@ def shard_like(x, p):
     """This process's part of a whole tensor, cut as `p` is cut; no process talks to another."""
     if not hasattr(p, "full_tensor"):
         return x
-    from torch.distributed.tensor import distribute_tensor           # slow to import
+    from torch.distributed.tensor import distribute_tensor  # slow to import
+
     return distribute_tensor(x, p.device_mesh, p.placements, src_data_rank=None)
 
 
@@ -52,14 +53,18 @@ class Muon(torch.optim.Optimizer):
                     continue
                 buffer = self.state[p].setdefault("momentum", torch.zeros_like(p))
                 buffer.lerp_(p.grad, 1 - group["momentum"])
-                update = whole(p.grad.lerp(buffer, group["momentum"]))                   # Nesterov
+                update = whole(p.grad.lerp(buffer, group["momentum"]))  # Nesterov
                 parts = getattr(p, "parts", 1)
-                by_shape.setdefault((p.shape[0] // parts, p.shape[1]), []).append((p, update.chunk(parts)))
+                by_shape.setdefault((p.shape[0] // parts, p.shape[1]), []).append(
+                    (p, update.chunk(parts))
+                )
             for shape, entries in by_shape.items():
-                stacked = orthogonalise(torch.stack([u for _, updates in entries for u in updates]).to(self.dtype)).float()
+                stacked = orthogonalise(
+                    torch.stack([u for _, updates in entries for u in updates]).to(self.dtype)
+                ).float()
                 scale, done = 0.2 * max(shape) ** 0.5, 0
                 for p, updates in entries:
-                    update = stacked[done:done + len(updates)].flatten(0, 1)
+                    update = stacked[done : done + len(updates)].flatten(0, 1)
                     p.add_(shard_like(update, p), alpha=-group["lr"] * scale)
                     done += len(updates)
 
@@ -72,7 +77,9 @@ def product_dtype(options, device):
 
 def autocast(options, device):
     """The context that a step's forward pass runs in."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=product_dtype(options, device) == torch.bfloat16)
+    return torch.autocast(
+        device.type, torch.bfloat16, enabled=product_dtype(options, device) == torch.bfloat16
+    )
 
 
 def optimisers(module, options):
@@ -83,10 +90,20 @@ def optimisers(module, options):
             continue
         inner = p.ndim == 2 and not any(word in name for word in ("embedding", "table", "output"))
         if inner:
-            p.parts = 3 if "qkv" in name else 2 if name.endswith(("gate_up.weight", "key_value.weight")) else 1
+            p.parts = (
+                3
+                if "qkv" in name
+                else 2
+                if name.endswith(("gate_up.weight", "key_value.weight"))
+                else 1
+            )
         (matrices if inner else others).append(p)
-    return [Muon(matrices, options.matrix_rate, dtype=product_dtype(options, matrices[0].device)),
-            torch.optim.AdamW(others, options.other_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True)]
+    return [
+        Muon(matrices, options.matrix_rate, dtype=product_dtype(options, matrices[0].device)),
+        torch.optim.AdamW(
+            others, options.other_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True
+        ),
+    ]
 
 
 def rate_at(step, total, warm_up=40, decay=0.6):

@@ -7,11 +7,35 @@ from ..diffusion import STARTS, WEIGHTINGS
 
 # What is None in the options is taken from here: the preset's row, else the first. Measured on 2 CPU cores.
 BUDGETS = {
-    None: dict(entropy_megabytes=4.0, megabytes=15.0, length=512, report_every=100, sample_every=500, save_every=200),
-    "tiny": dict(entropy_megabytes=0.5, megabytes=2.0, length=256, report_every=50, sample_every=100, save_every=100),
+    None: dict(
+        entropy_megabytes=4.0,
+        megabytes=15.0,
+        length=512,
+        report_every=100,
+        sample_every=500,
+        save_every=200,
+    ),
+    "tiny": dict(
+        entropy_megabytes=0.5,
+        megabytes=2.0,
+        length=256,
+        report_every=50,
+        sample_every=100,
+        save_every=100,
+    ),
 }
 # What a resumed run may change: none of these alters what is learnt, beyond the order of sums.
-FREE = ("out", "threads", "device", "parallel", "accumulate", "report_every", "sample_every", "save_every", "log_to")
+FREE = (
+    "out",
+    "threads",
+    "device",
+    "parallel",
+    "accumulate",
+    "report_every",
+    "sample_every",
+    "save_every",
+    "log_to",
+)
 
 
 def option(default, help, **limits):
@@ -30,58 +54,107 @@ class TrainOptions:
     batch_size counts the windows of a whole step, on all devices: neither `accumulate` nor the number of processes changes
     what is learnt. Raises ValueError, naming the option, for values that do not go together.
     """
-    out: str = option("", "folder for the model, the log and the state to resume from (default: runs/PRESET)")
+
+    out: str = option(
+        "", "folder for the model, the log and the state to resume from (default: runs/PRESET)"
+    )
     text: str = option("plain-english", "shipped corpus, file, folder or hub id")
     preset: str = option("nano", "shape of the model", choices=tuple(PRESETS))
-    start: str = option("", "an autoregressive BLT to start from (its shape, patches and weights), instead of --preset")
-    decoder_input: str = option(None, "what the decoder starts from (default: the preset's)", kind=str, choices=DECODER_INPUTS)
+    start: str = option(
+        "",
+        "an autoregressive BLT to start from (its shape, patches and weights), instead of --preset",
+    )
+    decoder_input: str = option(
+        None,
+        "what the decoder starts from (default: the preset's)",
+        kind=str,
+        choices=DECODER_INPUTS,
+    )
     block_size: int = option(8, "bytes of a diffusion block; 0 trains a plain BLT", min=0, max=64)
-    entropy_megabytes: float = budget(float, "text that the entropy model is trained on, in MB", min=0.001)
+    entropy_megabytes: float = budget(
+        float, "text that the entropy model is trained on, in MB", min=0.001
+    )
     megabytes: float = budget(float, "text that the model is trained on, in MB", min=0.001)
-    patch_length: float = option(4.0, "mean patch to choose the threshold for, in bytes", min=1.0, max=8.0)
-    threshold: float = option(None, "patch threshold in nats (default: chosen for --patch-length)", kind=float, min=0.0)
+    patch_length: float = option(
+        4.0, "mean patch to choose the threshold for, in bytes", min=1.0, max=8.0
+    )
+    threshold: float = option(
+        None, "patch threshold in nats (default: chosen for --patch-length)", kind=float, min=0.0
+    )
     length: int = budget(int, "window in bytes, BOS included", min=16)
     batch_size: int = option(8, "windows a step, on all devices", min=1)
-    accumulate: int = option(1, "passes that a step is split into on each device, to save memory", min=1)
+    accumulate: int = option(
+        1, "passes that a step is split into on each device, to save memory", min=1
+    )
     matrix_rate: float = option(3e-3, "Muon's learning rate, for matrices", min=0.0)
-    other_rate: float = option(2e-3, "AdamW's learning rate, for embeddings, tables, norms and outputs", min=0.0)
+    other_rate: float = option(
+        2e-3, "AdamW's learning rate, for embeddings, tables, norms and outputs", min=0.0
+    )
     warm_up: int = option(40, "steps over which the rates rise (at most a tenth of the run)", min=1)
-    decay: float = option(0.6, "last share of the run, over which the rates fall to a fiftieth", min=0.0, max=1.0)
+    decay: float = option(
+        0.6, "last share of the run, over which the rates fall to a fiftieth", min=0.0, max=1.0
+    )
     clip: float = option(1.0, "longest gradient; longer ones are scaled down to it", min=0.001)
     masked_weight: float = option(1.0, "weight of the masked loss", min=0.0)
     block_starts: str = option("anywhere", "where training blocks begin", choices=STARTS)
     fully_masked: float = option(0.3, "share of blocks with every byte masked", min=0.0, max=1.0)
     weighting: str = option("inverse_t", "how masked bytes are weighted", choices=WEIGHTINGS)
-    seed: int = option(0, "seed of weights, order and corruption", min=0, max=2 ** 31 - 1)
+    seed: int = option(0, "seed of weights, order and corruption", min=0, max=2**31 - 1)
     report_every: int = budget(int, "steps between measurements on held-out text", min=1)
     sample_every: int = budget(int, "steps between samples of each decoder, 0 for none", min=0)
     save_every: int = budget(int, "steps between saved states", min=1)
-    precision: str = option("auto", "of products in the model: fp32, bf16, or auto: bf16 on a GPU, fp32 on a CPU; the entropy "
-                            "model and the losses are always fp32", choices=("auto", "fp32", "bf16"))
-    ship_dtype: str = option("float16", "of the weights that are written at the end",
-                             choices=("float16", "bfloat16", "float32"))
-    parallel: str = option("ddp", "how several processes (torchrun) share a step: ddp copies the model, fsdp cuts it into "
-                           "pieces", choices=("ddp", "fsdp"))
-    log_to: str = option("csv", "log.csv is always written; trackio or tensorboard as well",
-                         choices=("csv", "trackio", "tensorboard"))
+    precision: str = option(
+        "auto",
+        "of products in the model: fp32, bf16, or auto: bf16 on a GPU, fp32 on a CPU; the entropy "
+        "model and the losses are always fp32",
+        choices=("auto", "fp32", "bf16"),
+    )
+    ship_dtype: str = option(
+        "float16",
+        "of the weights that are written at the end",
+        choices=("float16", "bfloat16", "float32"),
+    )
+    parallel: str = option(
+        "ddp",
+        "how several processes (torchrun) share a step: ddp copies the model, fsdp cuts it into "
+        "pieces",
+        choices=("ddp", "fsdp"),
+    )
+    log_to: str = option(
+        "csv",
+        "log.csv is always written; trackio or tensorboard as well",
+        choices=("csv", "trackio", "tensorboard"),
+    )
     threads: int = option(0, "CPU threads, 0 for torch's own choice", min=0, max=1024)
-    device: str = option("auto", "auto is the GPU where there is one", choices=("auto", "cpu", "cuda"))
+    device: str = option(
+        "auto", "auto is the GPU where there is one", choices=("auto", "cpu", "cuda")
+    )
 
     def filled(self):
         """These options with nothing left to the preset. Raises ValueError for values that do not go together."""
         chosen = BUDGETS[None] | BUDGETS.get(self.preset, {}) | {"out": f"runs/{self.preset}"}
-        filled = replace(self, **{k: v for k, v in chosen.items() if getattr(self, k) in (None, "")})
+        filled = replace(
+            self, **{k: v for k, v in chosen.items() if getattr(self, k) in (None, "")}
+        )
         if self.start and (self.threshold is not None or self.decoder_input):
             name = "decoder_input" if self.decoder_input else "threshold"
-            raise ValueError(f"{name} is that of the model in start, {self.start}: leave one of the two out")
+            raise ValueError(
+                f"{name} is that of the model in start, {self.start}: leave one of the two out"
+            )
         if filled.batch_size % filled.accumulate:
-            raise ValueError(f"batch_size must be a multiple of accumulate, got {filled.batch_size} and {filled.accumulate}")
+            raise ValueError(
+                f"batch_size must be a multiple of accumulate, got {filled.batch_size} and {filled.accumulate}"
+            )
         return filled
 
     def check_resumed(self, before):
         """Raises ValueError, naming the option, where a saved run (its options as a dict) cannot go on with these."""
         for f in fields(self):
             was, now = before.get(f.name, f.default), getattr(self, f.name)
-            longer = f.name == "megabytes" and now > was             # the rates then follow the longer run's schedule
+            longer = (
+                f.name == "megabytes" and now > was
+            )  # the rates then follow the longer run's schedule
             if f.name not in FREE and was != now and not longer:
-                raise ValueError(f"{f.name} was {was!r} in the saved run and cannot change, got {now!r}")
+                raise ValueError(
+                    f"{f.name} was {was!r} in the saved run and cannot change, got {now!r}"
+                )

@@ -31,8 +31,10 @@ def train(options, resume=False):
     keep_freed_memory()
     with team(options.device, options.parallel) as t:
         if options.batch_size % (t.size * options.accumulate):
-            raise ValueError(f"batch_size must be a multiple of accumulate times processes, got {options.batch_size}, "
-                             f"{options.accumulate} and {t.size}")
+            raise ValueError(
+                f"batch_size must be a multiple of accumulate times processes, got {options.batch_size}, "
+                f"{options.accumulate} and {t.size}"
+            )
         run = Run(options, t, resume)
         try:
             yield from run.stages()
@@ -48,16 +50,21 @@ class Run:
         self.folder = RunFolder(options.out, team, resume)
         if self.folder.saved:
             options.check_resumed(self.folder.saved["options"])
-        need = max(options.length, 1e6 * max(options.megabytes, 0 if options.start else options.entropy_megabytes))
+        need = max(
+            options.length,
+            1e6 * max(options.megabytes, 0 if options.start else options.entropy_megabytes),
+        )
         ids, held_out = read(options.text, 4 * need)
         self.ids = some_documents(ids, need, options.seed)
         for what, part in (("to train on", self.ids), ("held out to measure on", held_out)):
             if len(part) < options.length - 1:
-                raise ValueError(f"{options.text} has {len(part)} bytes {what}, fewer than one window of {options.length}: "
-                                 "choose a smaller length, or more text")
+                raise ValueError(
+                    f"{options.text} has {len(part)} bytes {what}, fewer than one window of {options.length}: "
+                    "choose a smaller length, or more text"
+                )
         self.check_text()
         held_out = data.windows(held_out, options.length)
-        self.held_out = held_out[::max(1, len(held_out) // 48)][:48].to(team.device)
+        self.held_out = held_out[:: max(1, len(held_out) // 48)][:48].to(team.device)
         self.prompts = prompts(held_out)
         self.model = self.new_model().to(team.device).requires_grad_(True).train()
         self.folder.open()
@@ -66,26 +73,40 @@ class Run:
     def check_text(self):
         """Raises ValueError where a saved run would go on, somewhere in the middle, in another text."""
         self.text, saved = hashlib.sha256(self.ids).hexdigest()[:16], self.folder.saved
-        longer = saved and saved["options"]["megabytes"] != self.options.megabytes               # more documents are drawn
+        longer = (
+            saved and saved["options"]["megabytes"] != self.options.megabytes
+        )  # more documents are drawn
         if saved and saved["text"] not in (None, self.text) and not longer:
-            raise ValueError(f"{self.options.text} is no longer the text of the saved run: resume with that, or start anew")
+            raise ValueError(
+                f"{self.options.text} is no longer the text of the saved run: resume with that, or start anew"
+            )
 
     def new_model(self):
         o = self.options
         if o.start:
             start = BLT.from_pretrained(o.start, device="cpu")
             if size := start.config.block_size:
-                raise ValueError(f"start must be an autoregressive BLT, {o.start} is a BLT-D with blocks of {size}")
+                raise ValueError(
+                    f"start must be an autoregressive BLT, {o.start} is a BLT-D with blocks of {size}"
+                )
             return diffuse_from(start, o.block_size, o.seed) if o.block_size else start
         changes = {"decoder_input": o.decoder_input} if o.decoder_input else {}
-        return BLT(BLTConfig.preset(o.preset, block_size=o.block_size or None, **changes)).initialise(o.seed)
+        return BLT(
+            BLTConfig.preset(o.preset, block_size=o.block_size or None, **changes)
+        ).initialise(o.seed)
 
     def stages(self):
         """Run both stages, each from where the saved state stands; yields their reports on the lead."""
-        o, saved, name = self.options, self.folder.saved, "BLT-D" if self.options.block_size else "BLT"
+        o, saved, name = (
+            self.options,
+            self.folder.saved,
+            "BLT-D" if self.options.block_size else "BLT",
+        )
         if not o.start and not (saved and saved["stage"] == name):
             losses = PatcherLoss(self.model.patcher)
-            yield from self.run(Stage(ENTROPY_MODEL, losses, o.entropy_megabytes, o, self.team, shard=False))
+            yield from self.run(
+                Stage(ENTROPY_MODEL, losses, o.entropy_megabytes, o, self.team, shard=False)
+            )
             self.set_threshold()
         self.model.patcher.requires_grad_(False)
         if saved and saved["stage"] == name:
@@ -94,7 +115,9 @@ class Run:
         yield from self.run(stage, patched=True)
         tensors = self.team.gather(self.model)
         if self.team.lead:
-            tensors = {k: v.to(getattr(torch, o.ship_dtype)).contiguous() for k, v in tensors.items()}
+            tensors = {
+                k: v.to(getattr(torch, o.ship_dtype)).contiguous() for k, v in tensors.items()
+            }
             with self.folder.writing("the model"):
                 checkpoints.save(self.folder.path, self.model.config, tensors)
 
@@ -122,8 +145,12 @@ class Run:
     def save(self, stage):
         o = self.options
         before = 0 if o.start or stage.name == ENTROPY_MODEL else steps(o.entropy_megabytes, o)
-        self.folder.save(before + stage.step, stage.tensors(), stage.progress() | {
-            "options": asdict(o), "config": self.model.config.to_json(), "text": self.text})
+        self.folder.save(
+            before + stage.step,
+            stage.tensors(),
+            stage.progress()
+            | {"options": asdict(o), "config": self.model.config.to_json(), "text": self.text},
+        )
 
     def measure(self, stage, nats, norm, sample):
         """A `Report`, logged, on the lead; None elsewhere."""
@@ -136,8 +163,16 @@ class Run:
         else:
             bits = held_out_bits(model, self.held_out, self.options.block_size or None)
             samples = write_samples(model, self.prompts) if sample else ()
-        report = Report(stage.name, stage.step, stage.megabytes, nats / math.log(2), *bits,
-                        stage.megabytes * 1e6 / stage.seconds, norm, samples)
+        report = Report(
+            stage.name,
+            stage.step,
+            stage.megabytes,
+            nats / math.log(2),
+            *bits,
+            stage.megabytes * 1e6 / stage.seconds,
+            norm,
+            samples,
+        )
         self.folder.log(report)
         self.tracker.log(report)
         return report
@@ -167,6 +202,8 @@ class Run:
         threshold = o.threshold
         if threshold is None:
             sample = data.Batches(self.ids, o.length, 64, o.seed).next()
-            entropies = torch.cat([self.model.patch(ids.to(self.team.device))[1].cpu() for ids in sample.split(16)])
+            entropies = torch.cat(
+                [self.model.patch(ids.to(self.team.device))[1].cpu() for ids in sample.split(16)]
+            )
             threshold = choose_threshold(config.patcher, entropies, sample, o.patch_length)
         self.model.config = replace(config, patcher=replace(config.patcher, threshold=threshold))

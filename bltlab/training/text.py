@@ -25,7 +25,7 @@ def read(source, most):
         raise missing
     if len(found) == 2:
         return found["train"], found["test"]
-    ids, = found.values()
+    (ids,) = found.values()
     cut = len(ids) - len(ids) // 20
     return ids[:cut], ids[cut:]
 
@@ -37,14 +37,16 @@ def some_documents(ids, most, seed):
     """
     if len(ids) <= most:
         return ids
-    ends = np.flatnonzero(ids == vocab.BOS_ID) + 1                   # a document's EOS is followed by the BOS of the next
+    ends = (
+        np.flatnonzero(ids == vocab.BOS_ID) + 1
+    )  # a document's EOS is followed by the BOS of the next
     ends = np.union1d(ends, len(ids))
     starts = np.append(0, ends[:-1])
     order = torch.randperm(len(ends), generator=torch.Generator().manual_seed(seed)).numpy()
     sizes = np.cumsum((ends - starts)[order])
     enough = np.searchsorted(sizes, most) + 1
     ends[order[enough - 1]] -= sizes[enough - 1] - int(most)
-    return np.concatenate([ids[starts[i]:ends[i]] for i in np.sort(order[:enough])])
+    return np.concatenate([ids[starts[i] : ends[i]] for i in np.sort(order[:enough])])
 
 
 def choose_threshold(config, entropies, ids, patch_length):
@@ -57,10 +59,14 @@ def choose_threshold(config, entropies, ids, patch_length):
     for _ in range(40):
         middle = (low + high) / 2
         surprise = surprising(replace(config, threshold=middle), ids, entropies)
-        opens = next_opens(surprise, positions, torch.zeros(len(ids), dtype=torch.long), config.max_patch_length)
-        low, high = (middle, high) if opens.numel() / opens.sum().item() < patch_length else (low, middle)
+        opens = next_opens(
+            surprise, positions, torch.zeros(len(ids), dtype=torch.long), config.max_patch_length
+        )
+        low, high = (
+            (middle, high) if opens.numel() / opens.sum().item() < patch_length else (low, middle)
+        )
     values = entropies.flatten().sort().values
     at, near = int(torch.searchsorted(values, middle)), 1 + len(values) // 500
-    values = values[max(0, at - near):at + near]
+    values = values[max(0, at - near) : at + near]
     gap = values.diff().argmax()
     return (values[gap] + values[gap + 1]).item() / 2

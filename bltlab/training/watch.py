@@ -17,6 +17,7 @@ METHODS = ("ar", "blt-s", "blt-d", "blt-dv")
 class Sample:
     """What one decoder writes after a held-out prompt, sampled at temperature 0.7. Rates are over all prompts, None where
     a decoder has none: share of guesses that the model agreed with, bytes committed a round, denoising steps a block."""
+
     method: str
     prompt: str
     text: str
@@ -25,8 +26,11 @@ class Sample:
     denoising_steps_per_block: float | None
 
     def __str__(self):
-        notes = [(self.acceptance_rate, "{:.0%} of guesses agreed"), (self.mean_acceptance_length, "{:.1f} bytes a round"),
-                 (self.denoising_steps_per_block, "{:.1f} steps a block")]
+        notes = [
+            (self.acceptance_rate, "{:.0%} of guesses agreed"),
+            (self.mean_acceptance_length, "{:.1f} bytes a round"),
+            (self.denoising_steps_per_block, "{:.1f} steps a block"),
+        ]
         said = ", ".join(text.format(value) for value, text in notes if value is not None)
         return f"  {self.method:<6} {self.text!r}" + (f"  [{said}]" if said else "")
 
@@ -35,6 +39,7 @@ class Sample:
 class Report:
     """One measurement. Bits are per byte, on held-out text but for `train_bits`; masked_bits is None for the entropy model
     and a plain BLT; gradient_norm is that before clipping; samples: one `Sample` a decoder, every `sample_every` steps."""
+
     stage: str
     step: int
     megabytes: float
@@ -47,9 +52,11 @@ class Report:
 
     def __str__(self):
         masked = "" if self.masked_bits is None else f", masked {self.masked_bits:.3f}"
-        head = (f"{self.stage}, step {self.step}, {self.megabytes:.2f} MB: "
-                f"held-out {self.held_out_bits:.3f} bits/byte{masked}, {self.bytes_per_second:,.0f} bytes/s, "
-                f"gradient {self.gradient_norm:.2f}")
+        head = (
+            f"{self.stage}, step {self.step}, {self.megabytes:.2f} MB: "
+            f"held-out {self.held_out_bits:.3f} bits/byte{masked}, {self.bytes_per_second:,.0f} bytes/s, "
+            f"gradient {self.gradient_norm:.2f}"
+        )
         prompt = [f"  after  {self.samples[0].prompt!r}"] if self.samples else []
         return "\n".join([head, *prompt, *map(str, self.samples)])
 
@@ -72,19 +79,28 @@ def held_out_bits(model, ids, block_size=None, batch_size=16):
 def prompts(ids, count=4, longest=60, seed=0):
     """Whole words from the beginnings of held-out windows (N, T): the same for the same windows and seed."""
     order = torch.randperm(len(ids), generator=torch.Generator().manual_seed(seed))
-    texts = [vocab.decode(ids[i, :longest + 1].tolist()) for i in order[:count]]
-    return [text[text.find(b" ") + 1:text.rfind(b" ") + 1] or text for text in texts]
+    texts = [vocab.decode(ids[i, : longest + 1].tolist()) for i in order[:count]]
+    return [text[text.find(b" ") + 1 : text.rfind(b" ") + 1] or text for text in texts]
 
 
 def write_samples(model, prompts, new_bytes=80, temperature=0.7):
     """One `Sample` for each decoder that the model has: the text after the first prompt, the rates over all prompts."""
     samples, mean = [], lambda values: sum(values) / len(values) if values else None
-    for method in METHODS[:None if model.config.block_size else 2]:
+    for method in METHODS[: None if model.config.block_size else 2]:
         written = generate(model, prompts, method, max_new_bytes=new_bytes, temperature=temperature)
-        rate = lambda name: mean([x for g in written if (x := getattr(g.trace.totals, name)) is not None])
-        samples.append(Sample(method, vocab.to_text(prompts[0]), written[0].text, rate("acceptance_rate"),
-                              rate("mean_acceptance_length") if method in ("blt-s", "blt-dv") else None,
-                              rate("denoising_steps_per_block")))
+        rate = lambda name: mean(
+            [x for g in written if (x := getattr(g.trace.totals, name)) is not None]
+        )
+        samples.append(
+            Sample(
+                method,
+                vocab.to_text(prompts[0]),
+                written[0].text,
+                rate("acceptance_rate"),
+                rate("mean_acceptance_length") if method in ("blt-s", "blt-dv") else None,
+                rate("denoising_steps_per_block"),
+            )
+        )
     return tuple(samples)
 
 
@@ -99,16 +115,33 @@ class Tracker:
         try:
             if kind == "trackio":
                 tracker = importlib.import_module("trackio")
-                tracker.init(project="bltlab", name=folder.name, config=asdict(options), resume="allow")
-                self._log, self.close = lambda values, step: tracker.log(values, step=step), tracker.finish
+                tracker.init(
+                    project="bltlab", name=folder.name, config=asdict(options), resume="allow"
+                )
+                self._log, self.close = (
+                    lambda values, step: tracker.log(values, step=step),
+                    tracker.finish,
+                )
             elif kind == "tensorboard":
-                writer = importlib.import_module("torch.utils.tensorboard").SummaryWriter(folder / "tensorboard")
-                self._log = lambda values, step: [writer.add_scalar(name, v, step) for name, v in values.items()]
+                writer = importlib.import_module("torch.utils.tensorboard").SummaryWriter(
+                    folder / "tensorboard"
+                )
+                self._log = lambda values, step: [
+                    writer.add_scalar(name, v, step) for name, v in values.items()
+                ]
                 self.close = writer.close
         except ImportError:
-            raise ValueError(f"log_to {kind!r} needs the package {kind}: pip install {kind}") from None
+            raise ValueError(
+                f"log_to {kind!r} needs the package {kind}: pip install {kind}"
+            ) from None
 
     def log(self, report):
         if self._log:
-            self._log({f"{report.stage}/{name}": value for name, value in asdict(report).items()
-                       if isinstance(value, float)}, report.step)
+            self._log(
+                {
+                    f"{report.stage}/{name}": value
+                    for name, value in asdict(report).items()
+                    if isinstance(value, float)
+                },
+                report.step,
+            )

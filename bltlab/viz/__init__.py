@@ -7,11 +7,12 @@ import sys
 from importlib import import_module
 from importlib.util import find_spec
 
+from .. import files
 from . import export, player
 
 
 def __getattr__(name):
-    if name in ("figures", "widget", "explorer"):                    # plotly and anywidget are loaded when asked for
+    if name in ("figures", "widget", "explorer"):  # plotly and anywidget are loaded when asked for
         return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
@@ -30,7 +31,8 @@ class View:
 
 
 def _traces_of(traces):
-    from ..trace import traces_of                                    # the trace draws itself with rooms of this folder
+    from ..trace import traces_of  # the trace draws itself with rooms of this folder
+
     return traces_of(traces)
 
 
@@ -52,12 +54,15 @@ def view(traces, clock=None):
     if not _in_jupyter():
         return View(traces, clock)
     from .widget import TracePlayer
+
     return TracePlayer(traces, clock)
 
 
 def to_html(traces, path, clock=None):
     """Write one trace or several as one HTML file that plays offline; whole or not at all."""
-    export.write(path, player.to_page([t.to_json() for t in _traces_of(traces)], clock=clock).encode("utf-8"))
+    files.write(
+        path, player.to_page([t.to_json() for t in _traces_of(traces)], clock=clock).encode("utf-8")
+    )
 
 
 def to_svg(traces, path, step=None, clock=None, width=None):
@@ -66,12 +71,14 @@ def to_svg(traces, path, step=None, clock=None, width=None):
     step: a tick of the clock, the last by default; on the clock "event" (the default) the number of events shown.
     width: pixels, 760 by default, or 1160 for several traces. Raises ValueError for a step the clock does not have.
     """
-    export.write(path, export.svg(export.Scene(_traces_of(traces), clock, width).draw(step)).encode("utf-8"))
+    files.write(
+        path, export.svg(export.Scene(_traces_of(traces), clock, width).draw(step)).encode("utf-8")
+    )
 
 
 def to_png(traces, path, step=None, clock=None, width=None):
     """Write the same picture as `to_svg` as PNG, two pixels to one. Raises ImportError where Pillow is not installed."""
-    export.write(path, export.png(export.Scene(_traces_of(traces), clock, width).draw(step)))
+    files.write(path, export.png(export.Scene(_traces_of(traces), clock, width).draw(step)))
 
 
 def to_gif(traces, path, clock=None, seconds=10.0, width=None):
@@ -79,7 +86,7 @@ def to_gif(traces, path, clock=None, seconds=10.0, width=None):
 
     Raises ImportError where Pillow is not installed, ValueError for an unknown clock.
     """
-    export.write(path, export.gif(export.Scene(_traces_of(traces), clock, width), seconds))
+    files.write(path, export.gif(export.Scene(_traces_of(traces), clock, width), seconds))
 
 
 def events_shown(traces, clock=None, step=None):

@@ -10,33 +10,42 @@ import ipywidgets as ui
 
 from ..clock import Pace
 from ..decoding import METHODS, stream
-from ..sampling import RULES, format_rule, parse_rule, rule_title
+from ..unmasking import RULES, format_rule, parse_rule, rule_title
 from .widget import TracePlayer
 
-FRAME = 0.15                                             # seconds between pictures while decoding
+FRAME = 0.15  # seconds between pictures while decoding
 
 
 def control(f, value=None):
     """A control for one field of a dataclass, from its metadata. value: another one than the field's default."""
     value, limits = f.default if value is None else value, f.metadata
-    named = dict(description=f.name.replace("_", " "), tooltip=limits.get("help", ""), style={"description_width": "110px"},
-                 layout={"width": "420px"})
+    named = dict(
+        description=f.name.replace("_", " "),
+        tooltip=limits.get("help", ""),
+        style={"description_width": "110px"},
+        layout={"width": "420px"},
+    )
     low, high = limits.get("min"), limits.get("max")
     if limits.get("rule"):
-        return ui.Dropdown(options=[(rule_title(kind), name) for name, kind in RULES.items()],
-                           value=format_rule(value).split(":")[0], **named)
+        return ui.Dropdown(
+            options=[(rule_title(kind), name) for name, kind in RULES.items()],
+            value=format_rule(value).split(":")[0],
+            **named,
+        )
     if "choices" in limits:
         return ui.Dropdown(options=list(limits["choices"]), value=value, **named)
     if isinstance(value, bool):
         return ui.Checkbox(value=value, **named)
-    if limits.get("kind") is int:                        # an int that may be left open: 0 on the slider
+    if limits.get("kind") is int:  # an int that may be left open: 0 on the slider
         return ui.IntSlider(value=value or 0, min=0, max=high, **named)
     if not isinstance(value, (int, float)):
         return ui.Text(value=str(value), **named)
     whole = isinstance(value, int)
     if low is None or high is None:
         return (ui.IntText if whole else ui.FloatText)(value=value, **named)
-    return (ui.IntSlider if whole else ui.FloatSlider)(value=value, min=low, max=high, step=1 if whole else 0.01, **named)
+    return (ui.IntSlider if whole else ui.FloatSlider)(
+        value=value, min=low, max=high, step=1 if whole else 0.01, **named
+    )
 
 
 class MethodControls(ui.VBox):
@@ -59,11 +68,14 @@ class MethodControls(ui.VBox):
         """One slider for each rule that has a parameter; that of the chosen rule is shown."""
         for name, kind in RULES.items():
             for parameter in fields(kind):
-                default = getattr(f.default, parameter.name) if isinstance(f.default, kind) else None
+                default = (
+                    getattr(f.default, parameter.name) if isinstance(f.default, kind) else None
+                )
                 self.boxes[f.name, name] = box = control(parameter, default)
                 row = self._with_help(box, parameter)
-                show = lambda change=None, row=row, name=name: \
-                    setattr(row.layout, "display", None if chosen.value == name else "none")
+                show = lambda change=None, row=row, name=name: setattr(
+                    row.layout, "display", None if chosen.value == name else "none"
+                )
                 chosen.observe(show, "value")
                 show()
                 yield row
@@ -87,24 +99,54 @@ class Explorer(ui.VBox):
     def __init__(self, model, prompt, method):
         self.model, self.trace, self._halted, self._task = model, None, False, None
         named = dict(style={"description_width": "110px"}, layout={"width": "420px"})
-        self.prompt = ui.Textarea(value=prompt, description="prompt", style=named["style"], layout={"width": "640px"}, rows=2)
-        self.method = ui.Dropdown(options=[(kind.title, name) for name, kind in METHODS.items()], value=method,
-                                  description="decoder", **named)
+        self.prompt = ui.Textarea(
+            value=prompt,
+            description="prompt",
+            style=named["style"],
+            layout={"width": "640px"},
+            rows=2,
+        )
+        self.method = ui.Dropdown(
+            options=[(kind.title, name) for name, kind in METHODS.items()],
+            value=method,
+            description="decoder",
+            **named,
+        )
         self.options = {name: MethodControls(kind) for name, kind in METHODS.items()}
-        self.max_new_bytes = ui.IntSlider(value=min(96, model.config.max_length - 1), min=1, description="new bytes",
-                                          max=min(1024, model.config.max_length - 1), **named)
-        self.temperature = ui.FloatSlider(value=0.7, min=0, max=2, step=0.05, description="temperature", **named)
+        self.max_new_bytes = ui.IntSlider(
+            value=min(96, model.config.max_length - 1),
+            min=1,
+            description="new bytes",
+            max=min(1024, model.config.max_length - 1),
+            **named,
+        )
+        self.temperature = ui.FloatSlider(
+            value=0.7, min=0, max=2, step=0.05, description="temperature", **named
+        )
         self.seed = ui.IntText(value=0, description="seed", **named)
         self.decode = ui.Button(description="Decode", button_style="primary")
         self.stop, self.note = ui.Button(description="Stop", disabled=True), ui.Label()
         self.player = TracePlayer([])
-        self.player.layout = {"display": "none", "margin": "12px 0 0"}                   # until there is something to show
+        self.player.layout = {
+            "display": "none",
+            "margin": "12px 0 0",
+        }  # until there is something to show
         self.decode.on_click(lambda _: self.start())
         self.stop.on_click(lambda _: setattr(self, "_halted", True))
         self.method.observe(lambda _: self._show_options(), "value")
         self._show_options()
-        super().__init__([self.prompt, self.method, *self.options.values(), self.max_new_bytes, self.temperature, self.seed,
-                          ui.HBox([self.decode, self.stop, self.note]), self.player])
+        super().__init__(
+            [
+                self.prompt,
+                self.method,
+                *self.options.values(),
+                self.max_new_bytes,
+                self.temperature,
+                self.seed,
+                ui.HBox([self.decode, self.stop, self.note]),
+                self.player,
+            ]
+        )
 
     def _show_options(self):
         for name, box in self.options.items():
@@ -119,10 +161,21 @@ class Explorer(ui.VBox):
 
     async def run(self):
         """One decoding, shown every `FRAME` seconds (less often where drawing is slow); its end is always shown."""
-        self.decode.disabled, self.stop.disabled, self._halted, self.note.value = True, False, False, ""
+        self.decode.disabled, self.stop.disabled, self._halted, self.note.value = (
+            True,
+            False,
+            False,
+            "",
+        )
         try:
-            events = stream(self.model, self.prompt.value, self.options[self.method.value].method, seed=self.seed.value,
-                            max_new_bytes=self.max_new_bytes.value, temperature=self.temperature.value)
+            events = stream(
+                self.model,
+                self.prompt.value,
+                self.options[self.method.value].method,
+                seed=self.seed.value,
+                max_new_bytes=self.max_new_bytes.value,
+                temperature=self.temperature.value,
+            )
             self.player.layout.display = None
             await self._follow(events)
         except (ValueError, TypeError) as error:
@@ -143,7 +196,7 @@ class Explorer(ui.VBox):
         finally:
             events.close()
             self.player.traces = events.traces
-            self.trace, = self.player.traces
+            (self.trace,) = self.player.traces
 
 
 def explore(model, prompt="In the beginning ", method="blt-s"):

@@ -5,14 +5,16 @@ The data is what `bltlab.inspection.describe` returns, as plain JSON; nothing he
 
 from .page import frame, page, script
 
-SOURCE = script("parts", "inside_mask", "inside")         # the global `bltlabInside`, with what it needs
+SOURCE = script("parts", "inside_mask", "inside")  # the global `bltlabInside`, with what it needs
 SCHEMA = "bltlab.inside/1"
 
 
 def to_page(data, title="bltlab: inside the model"):
     """`describe`'s plain data -> a whole HTML document as one `str`. Raises ValueError for data of another kind."""
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-        raise ValueError(f"data must be what bltlab.inspection.describe returns, with schema {SCHEMA!r}")
+        raise ValueError(
+            f"data must be what bltlab.inspection.describe returns, with schema {SCHEMA!r}"
+        )
     return page("bltlabInside", SOURCE, data, title)
 
 

@@ -8,7 +8,9 @@ import json
 from html import escape
 from pathlib import Path
 
-BASE = Path(__file__).with_name("base.js").read_text(encoding="utf-8")          # what every viewer shares: `bltlabBase`
+BASE = (
+    Path(__file__).with_name("base.js").read_text(encoding="utf-8")
+)  # what every viewer shares: `bltlabBase`
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -48,7 +50,12 @@ class Frame(str):
 
 def script(*names):
     """What every viewer shares, and the .js files of these names, as one source."""
-    return "".join([BASE, *(Path(__file__).with_name(f"{name}.js").read_text(encoding="utf-8") for name in names)])
+    return "".join(
+        [
+            BASE,
+            *(Path(__file__).with_name(f"{name}.js").read_text(encoding="utf-8") for name in names),
+        ]
+    )
 
 
 def page(name, source, data, title, options=None, width=1240):
@@ -56,14 +63,22 @@ def page(name, source, data, title, options=None, width=1240):
 
     width: pixels, at most.
     """
-    return PAGE.format(title=escape(title), source=source.replace("</script", "<\\/script"), name=name, data=_script(data),
-                       options=_script(options or {}), width=width)
+    return PAGE.format(
+        title=escape(title),
+        source=source.replace("</script", "<\\/script"),
+        name=name,
+        data=_script(data),
+        options=_script(options or {}),
+        width=width,
+    )
 
 
 def frame(html, title, height):
     """A page inside `<iframe sandbox srcdoc>`: scripts run, but reach nothing outside. height: pixels."""
-    return Frame(f'<iframe sandbox="allow-scripts" title="{escape(title)}" style="width:100%;height:{int(height)}px;border:0" '
-                 f'srcdoc="{escape(html)}"></iframe>')
+    return Frame(
+        f'<iframe sandbox="allow-scripts" title="{escape(title)}" style="width:100%;height:{int(height)}px;border:0" '
+        f'srcdoc="{escape(html)}"></iframe>'
+    )
 
 
 def _script(value):

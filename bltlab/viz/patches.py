@@ -6,14 +6,19 @@ prediction of bytes[i], in nats. The rule runs in patches.js, so that no model i
 
 from .page import frame, page, script
 
-SOURCE = script("parts", "patch_text", "patches")         # the global `bltlabPatches`, with what it needs
+SOURCE = script("parts", "patch_text", "patches")  # the global `bltlabPatches`, with what it needs
 
 
 def survey(patches, name, threshold, max_patch_length=None):
     """A `TextPatches` (of `bltlab.patchify`) as a survey. threshold: nats; max_patch_length: bytes, or None."""
     n = len(patches.text)
-    return {"name": name, "bytes": list(patches.text), "entropies": list(patches.entropies[:n]), "threshold": threshold,
-            "max_patch_length": max_patch_length}
+    return {
+        "name": name,
+        "bytes": list(patches.text),
+        "entropies": list(patches.entropies[:n]),
+        "threshold": threshold,
+        "max_patch_length": max_patch_length,
+    }
 
 
 def to_page(surveys, title="bltlab: where patches begin"):
@@ -34,6 +39,8 @@ def _checked(surveys):
         raise ValueError("surveys must hold at least one text, got none")
     for s in surveys:
         if len(s["bytes"]) != len(s["entropies"]):
-            raise ValueError(f"survey {s['name']!r} must have one entropy for each of its {len(s['bytes'])} bytes, "
-                             f"got {len(s['entropies'])}")
+            raise ValueError(
+                f"survey {s['name']!r} must have one entropy for each of its {len(s['bytes'])} bytes, "
+                f"got {len(s['entropies'])}"
+            )
     return surveys

@@ -4,10 +4,22 @@ A trace may hold any byte, `</script>` included, so that nothing of it is ever m
 every `<` escaped, and the player draws it with text nodes only.
 """
 
-from .page import BASE, frame, page, script
+from .page import BASE, frame, page, script  # noqa: F401
 
-CLOCKS = ("event", "passes", "patcher", "encoder", "global", "decoder", "paper", "measured", "seconds")
-SOURCE = script("fold", "lane", "detail", "player")      # the global `bltlabPlayer`, with what it needs; BASE comes first
+CLOCKS = (
+    "event",
+    "passes",
+    "patcher",
+    "encoder",
+    "global",
+    "decoder",
+    "paper",
+    "measured",
+    "seconds",
+)
+SOURCE = script(
+    "fold", "lane", "detail", "player"
+)  # the global `bltlabPlayer`, with what it needs; BASE comes first
 
 
 def to_page(traces, title="bltlab", clock=None):
@@ -18,7 +30,14 @@ def to_page(traces, title="bltlab", clock=None):
     if clock not in (None, *CLOCKS):
         raise ValueError(f"clock must be one of {', '.join(CLOCKS)}, got {clock!r}")
     traces = list(traces)
-    return page("bltlabPlayer", SOURCE, traces, title, {"clock": clock or "event"}, 1240 if len(traces) < 2 else 1720)
+    return page(
+        "bltlabPlayer",
+        SOURCE,
+        traces,
+        title,
+        {"clock": clock or "event"},
+        1240 if len(traces) < 2 else 1720,
+    )
 
 
 def to_iframe(traces, height=None, clock=None):
@@ -27,4 +46,6 @@ def to_iframe(traces, height=None, clock=None):
     height: pixels; by default enough for the bytes; the numbers below may need scrolling.
     """
     traces = list(traces)
-    return frame(to_page(traces, clock=clock), "bltlab player", height or (860 if len(traces) < 2 else 1000))
+    return frame(
+        to_page(traces, clock=clock), "bltlab player", height or (860 if len(traces) < 2 else 1000)
+    )

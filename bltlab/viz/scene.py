@@ -5,15 +5,34 @@ from itertools import accumulate, pairwise
 
 from .. import vocab
 from ..costs import measured_gb, paper_gb
-from .picture import BLUE, COLOURS, INK, PITCH, RED, SOFT, THIN, Area, Line, Picture, Text
-from .picture import bracket, cell, character, clipped, flow, mix, spans, wide
+from .picture import (
+    BLUE,
+    COLOURS,
+    INK,
+    PITCH,
+    RED,
+    SOFT,
+    THIN,
+    Area,
+    Line,
+    Picture,
+    Text,
+    bracket,
+    cell,
+    character,
+    clipped,
+    flow,
+    mix,
+    spans,
+    wide,
+)
 
-ROW, HEAD = 64, 20                                       # from one row of bytes to the next; room for a bracket above
-GHOST, MOST_GHOSTS = 32, 4                               # a row of rejected drafts, and how many of the newest are shown
-MARGIN, GAP, STATS = 16, 34, 42                          # around and between lanes; a row of numbers
+ROW, HEAD = 64, 20  # from one row of bytes to the next; room for a bracket above
+GHOST, MOST_GHOSTS = 32, 4  # a row of rejected drafts, and how many of the newest are shown
+MARGIN, GAP, STATS = 16, 34, 42  # around and between lanes; a row of numbers
 NUMBERS = "new bytes", "patcher", "encoder", "global", "decoder passes", "acceptance", "seconds"
-TICKS = 240                                              # of a clock that flows, as in the player
-CLOCKS = {                                               # the player's: what it counts, and what it reads off an event
+TICKS = 240  # of a clock that flows, as in the player
+CLOCKS = {  # the player's: what it counts, and what it reads off an event
     "event": ("events", None),
     "passes": ("decoder + global passes", lambda e, size: e.nfe.decoder + e.nfe.global_),
     "patcher": ("patcher passes", lambda e, size: e.nfe.patcher),
@@ -24,13 +43,21 @@ CLOCKS = {                                               # the player's: what it
     "measured": ("GB read, measured", lambda e, size: measured_gb(e.weight_bytes, e.cache_bytes)),
     "seconds": ("measured seconds", lambda e, size: e.seconds),
 }
-FLOWS = "paper", "measured", "seconds"                   # no whole numbers
+FLOWS = "paper", "measured", "seconds"  # no whole numbers
 
 
 def facts_of(trace):
     """A run's method and settings in words, its model last."""
-    facts = {k: v for k, v in trace.method.items() if k != "name"} | trace.settings | {"model": trace.model.get("name")}
-    return [f"{key.replace('_', ' ')} {clipped(value)}" for key, value in facts.items() if clipped(value)]
+    facts = (
+        {k: v for k, v in trace.method.items() if k != "name"}
+        | trace.settings
+        | {"model": trace.model.get("name")}
+    )
+    return [
+        f"{key.replace('_', ' ')} {clipped(value)}"
+        for key, value in facts.items()
+        if clipped(value)
+    ]
 
 
 class Lane:
@@ -43,17 +70,26 @@ class Lane:
         self.trace, self.width, self.columns = trace, width, max(1, (width - 6) // PITCH)
         self.times = list(clock_times(trace, clock))
         self.header, self.head_height = self._header(facts)
-        self.numbers, height = flow([(max(wide(key, 12), 46), key) for key in NUMBERS], width, 14, STATS)
-        self.top = self.head_height + height + 16        # of the bytes
+        self.numbers, height = flow(
+            [(max(wide(key, 12), 46), key) for key in NUMBERS], width, 14, STATS
+        )
+        self.top = self.head_height + height + 16  # of the bytes
         canvas, longest, highest, self.states = trace.canvas(0), 0, 0, set()
         for step, event in enumerate(trace.events):
             cells = canvas.apply(event, step).cells
-            longest, highest = max(longest, len(cells)), max([highest, *(c.id for c in cells if c.id < vocab.MASK_ID)])
-            self.states |= {c.state for c in cells} | {"linked" for pair in pairwise(cells) if linked(*pair)}
+            longest, highest = (
+                max(longest, len(cells)),
+                max([highest, *(c.id for c in cells if c.id < vocab.MASK_ID)]),
+            )
+            self.states |= {c.state for c in cells} | {
+                "linked" for pair in pairwise(cells) if linked(*pair)
+            }
         self.states |= {"rejected"} if canvas.ghosts else set()
         self.states |= {kind for _, _, kind in spans([c.id for c in canvas.cells], True)}
-        lost = sum(highest - vocab.OFFSET >= lead for lead in (0xC2, 0xE0, 0xF0))         # cells that a row may leave empty,
-        self.rows = max(1, -(-longest // (self.columns - lost)))                         # as no character is split
+        lost = sum(
+            highest - vocab.OFFSET >= lead for lead in (0xC2, 0xE0, 0xF0)
+        )  # cells that a row may leave empty,
+        self.rows = max(1, -(-longest // (self.columns - lost)))  # as no character is split
         self.ghost_rows = min(len(canvas.ghosts), MOST_GHOSTS)
         self.height = self.top + self.rows * ROW + self.ghost_rows * GHOST + 16
 
@@ -73,11 +109,13 @@ class Lane:
         yield from self._stats(totals)
         yield from self._bytes(canvas.cells, self.top, event)
         y = self.top + self.rows * ROW
-        for row, ghost in enumerate(canvas.ghosts[:-MOST_GHOSTS - 1:-1]):
+        for row, ghost in enumerate(canvas.ghosts[: -MOST_GHOSTS - 1 : -1]):
             yield from self._ghost(ghost, y + row * GHOST, row)
 
     def _stats(self, totals):
-        accepted = "-" if totals.acceptance_rate is None else f"{100 * totals.acceptance_rate:.0f} %"
+        accepted = (
+            "-" if totals.acceptance_rate is None else f"{100 * totals.acceptance_rate:.0f} %"
+        )
         values = totals.new_bytes, *totals.nfe.astuple(), accepted, f"{totals.seconds:.2f}"
         for (x, y, (_, key)), value in zip(self.numbers, values):
             yield x, self.head_height + y, (Text(0, 16, key, 12, SOFT), Text(0, 36, str(value), 17))
@@ -85,23 +123,42 @@ class Lane:
     def _bytes(self, cells, y, event):
         now, finished, column, y = touched(event), type(event).__name__ == "Finished", 0, y + HEAD
         for start, end, kind in spans([c.id for c in cells], finished):
-            if column + end - start > self.columns:      # a character's bytes stay together
+            if column + end - start > self.columns:  # a character's bytes stay together
                 column, y = 0, y + ROW
             for i in range(start, end):
                 c = cells[i]
-                yield (2 + (column + i - start) * PITCH, y, cell(c.id, c.state, i + 1 in now, c.opens, kind == "broken",
-                                                                 i > 0 and linked(cells[i - 1], c)))
+                yield (
+                    2 + (column + i - start) * PITCH,
+                    y,
+                    cell(
+                        c.id,
+                        c.state,
+                        i + 1 in now,
+                        c.opens,
+                        kind == "broken",
+                        i > 0 and linked(cells[i - 1], c),
+                    ),
+                )
             if kind == "pending" or end - start > 1:
                 text = character([c.id for c in cells[start:end]]) if kind == "whole" else None
                 yield 2 + column * PITCH, y - 7, bracket(end - start, text)
             column += end - start
 
     def _ghost(self, ghost, y, row):
-        rounds = sum(type(e).__name__ == "Committed" for e in self.trace.events[:ghost["step"]])
+        rounds = sum(type(e).__name__ == "Committed" for e in self.trace.events[: ghost["step"]])
         words, ids = f"round {rounds + 1} rejected:", ghost["ids"]
-        if not row:                                      # the newest
-            yield 0, y, (Area(((0, 0), (self.width, 0), (self.width, GHOST - 2), (0, GHOST - 2)), mix(RED, 9)),
-                         Area(((0, 0), (3, 0), (3, GHOST - 2), (0, GHOST - 2)), RED))
+        if not row:  # the newest
+            yield (
+                0,
+                y,
+                (
+                    Area(
+                        ((0, 0), (self.width, 0), (self.width, GHOST - 2), (0, GHOST - 2)),
+                        mix(RED, 9),
+                    ),
+                    Area(((0, 0), (3, 0), (3, GHOST - 2), (0, GHOST - 2)), RED),
+                ),
+            )
         where = f"at byte {ghost['position'] - 1}, drafted with p = {ghost['probs'][0]:.2f}"
         left, room = 132, int((self.width - 132 - 8 - wide("...", 13)) // 23)
         yield 0, y, (Text(8, 20, words, 13, INK if not row else SOFT),)
@@ -114,7 +171,11 @@ class Lane:
 
 def linked(before, cell):
     """Did two neighbours appear in one step?"""
-    return before.step == cell.step and cell.state != "prompt" and vocab.MASK_ID not in (before.id, cell.id)
+    return (
+        before.step == cell.step
+        and cell.state != "prompt"
+        and vocab.MASK_ID not in (before.id, cell.id)
+    )
 
 
 def touched(event):
@@ -124,7 +185,9 @@ def touched(event):
     if type(event).__name__ == "Unmasked":
         return {event.position + slot for slot in event.revealed}
     if type(event).__name__ == "Verified":
-        return range(event.position, event.position + event.accepted + (event.replacement is not None))
+        return range(
+            event.position, event.position + event.accepted + (event.replacement is not None)
+        )
     return range(event.position, event.position + len(getattr(event, "ids", (0,))))
 
 
@@ -133,7 +196,9 @@ def clock_times(trace, clock):
     read, size = CLOCKS[clock][1], trace.model["parameters"]
     if read is None:
         return range(len(trace.events) + 1)
-    start = next((read(e, size) for e in reversed(trace.events) if type(e).__name__ == "Prefilled"), 0)
+    start = next(
+        (read(e, size) for e in reversed(trace.events) if type(e).__name__ == "Prefilled"), 0
+    )
     return accumulate([0, *(read(e, size) - start for e in trace.events)], max)
 
 
@@ -156,13 +221,19 @@ class Scene:
         self.columns = 2 if len(traces) > 1 and self.width >= 1000 else 1
         inner = (self.width - 2 * MARGIN - GAP * (self.columns - 1)) // self.columns
         facts = [facts_of(trace) for trace in traces]
-        shared = [fact for fact in facts[0] if len(facts) > 1 and all(fact in other for other in facts)]
-        self.shared, top = self._flow([(wide(fact, 13), (Text(0, 18, fact, 13, SOFT),)) for fact in shared], 24)
-        self.lanes = [Lane(trace, [fact for fact in own if fact not in shared], self.clock, inner)
-                      for trace, own in zip(traces, facts)]
+        shared = [
+            fact for fact in facts[0] if len(facts) > 1 and all(fact in other for other in facts)
+        ]
+        self.shared, top = self._flow(
+            [(wide(fact, 13), (Text(0, 18, fact, 13, SOFT),)) for fact in shared], 24
+        )
+        self.lanes = [
+            Lane(trace, [fact for fact in own if fact not in shared], self.clock, inner)
+            for trace, own in zip(traces, facts)
+        ]
         self.longest = max(lane.times[-1] for lane in self.lanes)
         self.length = TICKS * bool(self.longest) if self.clock in FLOWS else self.longest
-        rows = [self.lanes[i:i + self.columns] for i in range(0, len(self.lanes), self.columns)]
+        rows = [self.lanes[i : i + self.columns] for i in range(0, len(self.lanes), self.columns)]
         heights = [max(lane.height for lane in row) + 12 for row in rows]
         self.tops = list(accumulate([MARGIN + 34 + top * bool(shared), *heights]))
         self.legend, legend_height = self._legend()
@@ -176,11 +247,25 @@ class Scene:
     def _legend(self):
         """The states that occur, each with its box; below all lanes."""
         seen = set().union(*(lane.states for lane in self.lanes))
-        boxes = [(name, cell(vocab.MASK_ID if name == "masked" else 101, name)) for name in COLOURS if name in seen]
-        boxes += [("appeared in one step", cell(101, "proposed", linked=True))] if "linked" in seen else []
-        boxes += [("broken UTF-8", cell(vocab.OFFSET + 0xFF, "prompt", broken=True))] if "broken" in seen else []
+        boxes = [
+            (name, cell(vocab.MASK_ID if name == "masked" else 101, name))
+            for name in COLOURS
+            if name in seen
+        ]
+        boxes += (
+            [("appeared in one step", cell(101, "proposed", linked=True))]
+            if "linked" in seen
+            else []
+        )
+        boxes += (
+            [("broken UTF-8", cell(vocab.OFFSET + 0xFF, "prompt", broken=True))]
+            if "broken" in seen
+            else []
+        )
         boxes += [("opens a patch", cell(101, "prompt", opens=True))]
-        return self._flow([(34 + wide(name, 13), (*box, Text(33, 20, name, 13))) for name, box in boxes], 44)
+        return self._flow(
+            [(34 + wide(name, 13), (*box, Text(33, 20, name, 13))) for name, box in boxes], 44
+        )
 
     def steps(self, tick):
         """How many events each lane shows at a tick."""
@@ -201,11 +286,21 @@ class Scene:
         parts += [(MARGIN + x, MARGIN + 26 + y, shapes) for x, y, shapes in self.shared]
         for i, (lane, step) in enumerate(zip(self.lanes, self.steps(tick))):
             left = MARGIN + i % self.columns * (lane.width + GAP)
-            parts += [(left + x, self.tops[i // self.columns] + y, shapes) for x, y, shapes in lane.parts(step)]
-        parts.append((MARGIN, self.tops[-1], (Line(((0, 0), (self.width - 2 * MARGIN, 0)), THIN, 1),)))
+            parts += [
+                (left + x, self.tops[i // self.columns] + y, shapes)
+                for x, y, shapes in lane.parts(step)
+            ]
+        parts.append(
+            (MARGIN, self.tops[-1], (Line(((0, 0), (self.width - 2 * MARGIN, 0)), THIN, 1),))
+        )
         parts += [(MARGIN + 4 + x, self.tops[-1] + 12 + y, shapes) for x, y, shapes in self.legend]
         names = ", ".join(lane.trace.method["name"] for lane in self.lanes)
-        return Picture(self.width, self.height, tuple(parts), f"bltlab trace: {clipped(names, 200)}, {self.told(tick)}")
+        return Picture(
+            self.width,
+            self.height,
+            tuple(parts),
+            f"bltlab trace: {clipped(names, 200)}, {self.told(tick)}",
+        )
 
     def _value(self, tick):
         """A tick in the clock's own unit."""
@@ -213,7 +308,9 @@ class Scene:
 
     def told(self, tick):
         """The clock's hands in words."""
-        now, end = (f"{self._value(n):.3g}" if self.clock in FLOWS else n for n in (tick, self.length))
+        now, end = (
+            f"{self._value(n):.3g}" if self.clock in FLOWS else n for n in (tick, self.length)
+        )
         return f"{now} of {end} {CLOCKS[self.clock][0]}"
 
     def _readout(self, tick):
@@ -222,4 +319,8 @@ class Scene:
         left = max(wide(self.told(self.length), 14), 130) + 16
         right = self.width - 2 * MARGIN
         done = left + (right - left) * (tick / self.length if self.length else 1)
-        return (Text(0, 15, text, 14), Line(((left, 10), (right, 10)), THIN, 5), Line(((left, 10), (done, 10)), BLUE, 5))
+        return (
+            Text(0, 15, text, 14),
+            Line(((left, 10), (right, 10)), THIN, 5),
+            Line(((left, 10), (done, 10)), BLUE, 5),
+        )

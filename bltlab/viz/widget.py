@@ -14,7 +14,7 @@ from . import export, player
 LAB = """
 .jp-OutputArea-output .bltp-view :is(dt, dd) { float: none; width: auto; font-weight: inherit; }
 .jp-OutputArea-output .bltp-view .bltp-stats { display: flex; }
-"""                                                      # JupyterLab has rules of its own for lists of facts
+"""  # JupyterLab has rules of its own for lists of facts
 
 
 class TracePlayer(anywidget.AnyWidget):
@@ -23,9 +23,12 @@ class TracePlayer(anywidget.AnyWidget):
     traces: one `Trace`, what `generate` returns, or a list. clock: a name in `player.CLOCKS`. step: a tick of it, None
     until the player has told (it then begins to play). Raises traitlets.TraitError for an unknown clock or a step below 0.
     """
+
     _esm = player.SOURCE + Path(__file__).with_name("widget.js").read_text(encoding="utf-8")
     _css = LAB
-    traces = traitlets.List().tag(sync=True, to_json=lambda traces, _: [t.to_json() for t in traces])
+    traces = traitlets.List().tag(
+        sync=True, to_json=lambda traces, _: [t.to_json() for t in traces]
+    )
     clock = traitlets.Enum(player.CLOCKS, "event").tag(sync=True)
     step = traitlets.Int(None, min=0, allow_none=True).tag(sync=True)
 

@@ -15,13 +15,12 @@ from tqdm.auto import tqdm
 
 from .. import vocab
 from ..config import BLTConfig
-from ..costs import PUBLISHED, project, ratio
 from ..decoding import stream
+from ..evaluation.prompts import running_text
+from ..events import Prefilled
 from ..layers import lay_out_by_column
 from ..model import BLT, PARTS, resolve_device
-from ..trace import Prefilled, Verified
 from ..training.text import choose_threshold
-from .prompts import running_text
 
 # Models with random weights: the longest context in bytes (they have learnt none), mean patch in bytes, rows a hash table
 # (a pass reads a few, however many there are, and the 500,002 of the released shapes fill 12 GB).
@@ -40,24 +39,37 @@ def load(name, seed=0, device="auto", dtype=torch.float32, corpus="plain-english
     if not name.startswith("preset:"):
         return BLT.from_pretrained(name, device=device, dtype=dtype)
     config = BLTConfig.preset(name.removeprefix("preset:"), max_length=LONGEST)
-    config = replace(config, hashes=replace(config.hashes, n_rows=min(config.hashes.n_rows, MOST_ROWS)))
+    config = replace(
+        config, hashes=replace(config.hashes, n_rows=min(config.hashes.n_rows, MOST_ROWS))
+    )
     with device:
         model = BLT(config).initialise(seed).to(dtype).eval().requires_grad_(False)
     ids = torch.tensor([vocab.encode(running_text(corpus, 2047))])
     with torch.no_grad():
         entropies = model.patch(ids.to(model.device))[1].cpu()
     threshold = choose_threshold(config.patcher, entropies, ids, PATCH_LENGTH)
-    model.name, model.config = name, replace(config, patcher=replace(config.patcher, threshold=threshold))
-    return lay_out_by_column(model) if (model.device.type, dtype) == ("cpu", torch.float32) else model
+    model.name, model.config = (
+        name,
+        replace(config, patcher=replace(config.patcher, threshold=threshold)),
+    )
+    return (
+        lay_out_by_column(model) if (model.device.type, dtype) == ("cpu", torch.float32) else model
+    )
 
 
 def describe(model):
     """What was measured and where, in plain values."""
     counts, device = model.parameter_counts(), model.device
     tables = counts.pop("tables")
-    return dict(checkpoint=model.name, parameters_beside_tables=sum(counts.values()), in_tables=tables,
-                dtype=str(model.dtype).removeprefix("torch."), device=device_name(device),
-                threads=torch.get_num_threads() if device.type == "cpu" else None, torch=torch.__version__)
+    return dict(
+        checkpoint=model.name,
+        parameters_beside_tables=sum(counts.values()),
+        in_tables=tables,
+        dtype=str(model.dtype).removeprefix("torch."),
+        device=device_name(device),
+        threads=torch.get_num_threads() if device.type == "cpu" else None,
+        torch=torch.__version__,
+    )
 
 
 def device_name(device):
@@ -65,12 +77,15 @@ def device_name(device):
         return torch.get_device_module(device).get_device_name(device)
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as f:
-            return next(line.partition(":")[2].strip() for line in f if line.startswith("model name"))
+            return next(
+                line.partition(":")[2].strip() for line in f if line.startswith("model name")
+            )
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
 
 
 # -- time --------------------------------------------------------------------------------------------------------------
+
 
 def synchronise():
     """Wait until the accelerator, where there is one, has done all it was given."""
@@ -126,15 +141,19 @@ def matmul_flops(device, dtype, repeats=5):
     n = 1024 if device.type == "cpu" else 8192
     a, b = (torch.randn(n, n, device=device).to(dtype) for _ in range(2))
     out = torch.empty(n, n, device=device, dtype=dtype)
-    times = in_turn({"product": lambda: seconds_of(lambda: torch.mm(a, b, out=out))}, repeats, "product")
-    return 2 * n ** 3 / statistics.median(times["product"])
+    times = in_turn(
+        {"product": lambda: seconds_of(lambda: torch.mm(a, b, out=out))}, repeats, "product"
+    )
+    return 2 * n**3 / statistics.median(times["product"])
 
 
 # -- decoding runs -----------------------------------------------------------------------------------------------------
 
+
 @dataclass(frozen=True)
 class Written:
     """What `write` did. seconds, and seconds_by_part of them: of decoding, prefill apart; traces: one a text."""
+
     traces: list
     seconds: float
     seconds_by_part: dict
@@ -153,89 +172,9 @@ def write(model, prompts, method, record=False, **settings):
             if isinstance(event, Prefilled):
                 prefilled = dict(events.state.seconds_by_part)
         totals = [t.totals for t in events.traces]
-        seconds += max(t.prefill_seconds + t.seconds for t in totals) - max(t.prefill_seconds for t in totals)
+        seconds += max(t.prefill_seconds + t.seconds for t in totals) - max(
+            t.prefill_seconds for t in totals
+        )
         parts.update({part: events.seconds_by_part[part] - prefilled[part] for part in PARTS})
         traces += events.traces
     return Written(traces, seconds, dict(parts))
-
-
-def check_written(new_bytes):
-    if new_bytes == 0:
-        raise ValueError("there is nothing to measure: every text ended before its first byte")
-
-
-def figures(traces):
-    """What traces say, over all their bytes: evaluations, traffic (MB) and projected traffic a byte; patches; guesses.
-
-    A figure is None where nothing was guessed, verified or denoised. Raises ValueError where no byte was written.
-    """
-    totals = [t.totals for t in traces]
-    n = sum(t.new_bytes for t in totals)
-    check_written(n)
-    a_byte = lambda of: ratio(sum(map(of, totals)), n)
-    accepted = [e.accepted for t in traces for e in t.events if isinstance(e, Verified)]
-    guessed = [len(e.drafted) for t in traces for e in t.events if isinstance(e, Verified)]
-    mean = lambda values: statistics.mean(v) if (v := [x for x in values if x is not None]) else None
-    return dict(
-        patcher_per_byte=a_byte(lambda t: t.nfe.patcher), encoder_per_byte=a_byte(lambda t: t.nfe.encoder),
-        global_per_byte=a_byte(lambda t: t.nfe.global_), decoder_per_byte=a_byte(lambda t: t.nfe.decoder),
-        bytes_per_patch=mean(t.bytes_per_patch for t in totals), bytes_per_round=ratio(n, sum(t.rounds for t in totals)),
-        acceptance=ratio(sum(accepted), sum(guessed)), accepted_per_round=histogram(accepted, max(guessed, default=0)),
-        steps_per_block=mean(t.denoising_steps_per_block for t in totals),
-        paper_mb_per_byte=1e3 * a_byte(lambda t: t.paper_gb), measured_mb_per_byte=1e3 * a_byte(lambda t: t.measured_gb),
-        **{f"projected_{shape.lower()}_mb_per_byte": 1e3 * a_byte(lambda t: project(t, shape)) for shape in PUBLISHED})
-
-
-def histogram(values, most):
-    """Share of each of 0 .. most among the values; None without values.
-
-    >>> histogram([2, 0, 2, 2], 2)
-    [0.25, 0.0, 0.75]
-    """
-    return [values.count(v) / len(values) for v in range(most + 1)] if values else None
-
-
-def agreement(ours, theirs):
-    """Shares of bytes that two lists of texts have alike: up to the first difference in each text, and position by position.
-
-    >>> agreement([b"abcd"], [b"abxd"])
-    (0.5, 0.75)
-    """
-    length = sum(max(len(a), len(b)) for a, b in zip(ours, theirs))
-    same = [[x == y for x, y in zip(a, b)] for a, b in zip(ours, theirs)]
-    first = sum((s + [False]).index(False) for s in same)
-    return ratio(first, length), ratio(sum(map(sum, same)), length)
-
-
-# -- text --------------------------------------------------------------------------------------------------------------
-
-def shown(value):
-    """A cell: three digits, lists of shares as a row of bars.
-
-    >>> shown(0.123456), shown(12345), shown(None), shown([0.0, 0.5, 1.0])
-    ('0.123', '12,345', '', '▁▅█')
-    """
-    if isinstance(value, (list, tuple)):
-        return "".join("▁▂▃▄▅▆▇█"[min(7, int(8 * share))] for share in value)
-    if value is None or isinstance(value, str):
-        return value or ""
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
-def table(rows, across=False):
-    """Rows of dicts as aligned text, without figures that no row has; `across` puts a row in each column, for few rows of
-    many figures."""
-    names = [name for name in rows[0] if any(row[name] is not None for row in rows)]
-    cells = [[name.replace("_", " ").strip() for name in names]] + [[shown(row[name]) for name in names] for row in rows]
-    if across:
-        cells = [list(line) for line in zip(*cells)]
-        cells[0:1] = _stacked(cells[0])
-    widths = [max(map(len, column)) for column in zip(*cells)]
-    justify = lambda column, cell: cell.ljust(widths[column]) if column == 0 else cell.rjust(widths[column])
-    return "\n".join("  ".join(justify(*c) for c in enumerate(line)).rstrip() for line in cells)
-
-
-def _stacked(labels):
-    """"blt-d,block_size=4" as a heading over several lines, one option a line."""
-    pieces = [label.split(",") for label in labels]
-    return [[p[n] if n < len(p) else "" for p in pieces] for n in range(max(map(len, pieces)))]
