@@ -1,4 +1,8 @@
-"""Random small-margin models in float64: a mismatch is a logic error, not rounding, and no law hides behind a big margin."""
+"""What tests share: random models, which tests are slow, and a browser for pages.
+
+The models are small, in float64 and of small margins: a mismatch is a logic error, not rounding,
+and no law hides behind a big margin.
+"""
 
 import shutil
 from dataclasses import dataclass, field, replace
@@ -16,8 +20,18 @@ from bltlab.model import BLT
 torch.set_num_threads(1)
 
 
+def pytest_collection_modifyitems(items):
+    """Mark what is slow by its kind: notebooks, and tests that drive a browser."""
+    for item in items:
+        if item.path.suffix == ".ipynb" or "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 def random_ids(seed, length, alphabet=12, documents=1):
-    """(length,) ids: BOS, then bytes of a small alphabet, so that n-grams repeat; BOS opens further documents."""
+    """(length,) ids: BOS, then bytes of a small alphabet, so that n-grams repeat.
+
+    Where `documents` is above 1, BOS opens further ones at random places.
+    """
     g = torch.Generator().manual_seed(seed)
     ids = torch.randint(101, 101 + alphabet, (length,), generator=g)
     ids[0] = vocab.BOS_ID
@@ -40,7 +54,7 @@ def random_model(
     rule="entropy",
     doubled_residual=True,
 ):
-    """A BLT of random weights whose threshold sits midway in a gap between entropies seen on random text."""
+    """A BLT of random weights; its threshold is midway between two entropies of random text."""
     config = BLTConfig(
         patcher=PatcherConfig(
             16, 2, 2, 24, window=window, max_patch_length=max_patch_length, rule=rule
@@ -71,6 +85,7 @@ def random_model(
 
 @pytest.fixture
 def build():
+    """The function that makes random models."""
     return random_model
 
 
@@ -93,7 +108,7 @@ class Fifth(Autoregressive):
     share: float = field(default=0.5, metadata=dict(min=0.0, max=1.0, help="a fraction"))
 
 
-# -- pages -------------------------------------------------------------------------------------------------------------
+# -- pages ---------------------------------------------------------------------------------------
 
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -116,6 +131,7 @@ class Tags(HTMLParser):
 
 @pytest.fixture(scope="module")
 def browser():
+    """A headless Chromium; the test is skipped on a machine without one."""
     api = pytest.importorskip("playwright.sync_api", reason="pages are driven by playwright")
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine")
@@ -127,7 +143,7 @@ def browser():
 
 @pytest.fixture
 def open_file(browser, tmp_path):
-    """Opens HTML as a file; fails where the page asks for anything else, complains or opens a dialog."""
+    """Opens HTML as a file; fails if the page asks for more, complains or opens a dialog."""
     asked, wrong = [], []
 
     def open_(text, **options):

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "bltlab"
 
-# A room is a file or a folder of the package. It imports only from rooms named before it, here from the ground up.
+# A room is a file or a folder of the package. It imports only from rooms named before it.
 LAYERS = """
     vocab files clock costs
     options
@@ -31,7 +31,18 @@ ORDER = LAYERS.split()
 # Jupyter asks a trace to show itself; what draws it stands above, and is imported at that moment.
 EXCEPTIONS = {("trace", "viz")}
 # Rooms that open on a laptop without weights: they never import torch.
-PLAIN = "vocab files clock costs options config events schema trace viz".split()
+PLAIN = [
+    "vocab",
+    "files",
+    "clock",
+    "costs",
+    "options",
+    "config",
+    "events",
+    "schema",
+    "trace",
+    "viz",
+]
 NEEDS_TORCH = {"viz/explorer.py"}  # it decodes
 METHODS = ["autoregressive", "self_speculation", "block_diffusion", "diffusion_verification"]
 HEAVY = {"torch", "gradio", "plotly", "datasets", "PIL", "anywidget", "ipywidgets", "IPython"}

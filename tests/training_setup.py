@@ -1,4 +1,7 @@
-"""What tests of training share, with the processes that torchrun starts as well: a small text and a shape below "tiny"."""
+"""What tests of training share: a small text and a shape below "tiny".
+
+The processes that torchrun starts for the tests import it as well.
+"""
 
 import json
 
@@ -34,8 +37,8 @@ OPTIONS = TrainOptions(
 def write_corpus(path):
     words = [
         (a, b)
-        for a in "cat dog cow hen fox bee ant".split()
-        for b in "man boy girl king".split() * 5
+        for a in ["cat", "dog", "cow", "hen", "fox", "bee", "ant"]
+        for b in ["man", "boy", "girl", "king"] * 5
     ]
     records = [
         dict(
