@@ -1,348 +1,506 @@
-"""Text to training windows: documents from `datasets`, a split by document, packing with BOS and EOS, shares for ranks.
+"""Text for training: documents of a corpus, joined into one array of ids and cut into windows.
 
-    documents ["Hi", "Yes"]  ->  stream  H i EOS BOS Y e s EOS BOS  ->  windows  BOS H i EOS | BOS BOS Y e | BOS s EOS BOS
+    read_documents    "Hi", "Yes"
+    join_documents    H i EOS BOS Y e s EOS BOS
+    cut_windows       BOS H i EOS | BOS BOS Y e | BOS s EOS BOS
+    Batches           shuffled windows, batch after batch, for ever
 
-Each window starts with BOS, whatever it cuts through; a document inside keeps its own BOS, and attention stops there.
+A document is one text of a corpus. A window is what one row of a training batch reads: BOS, then
+the next `length - 1` ids, whatever they cut through. A document inside it keeps its own BOS, and
+attention stops there.
 """
 
 import glob
 import hashlib
-import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from . import checkpoints, vocab
+from . import checkpoints, files, vocab
 
 SPLITS = ("train", "test")
-KINDS = {".jsonl": "json", ".json": "json", ".txt": "text", ".parquet": "parquet"}
-NOTES = (
-    "dataset_info",
-    "dataset_infos",
-)  # .json files that a hub data set may hold beside its text
+# The `datasets` builder for each kind of file.
+BUILDERS = {".jsonl": "json", ".json": "json", ".txt": "text", ".parquet": "parquet"}
+# .json files that a hub data set may hold beside its text.
+NOTES = ("dataset_info", "dataset_infos")
 
 
 class EmptySplit(ValueError):
     """A corpus has no document in the split that was asked for."""
 
 
-# -- documents -----------------------------------------------------------------------------------------------------------
+# -- documents ------------------------------------------------------------------------------------
 
 
-def documents(source, split="train"):
-    """Yield the texts of one split of a corpus.
+def read_documents(source: str | Path, split: str = "train") -> Iterator[str]:
+    """Yield the documents of one split of a corpus, as texts.
 
-    source: a name shipped with bltlab ("plain-english"); a .jsonl, .txt (one document, each line end made \\n) or .parquet
-    file, also .gz or .xz; a folder of them, where other files are left out; or a hub data set, "owner/name" or
-    "owner/name:config", read as it streams in.
-    The corpus's own train and test (or validation) splits are kept. Where it has none, a record's `split` says "train" or
-    "test", or else the text's hash does: equal texts are never in two splits.
-    Raises FileNotFoundError or ValueError in one sentence.
+    source: a name shipped with bltlab ("plain-english"); a .jsonl, .txt (one document, each line
+    end made \\n) or .parquet file, also .gz or .xz; a folder of them, where other files are left
+    out; or a hub data set, "owner/name" or "owner/name:config", read as it streams in.
+    split: "train" or "test".
+
+    The corpus's own train and test (or validation) splits are kept. Where it has none, a record's
+    `split` says "train" or "test", or else the text's hash does: equal texts are never in two
+    splits. Raises FileNotFoundError or ValueError in one sentence.
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
-    source, none = str(source), True
-    for record, known in _records(source, split):
-        text = record.get("text")
-        if not isinstance(text, str):
-            raise ValueError(
-                f"{source}: every record needs a string `text`, got {type(text).__name__}"
-            )
-        if "\0" in text:
-            raise ValueError(f"{source} holds binary data, not text")
-        given = known or record.get("split") or split_of(text)
-        if given not in SPLITS:
-            raise ValueError(
-                f"{source}: a record's `split` must be one of {', '.join(SPLITS)}, got {given!r}"
-            )
-        if text and given == split:
-            none = False
+    source = str(source)
+    found = False
+    for record, corpus_split in _records(source, split):
+        text = _text_of(record, source)
+        its_split = corpus_split or _split_of_record(record, text, source)
+        if text and its_split == split:
+            found = True
             yield text
-    if none:
-        hint = (
-            "" if split == "train" else ': give some records `"split": "test"`, or name a file test'
+    if not found:
+        hint = ': give some records `"split": "test"`, or name a file test'
+        raise EmptySplit(
+            f"{source} has no document in its {split} split{'' if split == 'train' else hint}"
         )
-        raise EmptySplit(f"{source} has no document in its {split} split{hint}")
 
 
-def split_of(text):
-    """ "test" for 5 texts in 256, by sha256."""
-    return (
-        "test"
-        if hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()[0] < 5
-        else "train"
-    )
+documents = read_documents
 
 
-def _records(source, split):
-    """(record, its split where the corpus has splits of its own), shard by shard."""
-    builders, where = _builders(source), ""
+def split_of(text: str) -> str:
+    """The split that a text belongs to by its sha256: "test" for 5 texts in 256, else "train".
+
+    >>> split_of("The same text, the same split."), split_of("51")
+    ('train', 'test')
+    """
+    digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+    return "test" if digest[0] < 5 else "train"
+
+
+def _text_of(record: dict, source: str) -> str:
+    """The text of a record. Raises ValueError where it has none, or where it is binary."""
+    text = record.get("text")
+    if not isinstance(text, str):
+        raise ValueError(f"{source}: every record needs a string `text`, got {type(text).__name__}")
+    if "\0" in text:
+        raise ValueError(f"{source} holds binary data, not text")
+    return text
+
+
+def _split_of_record(record: dict, text: str, source: str) -> str:
+    """The split that a record names, else that of its text's hash."""
+    split = record.get("split") or split_of(text)
+    if split not in SPLITS:
+        raise ValueError(
+            f"{source}: a record's `split` must be one of {', '.join(SPLITS)}, got {split!r}"
+        )
+    return split
+
+
+# -- records, as `datasets` reads them ------------------------------------------------------------
+
+
+def _records(source: str, split: str) -> Iterator[tuple[dict, str | None]]:
+    """Yield (record, its split), shard by shard.
+
+    Where the corpus has splits of its own, only records of `split` come; else all do, with None.
+    """
+    builders = _builders(source)
+    where = ""
     try:
-        streams = [
-            stream for builder in builders for stream in builder.as_streaming_dataset().items()
-        ]
-        names = {name for name, _ in streams}
-        held_out = next((name for name in ("test", "validation") if name in names), None)
-        own = {"train": "train", "test": held_out} if held_out and "train" in names else {}
-        for name, stream in streams:
-            shards = stream.num_shards if own.get(split, name) == name else 0
-            for i in range(shards):
-                where = f", shard {i + 1} of {shards} ({name}),"
-                for record in stream.shard(shards, i):
-                    yield record, own and split
-    except Exception as error:  # each file format has its own
+        streams = _streams(builders)
+        own_splits = _own_splits({name for name, _ in streams})
+        for place, shard in _shards(streams, own_splits.get(split)):
+            where = place
+            for record in shard:
+                yield record, split if own_splits else None
+    except Exception as error:  # each file format raises its own
         raise ValueError(f"{source}{where} cannot be read: {_reason(error)}") from None
 
 
-def _reason(error):
-    text = (
-        " ".join(str(error).split()) or "it is empty"
-    )  # datasets ends an empty file with StopIteration
+def _streams(builders: list) -> list[tuple[str, Any]]:
+    """[(name of a split, its records as an IterableDataset)] of all builders."""
+    streams = []
+    for builder in builders:
+        streams += builder.as_streaming_dataset().items()
+    return streams
+
+
+def _own_splits(names: set[str]) -> dict[str, str]:
+    """What a corpus calls its two splits, or {} where it does not have both.
+
+    >>> _own_splits({"train", "validation"}), _own_splits({"train"})
+    ({'train': 'train', 'test': 'validation'}, {})
+    """
+    for held_out in ("test", "validation"):
+        if {"train", held_out} <= names:
+            return {"train": "train", "test": held_out}
+    return {}
+
+
+def _shards(streams: list[tuple[str, Any]], only: str | None) -> Iterator[tuple[str, Any]]:
+    """Yield (its place in words, the shard) of the streams named `only`, or of all."""
+    for name, stream in streams:
+        if only not in (None, name):
+            continue
+        count = stream.num_shards
+        for i in range(count):
+            yield f", shard {i + 1} of {count} ({name}),", stream.shard(count, i)
+
+
+def _reason(error: Exception) -> str:
+    """An error's message as one short line."""
+    # `datasets` ends an empty file with StopIteration, which has no message.
+    text = " ".join(str(error).split()) or "it is empty"
     return text if len(text) < 160 else text[:160] + "..."
 
 
-def _builders(source):
-    """`datasets` builders of a source; several where a folder mixes kinds of files. Other files in it are left out.
-
-    `datasets` takes paths for patterns, hence the escapes: "notes [1].txt" would be found nowhere.
-    """
+def _builders(source: str) -> list:
+    """The `datasets` builders of a source: several where a folder mixes kinds of files."""
     import datasets  # slow to import: only where text is read
 
-    datasets.logging.set_verbosity(
-        datasets.logging.CRITICAL
-    )  # what it would print is in what is raised
-    shipped = checkpoints.assets() / "text" / f"{source}.jsonl.xz"
-    name, _, config = (source, "", "") if Path(source).exists() else source.partition(":")
-    path = shipped if shipped.is_file() else Path(name)
-    if not name or not path.exists() and name.count("/") != 1:
-        raise FileNotFoundError(
-            f"{source or repr(source)} is no file, no folder, no shipped corpus and no hub id"
-        )
-    files = (
-        [path]
-        if path.is_file()
-        else [p for p in path.rglob("[!.]*") if p.is_file() and p.stem not in NOTES]
-    )
-    kinds = sorted({_kind(file) for file in files} - {None})
-    if path.is_file() and not kinds or path.is_dir() and not any(path.iterdir()):
-        raise ValueError(f"{source} holds no .jsonl, .txt or .parquet file")
-    card = path / "README.md"
-    described = (
-        card.is_file()
-        and "configs:" in card.read_text(encoding="utf-8", errors="replace")
-        or any(file.suffix == ".arrow" for file in files)
-    )  # as `save_to_disk` leaves it, with .json notes
+    # What `datasets` would print is in what is raised.
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
+    path, hub_name, config = _locate(source)
+    found = _files_at(path)
+    kinds = sorted({_builder_for(file) for file in found} - {None})
+    _check_not_empty(source, path, kinds)
     try:
         if path.is_file():
-            builders = [
-                datasets.load_dataset_builder(kind, data_files=glob.escape(str(path)))
-                for kind in kinds
-            ]
-        elif kinds and not config and not described:
-            builders = [
-                datasets.load_dataset_builder(kind, data_files=_by_split(path, kind))
-                for kind in kinds
-            ]
+            builders = [_builder_of_file(path, kind) for kind in kinds]
+        elif kinds and not config and not _describes_itself(path, found):
+            builders = [_builder_of_folder(path, kind) for kind in kinds]
         else:
-            builders = [datasets.load_dataset_builder(name, config or None)]
+            builders = [datasets.load_dataset_builder(hub_name, config or None)]
     except (OSError, ValueError) as error:
-        kind = FileNotFoundError if isinstance(error, OSError) else ValueError
-        what = (
-            source
-            if path.exists()
-            else f"{source} is no file and no folder here, and as a hub id it"
-        )
-        raise kind(f"{what} cannot be read: {_reason(error)}") from None
+        raise _unreadable(source, path, error) from None
     for builder in builders:
         if hasattr(builder.config, "sample_by"):  # plain text: a file is a document
             builder.config.sample_by = "document"
     return builders
 
 
-def _kind(path):
-    """The `datasets` builder for a file by its name, None for a file that is no text."""
+def _locate(source: str) -> tuple[Path, str, str]:
+    """(path, name without configuration, configuration) of a source.
+
+    A shipped corpus comes first, then a path as it is written, then "owner/name:config".
+    Raises FileNotFoundError where it is none of them.
+    """
+    name, config = source, ""
+    if not Path(source).exists():
+        name, _, config = source.partition(":")
+    shipped = checkpoints.assets() / "text" / f"{source}.jsonl.xz"
+    path = shipped if shipped.is_file() else Path(name)
+    may_be_hub_id = name.count("/") == 1
+    if not name or not (path.exists() or may_be_hub_id):
+        raise FileNotFoundError(
+            f"{source or repr(source)} is no file, no folder, no shipped corpus and no hub id"
+        )
+    return path, name, config
+
+
+def _files_at(path: Path) -> list[Path]:
+    """The file itself, or the files in a folder, hidden ones and notes left out."""
+    if path.is_file():
+        return [path]
+    return [file for file in path.rglob("[!.]*") if file.is_file() and file.stem not in NOTES]
+
+
+def _builder_for(path: str | Path) -> str | None:
+    """The name of the `datasets` builder for a file, by its name; None where it is not text.
+
+    >>> _builder_for("a.jsonl.xz"), _builder_for("a.png")
+    ('json', None)
+    """
     path = Path(path)
-    return KINDS.get((path.with_suffix("") if path.suffix in (".gz", ".xz") else path).suffix)
+    if path.suffix in (".gz", ".xz"):
+        path = path.with_suffix("")
+    return BUILDERS.get(path.suffix)
 
 
-def _by_split(folder, kind):
-    """{split: files} of one kind in a folder, by the names of files and folders, as `datasets` reads them."""
+def _check_not_empty(source: str, path: Path, kinds: list[str]) -> None:
+    unknown_file = path.is_file() and not kinds
+    empty_folder = path.is_dir() and not any(path.iterdir())
+    if unknown_file or empty_folder:
+        raise ValueError(f"{source} holds no .jsonl, .txt or .parquet file")
+
+
+def _describes_itself(folder: Path, found: list[Path]) -> bool:
+    """Does a folder say itself what its files are: as a hub data set, or by `save_to_disk`?"""
+    card = folder / "README.md"
+    if card.is_file() and "configs:" in card.read_text(encoding="utf-8", errors="replace"):
+        return True
+    return any(file.suffix == ".arrow" for file in found)
+
+
+def _builder_of_file(path: Path, kind: str) -> Any:
+    import datasets
+
+    return datasets.load_dataset_builder(kind, data_files=_escaped(path))
+
+
+def _builder_of_folder(folder: Path, kind: str) -> Any:
+    """A builder of the files of one kind, split by their names and folders' as `datasets` does."""
+    import datasets
     from datasets.data_files import DataFilesDict, get_data_patterns
 
-    folder = glob.escape(str(folder.resolve()))
-    found = DataFilesDict.from_patterns(get_data_patterns(folder), base_path=folder)
-    return {
-        split: own
-        for split, files in found.items()
-        if (own := [glob.escape(f) for f in files if _kind(f) == kind])
-    }
+    base = _escaped(folder.resolve())
+    by_split = DataFilesDict.from_patterns(get_data_patterns(base), base_path=base)
+    data_files = {}
+    for split, paths in by_split.items():
+        own = [_escaped(path) for path in paths if _builder_for(path) == kind]
+        if own:
+            data_files[split] = own
+    return datasets.load_dataset_builder(kind, data_files=data_files)
 
 
-# -- packing -------------------------------------------------------------------------------------------------------------
+def _escaped(path: str | Path) -> str:
+    """A path as a pattern that matches it alone, for `datasets` takes patterns: "notes [1].txt"."""
+    return glob.escape(str(path))
 
 
-def stream(texts, most=None):
+def _unreadable(source: str, path: Path, error: Exception) -> Exception:
+    """The error to raise for one of `datasets`."""
+    kind = FileNotFoundError if isinstance(error, OSError) else ValueError
+    what = source
+    if not path.exists():
+        what = f"{source} is no file and no folder here, and as a hub id it"
+    return kind(f"{what} cannot be read: {_reason(error)}")
+
+
+# -- joining and cutting --------------------------------------------------------------------------
+
+
+def join_documents(texts: Iterable[str | bytes], most: float | None = None) -> np.ndarray:
     """Documents one after another as one array of ids (N,) int16: bytes, EOS, BOS of the next.
 
     most: stop after the document that brings it to so many ids, for corpora too large to hold.
+    Raises ValueError where there is no document.
+
+    >>> join_documents(["Hi", "!"]).tolist()
+    [76, 109, 2, 1, 37, 2, 1]
     """
-    ends, pieces, size = np.array([vocab.EOS_ID, vocab.BOS_ID], np.int16), [], 0
+    between = np.array([vocab.EOS_ID, vocab.BOS_ID], np.int16)
+    chunks = []
+    size = 0
     for text in texts:
-        pieces += [
-            np.frombuffer(vocab.to_bytes(text), np.uint8).astype(np.int16) + vocab.OFFSET,
-            ends,
-        ]
-        size += len(pieces[-2]) + 2
+        ids = np.frombuffer(vocab.to_bytes(text), np.uint8).astype(np.int16) + vocab.OFFSET
+        chunks += [ids, between]
+        size += len(ids) + len(between)
         if most is not None and size >= most:
             break
-    if not pieces:
+    if not chunks:
         raise ValueError("the corpus has no document in this split")
-    return np.concatenate(pieces)
+    return np.concatenate(chunks)
 
 
-def windows(ids, length, offset=0):
-    """A stream cut into windows (N, length): BOS, then length - 1 ids; documents inside keep their own BOS."""
-    return _cut(ids, _starts(ids, length, offset), length)
+stream = join_documents
 
 
-def _starts(ids, length, offset=0):
-    """Where windows begin, (N,): side by side; where documents are shorter than a window on average, each moved on to the
-    next document's start, so that none begins in the middle of one."""
-    step, last = length - 1, len(ids) - (length - 1)
+def cut_windows(ids: np.ndarray, length: int, offset: int = 0) -> torch.Tensor:
+    """Windows (N, length) int64 of joined documents: BOS, then length - 1 ids.
+
+    They stand side by side from `offset` on. What is left at the end and does not fill one is
+    dropped. Where documents are shorter than a window on average, each window begins with a
+    document. Raises ValueError for a text shorter than one window.
+
+    >>> ids = join_documents(["a long text"])
+    >>> [vocab.decode(window) for window in cut_windows(ids, 6).tolist()]
+    [b'a lon', b'g tex']
+    """
+    return _windows_at(ids, _window_starts(ids, length, offset), length)
+
+
+windows = cut_windows
+
+
+def _window_starts(ids: np.ndarray, length: int, offset: int = 0) -> np.ndarray:
+    """Where windows begin, (N,): side by side.
+
+    Where documents are shorter than a window on average, each start is moved on to that of the next
+    document, so that no window begins in the middle of one.
+    """
+    step = length - 1
+    last = len(ids) - step
     if offset > last:
         raise ValueError(
             f"the corpus has {len(ids) - offset} bytes, fewer than one window of {length}"
         )
-    starts, begins = np.arange(offset, last + 1, step), _short_begins(ids, length)
+    starts = np.arange(offset, last + 1, step)
+    begins = _starts_of_short_documents(ids, length)
     if not len(begins):
         return starts
     begins = begins[: np.searchsorted(begins, last, "right")]
-    return np.unique(begins[np.searchsorted(begins, starts).clip(max=len(begins) - 1)])
+    following = np.searchsorted(begins, starts).clip(max=len(begins) - 1)
+    return np.unique(begins[following])
 
 
-def _cover(ids, length):
-    """Starts of windows that leave nothing out and cut no document that fits into one, where `_starts` cuts none."""
-    begins, starts = _short_begins(ids, length), [0]
-    while (end := starts[-1] + length - 1) < len(ids):
-        inside = begins[
-            np.searchsorted(begins, starts[-1], "right") : np.searchsorted(begins, end, "right")
-        ]
-        starts.append(inside[-1] if len(inside) else end)
+def _covering_starts(ids: np.ndarray, length: int) -> np.ndarray:
+    """Starts of windows, (N,), that leave no id out.
+
+    They cut no document that fits into a window, where those of `_window_starts` cut none.
+    """
+    begins = _starts_of_short_documents(ids, length)
+    starts = [0]
+    end = length - 1
+    while end < len(ids):
+        first, behind = np.searchsorted(begins, (starts[-1], end), "right")
+        starts.append(begins[behind - 1] if behind > first else end)
+        end = starts[-1] + length - 1
     return np.array(starts)
 
 
-def _short_begins(ids, length):
-    """Where documents begin, (N,), if they are shorter than a window on average; longer ones are cut anywhere: none."""
+def _starts_of_short_documents(ids: np.ndarray, length: int) -> np.ndarray:
+    """Where documents begin, (N,), if they are shorter than a window on average, else none of them.
+
+    Longer ones may be cut anywhere.
+    """
     begins = np.append(0, np.flatnonzero(ids == vocab.BOS_ID) + 1)
-    return begins if len(begins) * (length - 1) >= len(ids) else begins[:0]
+    short = len(begins) * (length - 1) >= len(ids)
+    return begins if short else begins[:0]
 
 
-def _cut(ids, starts, length):
-    """Windows at starts (N,), as int64: only what a step needs is ever widened."""
+def _windows_at(ids: np.ndarray, starts: np.ndarray, length: int) -> torch.Tensor:
+    """Windows (N, length) at starts (N,), as int64: only what a step needs is ever widened."""
     at = np.asarray(starts)[:, None] + np.arange(length - 1)
-    return torch.cat(
-        [torch.full((len(at), 1), vocab.BOS_ID), torch.from_numpy(ids[at].astype(np.int64))], 1
-    )
+    inside = torch.from_numpy(ids[at].astype(np.int64))
+    return torch.cat([torch.full((len(at), 1), vocab.BOS_ID), inside], 1)
 
 
 class Batches:
-    """Shuffled windows for ever, seeded; position in the data is two integers, so it resumes at the exact byte.
+    """Shuffled windows for ever, seeded; two integers of state, so it resumes at the exact byte.
 
-    rank, world_size: a global batch of batch_size * world_size windows is cut into equal shares, one a rank, in order.
-    next_opens (N,) bool: what `patch_ahead` found, beside each window.
+    ids: (N,) joined documents. length: bytes of a window. batch_size: windows for each rank.
+    next_opens: (N,) bool, what `patch_ahead` found; each batch then comes with its part of it.
+    rank, world_size: batch_size * world_size windows are cut into equal shares, one a rank, in
+    order. Raises ValueError for a rank that is not there, and for `next_opens` of another length.
     """
 
-    def __init__(self, ids, length, batch_size, seed, next_opens=None, rank=0, world_size=1):
+    def __init__(
+        self,
+        ids: np.ndarray,
+        length: int,
+        batch_size: int,
+        seed: int,
+        next_opens: np.ndarray | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ):
         if not 0 <= rank < world_size:
             raise ValueError(f"rank must be in 0..{world_size - 1}, got {rank}")
         if next_opens is not None and len(next_opens) != len(ids):
             raise ValueError(
                 f"next_opens must have one entry an id, {len(ids)}, got {len(next_opens)}"
             )
-        self.ids, self.length, self.batch_size, self.seed = ids, length, batch_size, seed
-        self.next_opens, self.rank, self.world_size = next_opens, rank, world_size
-        self.epoch, self.index = 0, 0
+        self.ids = ids
+        self.length = length
+        self.batch_size = batch_size
+        self.seed = seed
+        self.next_opens = next_opens
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+        self.index = 0  # windows of this epoch that are given out
         self._shuffle()
 
-    def _shuffle(self):
+    def _shuffle(self) -> None:
+        """Draw the order of an epoch; every epoch but the first cuts the text at another offset."""
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
-        shift = int(torch.randint(self.length - 1, (), generator=generator)) if self.epoch else 0
-        starts = _starts(self.ids, self.length, min(shift, max(0, len(self.ids) - self.length)))
+        shift = 0
+        if self.epoch:
+            shift = int(torch.randint(self.length - 1, (), generator=generator))
+        room = max(0, len(self.ids) - self.length)
+        starts = _window_starts(self.ids, self.length, min(shift, room))
+        # A corpus smaller than one batch is gone through several times.
         times = -(-self.batch_size * self.world_size // len(starts))
-        self._starts = starts[
-            torch.cat([torch.randperm(len(starts), generator=generator) for _ in range(times)])
-        ]
+        orders = [torch.randperm(len(starts), generator=generator) for _ in range(times)]
+        self._starts = starts[torch.cat(orders)]
 
-    def next(self):
-        """(batch_size, length) ids; with next_opens a pair, ids and bools: does the id after each open a patch."""
-        batch = self.batch_size * self.world_size
-        if self.index + batch > len(self._starts):
-            self.epoch, self.index = self.epoch + 1, 0
+    def next(self) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        """The next batch: ids (batch_size, length).
+
+        With `next_opens` a pair, ids and bools alike: does the id after each open a patch?
+        """
+        together = self.batch_size * self.world_size
+        if self.index + together > len(self._starts):
+            self.epoch += 1
+            self.index = 0
             self._shuffle()
         first = self.index + self.rank * self.batch_size
         starts = self._starts[first : first + self.batch_size]
-        self.index += batch
-        ids = _cut(self.ids, starts, self.length)
+        self.index += together
+        ids = _windows_at(self.ids, starts, self.length)
         if self.next_opens is None:
             return ids
-        return ids, _cut(
-            self.next_opens, starts, self.length
-        ).bool()  # BOS in front: a byte after it opens
+        # The BOS put in front reads as True: the byte after it opens a patch.
+        return ids, _windows_at(self.next_opens, starts, self.length).bool()
 
-    def state(self):
-        """Windows that all ranks have seen: the same on each, and whatever their number."""
+    def state(self) -> dict[str, int]:
+        """Where it is, as plain values: the same on every rank, and whatever their number."""
         return {"epoch": self.epoch, "index": self.index}
 
-    def resume(self, state):
-        self.epoch, self.index = state["epoch"], state["index"]
+    def resume(self, state: dict[str, int]) -> None:
+        """Go on from what `state` returned."""
+        self.epoch = state["epoch"]
+        self.index = state["index"]
         self._shuffle()
 
 
-# -- patches, once -------------------------------------------------------------------------------------------------------
+# -- patches, found once --------------------------------------------------------------------------
+
+
+def patch_ahead(
+    model: torch.nn.Module,
+    ids: np.ndarray,
+    length: int,
+    folder: str | Path | None = None,
+    batch_size: int = 32,
+) -> np.ndarray:
+    """Does the id after each of the joined ids (N,) open a patch? (N,) bool.
+
+    It is found once, so that no training step runs the entropy model. The text is cut as
+    `cut_windows` cuts it, so in the first epoch a step gets the very patches it would have found;
+    at the end of the text the answer is yes. `Patches.from_rule(ids, next_opens)` makes patches of
+    what `Batches` gives.
+
+    length: bytes of a window. folder: where the answer is kept, under a name that stands for
+    patcher, text and length; it is read back from there.
+    """
+    if not folder:
+        return _find_next_opens(model, ids, length, batch_size)
+    path = Path(folder) / f"opens-{_fingerprint(model, ids, length)}.npy"
+    if path.is_file():
+        return np.load(path, mmap_mode="r")
+    next_opens = _find_next_opens(model, ids, length, batch_size)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with files.replacing(path) as part, part.open("wb") as file:
+        np.save(file, next_opens)
+    return next_opens
+
+
+def _fingerprint(model: torch.nn.Module, ids: np.ndarray, length: int) -> str:
+    """Sixteen hex digits that stand for the patcher, the text and the length of a window."""
+    key = hashlib.sha256(repr((model.config.patcher, length)).encode())
+    key.update(np.ascontiguousarray(ids))
+    for tensor in model.patcher.state_dict().values():
+        key.update(np.ascontiguousarray(tensor.float().cpu().numpy()))
+    return key.hexdigest()[:16]
 
 
 @torch.no_grad()
-def patch_ahead(model, ids, length, folder=None, batch_size=32):
-    """Does the id after each id of a stream open a patch? (N,) bool, found once, so that no step runs the entropy model.
-
-    The stream is cut as `windows` cuts it, so in the first epoch a step gets the very patches it would have found; at the
-    end of the text the answer is yes. `Patches.from_rule(ids, next_opens)` makes patches of what `Batches` hands out. With
-    a folder the flags are kept there, under a name that says patcher, text and length.
-    """
-    key = hashlib.sha256(repr((model.config.patcher, length)).encode())
-    for part in (ids, *(p.float().cpu().numpy() for p in model.patcher.state_dict().values())):
-        key.update(np.ascontiguousarray(part))
-    path = folder and Path(folder) / f"opens-{key.hexdigest()[:16]}.npy"
-    if path and path.is_file():
-        return np.load(path, mmap_mode="r")
+def _find_next_opens(
+    model: torch.nn.Module, ids: np.ndarray, length: int, batch_size: int
+) -> np.ndarray:
     padded = np.append(ids, np.full(length, vocab.PAD_ID, ids.dtype))
-    flags, starts = np.ones(len(padded), bool), _cover(ids, length)
-    for first in tqdm(
-        range(0, len(starts), batch_size),
-        desc="patches",
-        unit="batch",
-        mininterval=1.0,
-        leave=False,
-    ):
+    flags = np.ones(len(padded), bool)
+    starts = _covering_starts(ids, length)
+    batches = range(0, len(starts), batch_size)
+    for first in tqdm(batches, desc="patches", unit="batch", mininterval=1.0, leave=False):
         at = starts[first : first + batch_size]
-        found = (
-            model.patch(_cut(padded, at, length).to(model.device))[0]
-            .next_opens[:, 1:]
-            .cpu()
-            .numpy()
-        )
-        for start, flag in zip(at, found):  # of two windows, the later began with the document
-            flags[start : start + length - 1] = flag
-    flags = flags[: len(ids)]
-    if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}.part")  # ranks may write at once
-        try:
-            with part.open("wb") as f:
-                np.save(f, flags)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)  # where the disk was full
-    return flags
+        patches, _ = model.patch(_windows_at(padded, at, length).to(model.device))
+        found = patches.next_opens[:, 1:].cpu().numpy()
+        # Where two windows overlap the later one counts: it began with the document.
+        for start, opens in zip(at, found, strict=True):
+            flags[start : start + length - 1] = opens
+    return flags[: len(ids)]
