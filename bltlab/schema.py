@@ -1,97 +1,123 @@
-"""What a trace file may hold. `check` reads plain JSON data and says in one sentence what is wrong; it knows no class.
+"""What a trace file may hold. `check` reads plain JSON data and says in one sentence what is wrong.
 
-A file comes from anywhere: each level is looked at by name, never by recursion, so that deep nesting is just a wrong value.
+What each field of an event holds is declared in `events`. A file comes from anywhere: each level is
+looked at by name, never by recursion, so that deep nesting is just a wrong value.
 """
 
+from collections.abc import Callable
+from dataclasses import fields
 from math import isfinite
+from typing import Any
 
 from . import vocab
+from .events import EVENTS, REASONS
 
 SCHEMA = "bltlab.trace/1"
-REASONS = ("eos", "budget", "stop", "interrupted")
 MOST = 2**63  # ints stay below, so that other languages can read them
+PARTS = {"encoder", "global_", "decoder"}  # whose parameters must be counted
 
 
-def is_count(value):
+def is_count(value: Any) -> bool:
+    """Is it a whole number of at least 0?"""
     return type(value) is int and 0 <= value < MOST
 
 
-def is_id(value):
+def is_id(value: Any) -> bool:
+    """Is it an id of the vocabulary, MASK included?"""
     return type(value) is int and 0 <= value <= vocab.MASK_ID
 
 
-def is_number(value):
-    return type(value) is float and isfinite(value) or type(value) is int and abs(value) < MOST
+def is_number(value: Any) -> bool:
+    """Is it a finite number?"""
+    if type(value) is float:
+        return isfinite(value)
+    return type(value) is int and abs(value) < MOST
 
 
-def is_plain(value):
-    """A number, a text, True, False or None."""
+def is_prob(value: Any) -> bool:
+    """Is it a probability, or null, where none was recorded?"""
+    return value is None or is_number(value)
+
+
+def is_flag(value: Any) -> bool:
+    """Is it true or false?"""
+    return type(value) is bool
+
+
+def is_plain(value: Any) -> bool:
+    """Is it a number, a text, true, false or null?"""
     return value is None or type(value) in (str, bool) or is_number(value)
 
 
-def is_candidates(value):
-    """[[id, prob], ...]"""
-    pair = lambda c: isinstance(c, list) and len(c) == 2 and is_id(c[0]) and is_number(c[1])
-    return isinstance(value, list) and all(map(pair, value))
+def is_candidate(value: Any) -> bool:
+    """Is it [id, probability]?"""
+    pair = isinstance(value, list) and len(value) == 2
+    return pair and is_id(value[0]) and is_number(value[1])
 
 
-def each(fits):
-    return lambda value: isinstance(value, list) and all(map(fits, value))
+def each(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """The test for a list whose entries all pass `fits`.
+
+    >>> each(is_count)([0, 1]), each(is_count)([0, -1]), each(is_count)(3)
+    (True, False, False)
+    """
+
+    def fits_all(value: Any) -> bool:
+        return isinstance(value, list) and all(map(fits, value))
+
+    return fits_all
 
 
-# What a field must be, in words for the sentence, and the test for it
-is_prob = lambda value: (
-    value is None or is_number(value)
-)  # null: the run was recorded without probabilities
-COUNT, NUMBER = ("a whole number of at least 0", is_count), ("a finite number", is_number)
-ID, IDS = (
-    (f"an id in 0..{vocab.MASK_ID}", is_id),
-    (f"a list of ids in 0..{vocab.MASK_ID}", each(is_id)),
-)
-FLAGS, NUMBERS = (
-    ("a list of true or false", each(lambda v: type(v) is bool)),
-    ("a list of finite numbers", each(is_number)),
-)
-PROB, PROBS = (
-    ("a finite number, or null", is_prob),
-    ("a list of finite numbers or nulls", each(is_prob)),
-)
-CANDIDATES = "a list of [id, finite number]", is_candidates
-PER_SLOT = "a list of [id, finite number] lists", each(is_candidates)
-STAMP = dict(
-    row=COUNT,
-    position=COUNT,
-    weight_bytes=COUNT,
-    cache_bytes=COUNT,
-    seconds=NUMBER,
-    nfe=("four whole numbers of at least 0", lambda v: each(is_count)(v) and len(v) == 4),
-)
-FIELDS = {
-    "Prefilled": STAMP | dict(ids=IDS, opens=FLAGS, entropies=NUMBERS),
-    "Drafted": STAMP | dict(id=ID, prob=PROB, candidates=CANDIDATES),
-    "Unmasked": STAMP
-    | dict(
-        block=IDS, revealed=("a list of slots", each(is_count)), probs=PROBS, candidates=PER_SLOT
-    ),
-    "Verified": STAMP
-    | dict(
-        drafted=IDS,
-        accepted=COUNT,
-        replacement=(f"{ID[0]}, or null", lambda v: v is None or is_id(v)),
-        draft_probs=PROBS,
-        target_probs=PROBS,
-        candidates=PER_SLOT,
-    ),
-    "Committed": STAMP | dict(ids=IDS, opens=FLAGS, entropies=NUMBERS),
-    "Finished": STAMP | dict(reason=(f"one of {', '.join(REASONS)}", lambda v: v in REASONS)),
+def is_nfe(value: Any) -> bool:
+    """Is it one count for each of the four parts of the model?"""
+    return each(is_count)(value) and len(value) == 4
+
+
+def is_id_or_none(value: Any) -> bool:
+    """Is it an id, or null?"""
+    return value is None or is_id(value)
+
+
+def is_reason(value: Any) -> bool:
+    """Is it a reason why a text ends?"""
+    return value in REASONS
+
+
+AN_ID = f"an id in 0..{vocab.MASK_ID}"
+# What a field may hold: in words for the sentence, and the test for it
+KINDS = {
+    "count": ("a whole number of at least 0", is_count),
+    "number": ("a finite number", is_number),
+    "numbers": ("a list of finite numbers", each(is_number)),
+    "nfe": ("four whole numbers of at least 0", is_nfe),
+    "id": (AN_ID, is_id),
+    "id or none": (f"{AN_ID}, or null", is_id_or_none),
+    "ids": (f"a list of ids in 0..{vocab.MASK_ID}", each(is_id)),
+    "flags": ("a list of true or false", each(is_flag)),
+    "slots": ("a list of slots", each(is_count)),
+    "prob": ("a finite number, or null", is_prob),
+    "probs": ("a list of finite numbers or nulls", each(is_prob)),
+    "candidates": ("a list of [id, finite number]", each(is_candidate)),
+    "candidate lists": ("a list of [id, finite number] lists", each(each(is_candidate))),
+    "reason": (f"one of {', '.join(REASONS)}", is_reason),
 }
-SLOTS = dict(
-    Prefilled="ids", Unmasked="block", Verified="drafted", Committed="ids"
-)  # the list that others run along
-ALONG = ("opens", "entropies", "probs", "draft_probs", "target_probs")
 
 
-def check(data):
+def fields_of(kind: type) -> dict[str, tuple[str, Callable[[Any], bool]]]:
+    """What each field of an event may hold, in words, and the test for it."""
+    return {f.name: KINDS[f.metadata["holds"]] for f in fields(kind)}
+
+
+def along_of(kind: type) -> dict[str, str]:
+    """The fields of an event that run along another one, which they have one entry for each of."""
+    return {f.name: f.metadata["along"] for f in fields(kind) if f.metadata["along"]}
+
+
+FIELDS = {name: fields_of(kind) for name, kind in EVENTS.items()}
+ALONG = {name: along_of(kind) for name, kind in EVENTS.items()}
+
+
+def check(data: Any) -> None:
     """Raises ValueError where `data` is not a trace of this schema."""
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         found = data.get("schema") if isinstance(data, dict) else data
@@ -106,87 +132,127 @@ def check(data):
     check_order(events)
 
 
-def check_header(data):
-    """Model, method and settings: names with numbers, texts or lists of them."""
-    for name in ("model", "method", "settings"):
-        if not isinstance(data.get(name), dict):
-            raise ValueError(f"not a trace: {name!r} must be an object")
-        for key, value in data[name].items():
-            if (name, key) != ("model", "parameters") and not (
-                is_plain(value) or each(is_plain)(value)
-            ):
-                raise ValueError(
-                    f"not a trace: {f'{name}.{key}'[:60]} must be a finite number, a text or a list of them"
-                )
+def check_header(data: dict[str, Any]) -> None:
+    """Model, method and settings: names with numbers, texts or lists of them. Raises ValueError."""
+    for part in ("model", "method", "settings"):
+        if not isinstance(data.get(part), dict):
+            raise ValueError(f"not a trace: {part!r} must be an object")
+        for name, value in data[part].items():
+            if (part, name) != ("model", "parameters"):
+                _check_setting(f"{part}.{name}", value)
     if not isinstance(data["method"].get("name"), str):
         raise ValueError("not a trace: method must have a name")
     if not isinstance(data["model"].get("name", ""), str):
         raise ValueError("not a trace: the model's name must be a text")
-    parameters = data["model"].get("parameters")
-    if not (
-        isinstance(parameters, dict)
-        and parameters.keys() >= {"encoder", "global_", "decoder"}
-        and all(map(is_count, parameters.values()))
-    ):
+    if not _counts_parameters(data["model"].get("parameters")):
         raise ValueError("not a trace: model.parameters must count encoder, global_ and decoder")
 
 
-def check_event(event, index):
-    """One event by itself: its fields, and one entry for each of its ids."""
+def _check_setting(name: str, value: Any) -> None:
+    if not (is_plain(value) or each(is_plain)(value)):
+        raise ValueError(
+            f"not a trace: {name[:60]} must be a finite number, a text or a list of them"
+        )
+
+
+def _counts_parameters(value: Any) -> bool:
+    if not isinstance(value, dict) or not value.keys() >= PARTS:
+        return False
+    return all(map(is_count, value.values()))
+
+
+def check_event(event: Any, index: int) -> None:
+    """One event by itself: its fields, and one entry for each of its ids. Raises ValueError."""
     kind = event.get("type") if isinstance(event, dict) else None
     if not isinstance(kind, str) or kind not in FIELDS:
-        raise ValueError(
-            f"not a trace: event {index} has no known type, accepted are {', '.join(FIELDS)}"
-        )
-    told = f"not a trace: event {index} ({kind})"
+        known = ", ".join(FIELDS)
+        raise ValueError(f"not a trace: event {index} has no known type, accepted are {known}")
+    wrong = _wrong_fields(event, kind) or _wrong_lengths(event, kind) or _wrong_numbers(event, kind)
+    if wrong:
+        raise ValueError(f"not a trace: event {index} ({kind}) {wrong}")
+
+
+def _wrong_fields(event: dict[str, Any], kind: str) -> str | None:
+    """What is wrong with the fields of an event, each by itself."""
     if event.keys() - {"type"} != FIELDS[kind].keys():
-        raise ValueError(f"{told} must have exactly the fields {', '.join(sorted(FIELDS[kind]))}")
+        return f"must have exactly the fields {', '.join(sorted(FIELDS[kind]))}"
     for name, (words, fits) in FIELDS[kind].items():
         if not fits(event[name]):
-            raise ValueError(f"{told} has {name} out of range, it must be {words}")
-    n = len(event[SLOTS[kind]]) if kind in SLOTS else 0
-    along = [name for name in ALONG if name in event] + ["candidates"] * (
-        kind in ("Unmasked", "Verified")
-    )
-    if kind in SLOTS and not all(len(event[name]) == n for name in along):
-        raise ValueError(f"{told} needs one entry for each of its {n} ids")
-    if kind == "Unmasked" and not all(slot < n for slot in event["revealed"]):
-        raise ValueError(f"{told} reveals a slot outside its block of {n}")
-    if kind == "Verified" and not (
-        event["accepted"] <= n and (event["replacement"] is None) == (event["accepted"] == n)
-    ):
-        raise ValueError(
-            f"{told} accepts {event['accepted']} of {n}; if fewer, it must name the replacement"
-        )
+            return f"has {name} out of range, it must be {words}"
+    return None
 
 
-def check_order(events):
-    """The events together: the prompt first, no byte committed twice or skipped, nothing after the end, no counter falls."""
-    frontier, before = 1, events[0]
+def _wrong_lengths(event: dict[str, Any], kind: str) -> str | None:
+    """What is wrong with the lengths of lists that run along each other."""
+    for name, ids in ALONG[kind].items():
+        if len(event[name]) != len(event[ids]):
+            return f"needs one entry for each of its {len(event[ids])} ids"
+    return None
+
+
+def _wrong_numbers(event: dict[str, Any], kind: str) -> str | None:
+    """What is wrong between the numbers of an event."""
+    if kind == "Unmasked":
+        n = len(event["block"])
+        if not all(slot < n for slot in event["revealed"]):
+            return f"reveals a slot outside its block of {n}"
+    if kind == "Verified":
+        n, accepted = len(event["drafted"]), event["accepted"]
+        all_agree = event["replacement"] is None
+        if accepted > n or all_agree != (accepted == n):
+            return f"accepts {accepted} of {n}; if fewer, it must name the replacement"
+    return None
+
+
+def check_order(events: list[dict[str, Any]]) -> None:
+    """The events together. Raises ValueError.
+
+    The prompt comes first, no byte is committed twice or skipped, nothing follows the end, no
+    counter falls.
+    """
+    frontier, before = 1, None
     for index, event in enumerate(events):
-        kind, position = event["type"], event["position"]
-        if (kind == "Prefilled") == bool(index) and kind != "Finished":
-            wrong = "only the first reads a prompt" if index else "the first must read the prompt"
-        elif index and before["type"] == "Finished":
-            wrong = "nothing comes after the end"
-        elif kind == "Prefilled" and (position or not event["ids"]):
-            wrong = "a prompt starts with BOS at position 0"
-        elif kind in ("Committed", "Finished") and position != frontier:
-            wrong = f"the text ends before position {frontier}, not before {position}"
-        elif kind != "Prefilled" and position < frontier:
-            wrong = f"position {position} is committed already"
-        elif event["row"] != before["row"]:
-            wrong = "all must be of one row"
-        elif any(now < then for now, then in zip(counters(event), counters(before))):
-            wrong = "a counter falls"
-        else:
-            frontier = position + len(event["ids"]) if "ids" in event else frontier
-            before = event
-            continue
-        raise ValueError(
-            f"not a trace: its events do not fit together (event {index}, {kind}: {wrong})"
-        )
+        wrong = _misplaced(event, before, frontier) or _out_of_step(event, before)
+        if wrong:
+            place = f"event {index}, {event['type']}"
+            raise ValueError(f"not a trace: its events do not fit together ({place}: {wrong})")
+        if event["type"] in ("Prefilled", "Committed"):
+            frontier = event["position"] + len(event["ids"])
+        before = event
 
 
-def counters(event):
+def _misplaced(event: dict[str, Any], before: dict[str, Any] | None, frontier: int) -> str | None:
+    """What is wrong with the place of an event behind the one before it (None: it is the first)."""
+    kind, position = event["type"], event["position"]
+    if before and before["type"] == "Finished" and kind != "Prefilled":
+        return "nothing comes after the end"
+    if kind == "Prefilled":
+        return _misplaced_prompt(event, before)
+    if not before and kind != "Finished":
+        return "the first must read the prompt"
+    if kind in ("Committed", "Finished") and position != frontier:
+        return f"the text ends before position {frontier}, not before {position}"
+    return f"position {position} is committed already" if position < frontier else None
+
+
+def _misplaced_prompt(event: dict[str, Any], before: dict[str, Any] | None) -> str | None:
+    if before:
+        return "only the first reads a prompt"
+    if event["position"] or not event["ids"]:
+        return "a prompt starts with BOS at position 0"
+    return None
+
+
+def _out_of_step(event: dict[str, Any], before: dict[str, Any] | None) -> str | None:
+    """Does an event belong to another row, or to an earlier time, than the one before it?"""
+    if before is None:
+        return None
+    if event["row"] != before["row"]:
+        return "all must be of one row"
+    pairs = zip(counters(event), counters(before), strict=True)
+    return "a counter falls" if any(now < then for now, then in pairs) else None
+
+
+def counters(event: dict[str, Any]) -> tuple[float, ...]:
+    """The cumulative counters of an event: evaluations of the four parts, bytes read, seconds."""
     return *event["nfe"], event["weight_bytes"], event["cache_bytes"], event["seconds"]

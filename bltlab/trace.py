@@ -1,122 +1,38 @@
-"""What happened while decoding: events, the `Trace` that holds them, and the canvas they fold into. No torch here.
+"""A decoded text as a `Trace`: its events, its totals, and JSON files of them. No torch here.
 
-A byte's life:  masked -> proposed -> kept                       (trusted)
-                          proposed -> accepted | rejected        (verified; `replaced` stands where a rejected byte stood,
-                                                                  `bonus` is the model's own byte after a full match)
+What the text looked like after some of the events is its `canvas`.
 """
 
 import json
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
 
 from . import files, schema, vocab
+from .canvas import Canvas, Cell
 from .costs import NFE, measured_gb, paper_gb, ratio
-from .events import (
-    EVENTS,
-    Committed,
-    Drafted,
-    Event,
-    Finished,
-    Prefilled,
-    Unmasked,
-    Verified,
-)
-from .viz import export
+from .events import EVENTS, Committed, Event, Prefilled, Unmasked, Verified
+from .events import Drafted as Drafted  # events are known by this room's name too
+from .events import Finished as Finished
 
 MOST_BYTES = 32 << 20  # of a trace file: about 30,000 bytes of text
-
-
-@dataclass
-class Cell:
-    """One byte on the canvas. state: prompt, masked, proposed, accepted, replaced, bonus or kept."""
-
-    id: int
-    state: str
-    prob: float | None = None
-    step: int = 0
-    opens: bool | None = None
-
-
-@dataclass
-class Canvas:
-    """The text as it stands after some events, with the rejected drafts as ghosts."""
-
-    cells: list = field(default_factory=list)
-    ghosts: list = field(default_factory=list)  # {"step", "position", "ids", "probs"}
-    _bonus_at: int | None = None
-
-    def apply(self, event, step):
-        """Fold one event in; `step` is its index in the trace."""
-        match event:
-            case Prefilled():
-                self.cells = [
-                    Cell(i, "prompt", None, step, o) for i, o in zip(event.ids[1:], event.opens[1:])
-                ]
-            case Drafted():
-                known = self._at(event.position)
-                state = "bonus" if event.position == self._bonus_at else "proposed"
-                if known is None or known.state != "replaced":
-                    self._put(event.position, Cell(event.id, state, event.prob, step))
-                elif known.prob is None:
-                    known.prob = event.prob
-            case Unmasked():
-                for slot, (i, prob) in enumerate(zip(event.block, event.probs)):
-                    if i == vocab.MASK_ID:
-                        self._put(event.position + slot, Cell(i, "masked", prob, step))
-                    elif slot in event.revealed:
-                        self._put(event.position + slot, Cell(i, "proposed", prob, step))
-            case Verified():
-                end = event.position + event.accepted
-                for position in range(event.position, end):
-                    self._at(position).state = "accepted"
-                rejected = event.drafted[event.accepted :]
-                del self.cells[end - 1 :]
-                self._bonus_at = None if rejected else end
-                if rejected:
-                    self.ghosts.append(
-                        dict(
-                            step=step,
-                            position=end,
-                            ids=tuple(rejected),
-                            probs=tuple(event.draft_probs[event.accepted :]),
-                        )
-                    )
-                    prob = dict(event.candidates[event.accepted]).get(event.replacement)
-                    self._put(end, Cell(event.replacement, "replaced", prob, step))
-            case Committed():
-                for offset, (i, opens) in enumerate(zip(event.ids, event.opens)):
-                    cell = self._at(event.position + offset)
-                    if cell is None or cell.id != i:
-                        state = "bonus" if event.position + offset == self._bonus_at else "kept"
-                        self._put(event.position + offset, cell := Cell(i, state, None, step))
-                    cell.opens = opens
-                    if cell.state == "proposed":
-                        cell.state = "kept"
-                end = event.position + len(event.ids)
-                replaced = self._at(end)
-                del self.cells[end if replaced and replaced.state == "replaced" else end - 1 :]
-            case Finished():
-                del self.cells[event.position - 1 :]
-        return self
-
-    def _at(self, position):
-        return self.cells[position - 1] if position <= len(self.cells) else None
-
-    def _put(self, position, cell):
-        if not 1 <= position <= len(self.cells) + 1:
-            raise ValueError(
-                f"position {position} leaves a hole in a text of {len(self.cells)} bytes"
-            )
-        self.cells[position - 1 : position] = [cell]  # overwrite, or append at the end
-
-    @property
-    def ids(self):
-        return [cell.id for cell in self.cells]
+# What events that do not fit together raise where they are folded, added up or printed
+UNFIT = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
+MARKS = {"proposed": "()", "replaced": "{}", "bonus": "<>", "accepted": "[]"}  # in a terminal
 
 
 @dataclass(frozen=True)
 class Totals:
-    """A run in numbers, the prompt's prefill apart. Rates are None where nothing was guessed, verified or denoised."""
+    """A run in numbers, the prompt's prefill apart.
+
+    Rates are None where nothing was guessed, verified or denoised.
+
+    acceptance_rate: agreed guesses of all, the model's own bytes left out, in 0..1.
+    mean_acceptance_length: bytes committed a round.
+    paper_gb, measured_gb: gigabytes read, by the two accountings of `costs`.
+    """
 
     new_bytes: int
     seconds: float
@@ -125,8 +41,8 @@ class Totals:
     prefill_seconds: float
     rounds: int
     bytes_per_patch: float | None
-    acceptance_rate: float | None  # agreed / guessed, the model's own byte excluded
-    mean_acceptance_length: float | None  # bytes committed a round
+    acceptance_rate: float | None
+    mean_acceptance_length: float | None
     denoising_steps_per_block: float | None
     paper_gb: float
     measured_gb: float
@@ -136,26 +52,28 @@ class Totals:
 class Trace:
     """One decoded row: model summary, method, settings, events. Opens and plays without weights.
 
-    model: dict with `name` and `parameters` by part; method: dict with `name` and the method's fields;
-    settings: temperature, seed and the like.
+    model: dict with `name` and `parameters` by part.
+    method: dict with `name` and the method's options.
+    settings: dict with temperature, seed and the like.
     """
 
-    model: dict
-    method: dict
-    settings: dict
-    events: tuple
+    model: dict[str, Any]
+    method: dict[str, Any]
+    settings: dict[str, Any]
+    events: tuple[Event, ...]
+
+    def events_of(self, kind: type[Event]) -> list[Any]:
+        """The events of one kind, in order."""
+        return [event for event in self.events if isinstance(event, kind)]
 
     @property
-    def prompt(self):
-        """The prompt's bytes."""
-        return b"".join(vocab.decode(e.ids) for e in self.events if isinstance(e, Prefilled))
+    def guesses(self) -> list[tuple[int, int]]:
+        """(guessed, accepted) of each round that held guesses against the model, as `guesses_in`
+        counts.
+        """
+        return guesses_in(self.events)
 
-    @property
-    def bytes(self):
-        """The new bytes."""
-        return b"".join(vocab.decode(e.ids) for e in self.events if isinstance(e, Committed))
-
-    def canvas(self, step=None):
+    def canvas(self, step: int | None = None) -> Canvas:
         """The `Canvas` after the first `step` events (all by default)."""
         canvas = Canvas()
         for i, event in enumerate(self.events[:step]):
@@ -163,14 +81,12 @@ class Trace:
         return canvas
 
     @cached_property
-    def totals(self):
+    def totals(self) -> Totals:
         """`Totals` of this run."""
-        kinds = {kind: [e for e in self.events if isinstance(e, kind)] for kind in EVENTS.values()}
-        start = kinds[Prefilled][-1] if kinds[Prefilled] else Event()
+        prompts, committed = self.events_of(Prefilled), self.events_of(Committed)
+        start = prompts[-1] if prompts else Event()
         end = self.events[-1] if self.events else Event()
-        committed, verified, unmasked = kinds[Committed], kinds[Verified], kinds[Unmasked]
-        new_bytes = sum(len(e.ids) for e in committed)
-        nfe = end.nfe - start.nfe
+        nfe, new_bytes = end.nfe - start.nfe, sum(len(e.ids) for e in committed)
         return Totals(
             new_bytes=new_bytes,
             seconds=end.seconds - start.seconds,
@@ -179,34 +95,34 @@ class Trace:
             prefill_seconds=start.seconds,
             rounds=len(committed),
             bytes_per_patch=ratio(new_bytes, sum(sum(e.opens) for e in committed)),
-            acceptance_rate=ratio(
-                sum(e.accepted for e in verified), sum(len(e.drafted) for e in verified)
-            ),
+            acceptance_rate=acceptance_rate(self.guesses),
             mean_acceptance_length=ratio(new_bytes, len(committed)),
-            denoising_steps_per_block=ratio(len(unmasked), len({e.position for e in unmasked})),
+            denoising_steps_per_block=self._steps_per_block(),
             paper_gb=paper_gb(nfe, self.model["parameters"]),
             measured_gb=measured_gb(
                 end.weight_bytes - start.weight_bytes, end.cache_bytes - start.cache_bytes
             ),
         )
 
-    def to_text(self, step=None):
-        """A terminal's picture: proposed bytes in (), replaced in {}, masked as _, rejected drafts on lines below."""
-        marks = dict(proposed="()", replaced="{}", bonus="<>", accepted="[]")
-        canvas = self.canvas(step)
-        shown = "".join(
-            marks.get(c.state, ("", ""))[0] + printable(c.id) + marks.get(c.state, ("", ""))[-1:]
-            if c.state in marks
-            else printable(c.id)
-            for c in canvas.cells
-        )
-        ghosts = [
-            f"  step {g['step']}, byte {g['position'] - 1}: rejected {''.join(map(printable, g['ids']))!r}"
-            for g in canvas.ghosts
-        ]
-        return "\n".join([f"{self.method['name']}: {shown}", *ghosts])
+    def _steps_per_block(self) -> float | None:
+        steps = self.events_of(Unmasked)
+        return ratio(len(steps), len({step.position for step in steps}))
 
-    def to_json(self):
+    def to_text(self, step: int | None = None) -> str:
+        """A picture for a terminal of the text after `step` events (all by default).
+
+        Proposed bytes stand in (), accepted in [], replaced in {}, the model's own after a full
+        match in <>; masked ones show as _, rejected drafts on lines below.
+        """
+        canvas = self.canvas(step)
+        lines = [f"{self.method['name']}: {''.join(map(_marked, canvas.cells))}"]
+        for ghost in canvas.ghosts:
+            rejected = "".join(map(printable, ghost["ids"]))
+            place = f"  step {ghost['step']}, byte {ghost['position'] - 1}"
+            lines.append(f"{place}: rejected {rejected!r}")
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
         """A dict of plain lists and numbers; `from_json` reads it back."""
         return {
             "schema": schema.SCHEMA,
@@ -214,44 +130,54 @@ class Trace:
             "method": self.method,
             "settings": self.settings,
             "prompt": vocab.encode(self.prompt),
-            "events": [_event_to_json(e) for e in self.events],
+            "events": [_event_to_json(event) for event in self.events],
             "totals": _plain(self.totals),
         }
 
     @classmethod
-    def from_json(cls, data):
-        """Raises ValueError, naming the field, where `data` is not a trace of this schema."""
+    def from_json(cls, data: Any) -> Self:
+        """The trace that `to_json` wrote.
+
+        Raises ValueError, naming the field, where `data` is not a trace of this schema.
+        """
         schema.check(data)
         events = tuple(map(_event_from_json, data["events"]))
         trace = cls(data["model"], data["method"], data["settings"], events)
         try:  # does it fold, add up and print?
-            trace.totals, trace.to_text()
-        except (
-            ValueError,
-            TypeError,
-            KeyError,
-            IndexError,
-            AttributeError,
-            ArithmeticError,
-        ) as error:
+            _ = trace.totals, trace.to_text()
+        except UNFIT as error:
             raise ValueError(f"not a trace: its events do not fit together ({error})") from None
         return trace
 
-    def save(self, path):
-        """Write JSON; the file appears whole or not at all."""
-        files.write(path, json.dumps(self.to_json(), separators=(",", ":")).encode("utf-8"))
+    def save(self, path: str | Path) -> None:
+        """Write JSON that `load` reads; the file appears whole or not at all.
+
+        Raises ValueError, before anything is written, for a trace that `load` would refuse.
+        """
+        try:
+            text = json.dumps(self.to_json(), separators=(",", ":")).encode("utf-8")
+            _check_size(text)
+            self.from_json(json.loads(text))
+        except (*UNFIT, RecursionError) as error:
+            raise ValueError(
+                f"{path} is not written, it could not be read again: {error}"
+            ) from None
+        files.write(path, text)
 
     @classmethod
-    def load(cls, path):
-        """Read a saved trace. Raises OSError, or ValueError where the file is too large or not a trace."""
+    def load(cls, path: str | Path) -> Self:
+        """The trace that `save` wrote.
+
+        Raises OSError, or ValueError where the file is too large or not a trace.
+        """
         with open(path, "rb") as file:
-            data = file.read(MOST_BYTES + 1)
-        if len(data) > MOST_BYTES:
-            raise ValueError(
-                f"{path} is too large for a trace: at most {MOST_BYTES >> 20} MB are read"
-            )
+            text = file.read(MOST_BYTES + 1)
         try:
-            data = json.loads(data.decode("utf-8"))
+            _check_size(text)
+        except ValueError as error:
+            raise ValueError(f"{path} is {error}") from None
+        try:
+            data = json.loads(text.decode("utf-8"))
         except RecursionError:
             raise ValueError(f"{path} is not a trace: it is nested too deeply") from None
         except ValueError as error:
@@ -261,26 +187,87 @@ class Trace:
         except ValueError as error:
             raise ValueError(f"{path} is {error}") from None
 
-    def __repr__(self):
-        return f"Trace({self.method['name']}, {self.totals.new_bytes} new bytes, {len(self.events)} events)"
+    @property
+    def prompt(self) -> bytes:
+        """The prompt's bytes."""
+        return b"".join(vocab.decode(event.ids) for event in self.events_of(Prefilled))
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
+    @property
+    def bytes(self) -> bytes:
+        """The new bytes."""
+        return b"".join(vocab.decode(event.ids) for event in self.events_of(Committed))
+
+    def __repr__(self) -> str:
+        name, n = self.method["name"], self.totals.new_bytes
+        return f"Trace({name}, {n} new bytes, {len(self.events)} events)"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:
+        """What Jupyter shows: the player, a picture and the text.
+
+        What draws them is imported only now.
+        """
+        from .viz import export
+
         return export.mimebundle([self], self.to_text())
 
 
-def traces_of(traces):
-    """A list of `Trace` from one or several: traces, what `generate` returns, or JSON objects. Raises TypeError."""
-    found = [
-        getattr(t, "trace", t) for t in (traces if isinstance(traces, (list, tuple)) else [traces])
-    ]
-    found = [Trace.from_json(t) if isinstance(t, dict) else t for t in found]
-    for t in found:
-        if not isinstance(t, Trace):
-            raise TypeError(f"a trace, or a list of them, is needed, got {type(t).__name__}")
+def guesses_in(events: Iterable[Event]) -> list[tuple[int, int]]:
+    """(guessed, accepted) of each round that held guesses against the model.
+
+    All acceptance is counted here.
+
+    The model's own byte is no guess. A guess counts as accepted where it and all guesses before it
+    agree.
+
+    >>> guesses_in([Verified(drafted=(70, 71), accepted=1, replacement=72)])
+    [(2, 1)]
+    """
+    return [(len(e.drafted), e.accepted) for e in events if isinstance(e, Verified)]
+
+
+def acceptance_rate(guesses: Sequence[tuple[int, int]]) -> float | None:
+    """Accepted guesses of all, in 0..1; None where nothing was guessed.
+
+    >>> acceptance_rate([(8, 8), (8, 4)]), acceptance_rate([])
+    (0.75, None)
+    """
+    return ratio(sum(accepted for _, accepted in guesses), sum(guessed for guessed, _ in guesses))
+
+
+def accepted_share(guesses: Sequence[tuple[int, int]]) -> list[float]:
+    """Share of rounds, in 0..1, that accept guess 1, 2, ... of a round.
+
+    Rounds with fewer guesses are left out of its share.
+
+    >>> accepted_share([(2, 2), (2, 0), (1, 1)])
+    [0.6666666666666666, 0.5]
+    """
+    shares = []
+    for nth in range(1, max((guessed for guessed, _ in guesses), default=0) + 1):
+        reached = [accepted >= nth for guessed, accepted in guesses if guessed >= nth]
+        shares.append(sum(reached) / len(reached))
+    return shares
+
+
+def traces_of(traces: Any) -> list[Trace]:
+    """A list of `Trace` from one or several: traces, what `generate` returns, or JSON objects.
+
+    Raises TypeError for anything else, ValueError for JSON that is not a trace.
+    """
+    given = traces if isinstance(traces, (list, tuple)) else [traces]
+    return [_trace_of(one) for one in given]
+
+
+def _trace_of(one: Any) -> Trace:
+    found = getattr(one, "trace", one)
+    if isinstance(found, dict):
+        found = Trace.from_json(found)
+    if not isinstance(found, Trace):
+        raise TypeError(f"a trace, or a list of them, is needed, got {type(found).__name__}")
     return found
 
 
-def printable(i):
+def printable(i: int) -> str:
     """One id as a character for terminals: ASCII as it is, other bytes as hex, MASK as _.
 
     >>> printable(76), printable(14), printable(260)
@@ -294,8 +281,25 @@ def printable(i):
     return chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}"
 
 
-def _plain(value):
-    """Dataclasses and tuples to dicts and lists."""
+def _marked(cell: Cell) -> str:
+    """A byte between the marks of its state.
+
+    >>> _marked(Cell(76, "accepted")), _marked(Cell(76, "kept"))
+    ('[H]', 'H')
+    """
+    if cell.state not in MARKS:
+        return printable(cell.id)
+    before, behind = MARKS[cell.state]
+    return f"{before}{printable(cell.id)}{behind}"
+
+
+def _check_size(text: bytes) -> None:
+    if len(text) > MOST_BYTES:
+        raise ValueError(f"too large for a trace: at most {MOST_BYTES >> 20} MB are read")
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses and tuples as dicts and lists, counts by part as a list."""
     if isinstance(value, NFE):
         return list(value.astuple())
     if hasattr(value, "__dataclass_fields__"):
@@ -303,14 +307,15 @@ def _plain(value):
     return [_plain(v) for v in value] if isinstance(value, (tuple, list)) else value
 
 
-def _tuples(value):
+def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
-def _event_to_json(event):
+def _event_to_json(event: Event) -> dict[str, Any]:
     return {"type": type(event).__name__, **_plain(event)}
 
 
-def _event_from_json(data):
+def _event_from_json(data: dict[str, Any]) -> Event:
     values = {name: _tuples(value) for name, value in data.items() if name != "type"}
-    return EVENTS[data["type"]](**values | {"nfe": NFE(*data["nfe"])})
+    values["nfe"] = NFE(*data["nfe"])
+    return EVENTS[data["type"]](**values)

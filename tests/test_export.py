@@ -11,17 +11,20 @@ from io import BytesIO
 from xml.etree import ElementTree
 
 import pytest
+from conftest import random_model
 from test_player import MODEL, NODE, RECORDED, TRACES, Tags, Writer
 
 import bltlab
 from bltlab import vocab
 from bltlab.__main__ import main
 from bltlab.costs import NFE
+from bltlab.decoding import METHODS
 from bltlab.trace import Committed, Drafted, Finished, Prefilled, Trace
 from bltlab.viz import export, player
 from bltlab.viz.picture import COLOURS, Box, Text, cell, character, palette, spans
 from bltlab.viz.scene import CLOCKS, FLOWS, Scene
 
+FOUND = export.found
 SVG = "{http://www.w3.org/2000/svg}"
 DRAWN = {name: trace for name, trace in TRACES.items() if not name.startswith("interrupted")}
 EVIL = (
@@ -29,6 +32,17 @@ EVIL = (
     + "</script><!-- &amp; ]]> é 京 \u05e2\u0627 e\u0301 \U0001f600 \u200d".encode()
     + b"\xf0\x9f\x98"
 )
+
+
+@pytest.fixture(autouse=True)
+def one_font(monkeypatch):
+    """Pixels are drawn with the font that comes with Pillow, whatever fonts the machine has."""
+    monkeypatch.setattr(export, "found", lambda char: ())
+    monkeypatch.setattr(export, "FONTS", dict.fromkeys(export.FONTS, "no such font"))
+    monkeypatch.setattr(export, "OTHERS", ())
+    export.written.cache_clear()
+    yield
+    export.written.cache_clear()
 
 
 def written(data, name="ar", **settings):
@@ -236,9 +250,8 @@ def test_both_pens_put_the_same_colours_in_the_same_places(name, step):
     assert checked > 30
 
 
-def test_a_character_that_no_font_has_is_its_code_point(monkeypatch):
+def test_a_character_that_no_font_has_is_its_code_point():
     pytest.importorskip("PIL")
-    monkeypatch.setattr(export, "found", lambda char: ())
     assert not export.has(None, "\u0378") and export.has(None, "A")  # nobody has U+0378
     assert export.written("\u0378", "sans")[0] == "U+0378"
     assert export.written("\u25cc\u0378", "sans")[0] == "U+0378"
@@ -246,16 +259,25 @@ def test_a_character_that_no_font_has_is_its_code_point(monkeypatch):
     assert export.written("name", "sans")[0] == "name"
 
 
-def test_any_bytes_can_be_drawn_even_where_there_are_no_fonts(monkeypatch):
+def test_any_bytes_can_be_drawn_even_where_there_are_no_fonts():
     pytest.importorskip("PIL")
-    monkeypatch.setattr(export, "found", lambda char: ())
-    monkeypatch.setattr(export, "FONTS", dict.fromkeys(export.FONTS, "no such font"))
-    monkeypatch.setattr(export, "OTHERS", ())
+    assert pixels(export.png(Scene([written(EVIL, "\0\ud800</svg>")]).draw(), 1)).size[0] == 760
+
+
+FC_LIST = """/fonts/Zed.ttf:\n/fonts/NotoSans-Bold.ttf: \n/fonts/NotoSans.ttf:\n/fonts/DejaVuSans.ttf:\n"""
+
+
+def test_a_character_is_looked_for_in_the_machines_fonts(monkeypatch):
+    answer = subprocess.CompletedProcess([], 0, FC_LIST.encode())
+    monkeypatch.setattr(export.subprocess, "run", lambda *args, **settings: answer)
+    FOUND.cache_clear()
+    names = [path.removeprefix("/fonts/") for path in FOUND("\u0378")]
+    FOUND.cache_clear()
+    assert names == ["DejaVuSans.ttf", "NotoSans.ttf", "NotoSans-Bold.ttf", "Zed.ttf"]
+    monkeypatch.setattr(export, "found", lambda char: ("/fonts/Zed.ttf",))
+    monkeypatch.setattr(export, "has", lambda path, char: path == "/fonts/Zed.ttf" or char < "\x80")
     export.written.cache_clear()
-    try:
-        assert pixels(export.png(Scene([written(EVIL, "\0\ud800</svg>")]).draw(), 1)).size[0] == 760
-    finally:
-        export.written.cache_clear()
+    assert export.written("\u0378", "sans") == ("\u0378", "/fonts/Zed.ttf")
 
 
 def test_a_gif_shows_the_clocks_pictures_at_their_times():
@@ -367,9 +389,9 @@ def test_a_trace_shows_as_picture_under_player_as_png_and_as_text():
         data, metadata = shown._repr_mimebundle_()
         assert set(data) == {"text/plain", "text/html", "image/png"}
         tags = Tags(data["text/html"])
-        assert (
-            tags.tags == ["div", "img", "div", "iframe"] and "http" not in data["text/html"].lower()
-        )
+        assert tags.tags == ["div", "img", "div", "iframe"]
+        words = data["text/html"].replace(data["image/png"], "")  # base64 may spell anything
+        assert "http" not in words.lower()
         image, frame = tags.attributes[1], tags.attributes[3]
         assert image["src"] == f"data:image/png;base64,{data['image/png']}"
         assert frame["sandbox"] == "allow-scripts"
@@ -397,6 +419,34 @@ def test_without_pillow_there_is_a_player_an_svg_and_a_clear_word(monkeypatch, t
         capsys.readouterr().err
         == "bltlab: PNG and GIF need Pillow (pip install pillow); SVG and HTML do not\n"
     )
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_recorded_without_probabilities_is_shown_as_any_other(tmp_path, method):
+    settings = dict(max_new_bytes=24, temperature=0.9, record="totals")
+    trace = bltlab.generate(random_model(0), "abcabc", method, **settings).trace
+    shown_everywhere(trace, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["untold", "untold behind an own byte"])
+def test_a_drafter_that_tells_nothing_is_shown_as_any_other(tmp_path, name):
+    shown_everywhere(TRACES[name], tmp_path)
+
+
+def shown_everywhere(trace, folder):
+    """Each way to show a trace works, at each of its steps."""
+    pytest.importorskip("PIL")
+    figures = pytest.importorskip("bltlab.viz.figures")
+    assert set(trace._repr_mimebundle_()[0]) == {"text/plain", "text/html", "image/png"}
+    assert figures.race([trace]).data and figures.acceptance_by_position({"a": [trace]}).to_json()
+    for step in range(len(trace.events) + 1):
+        bltlab.viz.to_svg(trace, folder / "t.svg", step)
+        assert "None" not in (folder / "t.svg").read_text() + trace.to_text(step)
+    bltlab.viz.to_png(trace, folder / "t.png")
+    bltlab.viz.to_gif(trace, folder / "t.gif", seconds=0.3)
+    bltlab.viz.to_html(trace, folder / "t.html")
+    trace.save(folder / "t.json")
+    assert Trace.load(folder / "t.json") == trace
 
 
 def test_traces_without_bytes_can_be_drawn():

@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 import subprocess
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from conftest import UNSAFE, Tags
 
 from bltlab import vocab
 from bltlab.costs import NFE
+from bltlab.events import EVENTS
 from bltlab.trace import Committed, Drafted, Finished, Prefilled, Trace, Unmasked, Verified
 from bltlab.viz import player
 
@@ -190,6 +192,18 @@ def interrupted(trace, at):
     return Trace(trace.model, trace.method, trace.settings, trace.events[:at] + (end,))
 
 
+def untold(own_byte):
+    """Guesses that no event told of and that have no probabilities, in front of them maybe a byte."""
+    run = Writer(b"In ", TEXT)
+    for right in (2, 8, 0, 5):
+        start = run.position + own_byte
+        run.verify(run.guesses(start, 8, right), start)
+        unknown = dict(draft_probs=None, target_probs=None, candidates=None)
+        run.events[-1] = replace(run.events[-1], **unknown)
+        run.commit(own_byte + right if own_byte else right + 1)
+    return run.trace("lookup", "budget")
+
+
 def remasked():
     """A slot that is revealed, masked again and filled otherwise."""
     run, a, b, mask = Writer(b"In ", TEXT), 101, 102, vocab.MASK_ID
@@ -209,6 +223,8 @@ TRACES = {
     "own byte none": diffusion_verification(False),
     "interrupted while drafting": interrupted(speculative(), 15),
     "interrupted after verify": interrupted(speculative(), 11),
+    "untold": untold(0),
+    "untold behind an own byte": untold(1),
     "remasked": remasked(),
     "empty": Writer(b"", "").trace("ar", "budget"),
     "empty guess": Trace(
@@ -309,6 +325,32 @@ def test_every_method_has_a_recorded_run():
     }
 
 
+def test_guesses_that_nobody_told_of_appear_when_they_are_checked():
+    trace = TRACES["untold behind an own byte"]
+    states = [cell.state for cell in trace.canvas(2).cells]
+    assert states == ["prompt"] * 3 + ["masked", "accepted", "accepted", "replaced"]
+    assert [cell.state for cell in trace.canvas(3).cells][3:] == ["kept"] + states[4:]
+    assert trace.canvas().ghosts[0]["probs"] == (None,) * 6
+
+
+def test_the_player_knows_every_event_and_each_of_its_fields(node):
+    """A new event, or a new field, is folded and told by the player too."""
+    known = dict(zip(TRACES, node["sentences"], strict=True))
+    told = {
+        type(event): sentence
+        for name, sentences in known.items()
+        for event, sentence in zip(TRACES[name].events, sentences, strict=True)
+    }
+    assert set(told) == set(EVENTS.values())
+    assert all(told.values()) and "nothing has been read yet" not in told.values()
+    folded = set(re.findall(r"event\.type === \"(\w+)\"", player.SOURCE))
+    assert folded == set(EVENTS)
+    for kind in EVENTS.values():
+        for field in fields(kind):
+            read = re.search(rf"\.{field.name}\b", player.SOURCE)
+            assert field.name == "row" or read, (kind, field.name)
+
+
 def test_every_state_and_event_is_exercised():
     states = {
         c.state
@@ -317,14 +359,7 @@ def test_every_state_and_event_is_exercised():
         for c in t.canvas(step).cells
     }
     assert states == {"prompt", "masked", "proposed", "accepted", "replaced", "bonus", "kept"}
-    assert {type(e) for t in TRACES.values() for e in t.events} == {
-        Prefilled,
-        Drafted,
-        Unmasked,
-        Verified,
-        Committed,
-        Finished,
-    }
+    assert {type(e) for t in TRACES.values() for e in t.events} == set(EVENTS.values())
 
 
 @pytest.mark.parametrize("name", [name for name in TRACES if name != "no events"])

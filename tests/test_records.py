@@ -1,6 +1,7 @@
 """How much is told about a run changes nothing of it; a clock for each part; rows that have ended cost nothing."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from conftest import random_model
 
 import bltlab
 from bltlab import decoding, layers
-from bltlab.decoding import METHODS, Stream
+from bltlab.decoding import METHODS, Autoregressive, Stream, moves
 from bltlab.state import DecodingState
 from bltlab.trace import Committed, Drafted, Finished, Prefilled, Trace, Unmasked, Verified
 
@@ -17,6 +18,31 @@ PROMPTS = ["abcabc", "k", "hhhhhhhhhhhhhhhhhhhhhhhhhhhhh"]
 
 def counted(trace):
     return replace(trace.totals, seconds=0, prefill_seconds=0)
+
+
+@dataclass(frozen=True)
+class Untold(Autoregressive):
+    """Guesses without a word: no event tells of them before they are verified."""
+
+    name: ClassVar[str] = "untold"
+    room: ClassVar[int] = 4
+    lookahead: ClassVar[int] = 4
+
+    def round(self, state, pick):
+        own = pick(state.logits[:, None], moves.ahead(state, 0, 1))
+        guesses = torch.cat([own, own, own, own], 1)
+        yield from moves.verify(state, pick, moves.Proposal(guesses, None, own=1))
+
+
+@pytest.mark.parametrize("record", [True, "totals", False])
+def test_a_drafter_that_announces_nothing_writes_a_trace_like_any_other(tmp_path, record):
+    model = random_model(2)
+    out = bltlab.generate(model, "abcabc", Untold(), max_new_bytes=30, record=record)
+    assert out.bytes == bltlab.generate(model, "abcabc", max_new_bytes=30).bytes
+    out.trace.save(tmp_path / "t.json")
+    assert Trace.load(tmp_path / "t.json") == out.trace
+    assert out.trace.canvas().ids == [i + 4 for i in b"abcabc" + out.bytes]
+    assert len(out.trace.guesses) == (len(out.trace.events_of(Verified)) if record else 0)
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.9])

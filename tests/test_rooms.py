@@ -15,7 +15,7 @@ LAYERS = """
     vocab files clock costs
     options
     config checkpoints
-    events schema trace
+    events schema canvas trace
     masks layers
     patching model diffusion
     cache state

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 from conftest import random_model
@@ -27,10 +27,58 @@ def refused(data):
     return told
 
 
-def test_the_schema_names_the_fields_of_the_events():
-    assert set(schema.FIELDS) == set(EVENTS)
+def test_the_schema_is_that_of_the_events():
+    assert set(schema.FIELDS) == set(schema.ALONG) == set(EVENTS)
     for kind, names in schema.FIELDS.items():
         assert set(names) == {f.name for f in fields(EVENTS[kind])}
+        lists = {"numbers", "flags", "probs", "candidate lists"}  # they have one entry for each id
+        along = {f.name for f in fields(EVENTS[kind]) if f.metadata["holds"] in lists}
+        assert set(schema.ALONG[kind]) == along and set(schema.ALONG[kind].values()) <= set(names)
+
+
+def unsaved(trace, path):
+    """What `save` says of a trace that could not be read again; nothing is written."""
+    with pytest.raises(ValueError) as error:
+        trace.save(path)
+    told = str(error.value)
+    assert told.startswith(f"{path} is not written, it could not be read again: ")
+    assert "\n" not in told and list(path.parent.iterdir()) == []
+    return told
+
+
+FINE = TRACES["speculative"]
+NAN, DEEP = float("nan"), []
+DEEP.append(DEEP)
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (dict(events=()), "at least one event"),
+        (dict(events=FINE.events[1:]), "the first must read the prompt"),
+        (dict(events=(FINE.events[0], replace(FINE.events[1], prob=NAN))), "prob out of range"),
+        (dict(events=(FINE.events[0], replace(FINE.events[1], position=900))), "leaves a hole"),
+        (dict(events=(FINE.events[0], replace(FINE.events[1], prob=b"1"))), "bytes"),
+        (dict(settings={"stop": {1, 2}}), "set"),
+        (dict(settings={"stop": {"a": 1}}), "settings.stop must be"),
+        (dict(settings={"stop": DEEP}), "ircular"),
+        (dict(settings={"note": "x" * (33 << 20)}), "too large for a trace: at most 32 MB"),
+        (dict(method={}), "name"),
+        (dict(model={"name": "tiny"}), "parameters"),
+    ],
+)
+def test_what_could_not_be_read_again_is_not_written(tmp_path, change, words):
+    assert words in unsaved(replace(FINE, **change), tmp_path / "t.json")
+
+
+@pytest.mark.parametrize("name", [n for n, t in TRACES.items() if t.events])
+def test_what_is_saved_is_loaded(tmp_path, name):
+    trace = TRACES[name]
+    if name.startswith("interrupted"):  # made by hand: its last counter falls
+        assert "a counter falls" in unsaved(trace, tmp_path / "t.json")
+    else:
+        trace.save(tmp_path / "t.json")
+        assert Trace.load(tmp_path / "t.json") == trace
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ var bltlabDetail = (() => {
     }
     show(lane, position, hint) {                         // the upper half: one byte at this step
       const cell = lane?.text[position - 1], char = cell && lane.chars.find(c => c.end >= position);
-      const seen = cell && lane.touching[position].filter(step => step < lane.at).length;
+      const seen = cell && (lane.touching[position] ?? []).filter(step => step < lane.at).length;
       const key = cell ? `${lane.index} ${position} ${seen} ${cell.state} ${cell.opens} ${char.key} ${lane.pinned}` : hint;
       if (key === this.key && lane?.events === this.events) return;
       Object.assign(this, { key, events: lane?.events });

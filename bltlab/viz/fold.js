@@ -6,13 +6,16 @@ var bltlabFold = (() => {
   const PHASES = { Prefilled: "read", Drafted: "draft", Unmasked: "denoise", Verified: "verify", Committed: "commit",
     Finished: "end" };
 
-  // ---- The text: Canvas.apply of trace.py, case by case
+  // ---- The text: Canvas.apply of canvas.py, case by case
   const blank = () => ({ cells: [], ghosts: [], bonusAt: null });
   function apply(canvas, event, step) {
     const { cells, ghosts } = canvas, first = event.position;
     const at = position => position <= cells.length ? cells.at(position - 1) : undefined;
-    const put = (position, id, state, prob = null, opens = null) =>                // overwrite, or append at the end
+    // Overwrite, or append at the end; bytes in between that no event told of stand there as masked.
+    const put = (position, id, state, prob = null, opens = null) => {
+      while (cells.length < position - 1) cells.push({ id: MASK, state: "masked", prob: null, step, opens: null });
       cells.splice(position - 1, 1, { id, state, prob, step, opens });
+    };
     if (event.type === "Prefilled") {
       cells.length = 0;
       event.opens.slice(1).forEach((opens, i) => put(i + 1, event.ids[i + 1], "prompt", null, opens));
@@ -26,7 +29,10 @@ var bltlabFold = (() => {
       });
     } else if (event.type === "Verified") {
       const end = first + event.accepted, rejected = event.drafted.slice(event.accepted);
-      for (const cell of cells.slice(first - 1, end - 1)) cell.state = "accepted";
+      event.drafted.slice(0, event.accepted).forEach((id, i) => {
+        if (at(first + i)?.id === id) at(first + i).state = "accepted";
+        else put(first + i, id, "accepted", event.draft_probs[i]);
+      });
       cells.splice(end - 1), canvas.bonusAt = rejected.length ? null : end;
       if (rejected.length) {
         ghosts.push({ step, position: end, ids: rejected, probs: event.draft_probs.slice(event.accepted) });

@@ -99,8 +99,9 @@ var bltlabLane = (() => {
       if (step === this.at) return;
       if (step < this.at || this.at < 0) Object.assign(this, { canvas: blank(), at: 0, low: 1 });
       for (; this.at < step; this.at++) {
+        const { position } = this.events[this.at], end = this.canvas.cells.length + 1;
+        this.low = Math.min(this.low, Math.max(position, 1), end);
         apply(this.canvas, this.events[this.at], this.at);
-        this.low = Math.min(this.low, Math.max(this.events[this.at].position, 1));
       }
       const sum = this.sums[step], event = this.events[step - 1];
       const numbers = Object.values(STATS).map(read => String(read(sum, this.size)));

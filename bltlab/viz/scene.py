@@ -159,7 +159,9 @@ class Lane:
                     Area(((0, 0), (3, 0), (3, GHOST - 2), (0, GHOST - 2)), RED),
                 ),
             )
-        where = f"at byte {ghost['position'] - 1}, drafted with p = {ghost['probs'][0]:.2f}"
+        where, prob = f"at byte {ghost['position'] - 1}", ghost["probs"][0]
+        if prob is not None:
+            where += f", drafted with p = {prob:.2f}"
         left, room = 132, int((self.width - 132 - 8 - wide("...", 13)) // 23)
         yield 0, y, (Text(8, 20, words, 13, INK if not row else SOFT),)
         for k, i in enumerate(ids[:room]):
