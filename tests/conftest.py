@@ -20,11 +20,20 @@ from bltlab.model import BLT
 torch.set_num_threads(1)
 
 
+QUICK_SEEDS = 6
+
+
+def is_slow(item):
+    """Whether a test is slow by its kind: a notebook, in a browser, or one random case of many."""
+    case = item.callspec.params.get("seed", 0) if hasattr(item, "callspec") else 0
+    in_browser = "browser" in getattr(item, "fixturenames", ())
+    return item.path.suffix == ".ipynb" or in_browser or case >= QUICK_SEEDS
+
+
 def pytest_collection_modifyitems(items):
-    """Mark what is slow by its kind: notebooks, and tests that drive a browser."""
-    for item in items:
-        if item.path.suffix == ".ipynb" or "browser" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.slow)
+    """Mark the tests that are slow by their kind; others carry the mark in their files."""
+    for item in filter(is_slow, items):
+        item.add_marker(pytest.mark.slow)
 
 
 def random_ids(seed, length, alphabet=12, documents=1):

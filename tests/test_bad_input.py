@@ -205,6 +205,7 @@ def test_traces_that_are_none(tmp_path, model):
         bltlab.Trace.load(path)
 
 
+@pytest.mark.slow  # a process each
 @pytest.mark.parametrize(
     "arguments, words",
     [
