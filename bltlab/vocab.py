@@ -1,16 +1,23 @@
-"""Bytes and ids: the released BLT vocabulary of 260, the mask, and UTF-8 that arrives byte by byte."""
+"""Bytes and ids: the released BLT vocabulary of 260, the mask, and UTF-8 that arrives in parts."""
 
 import codecs
+from collections.abc import Iterable, Sequence
 
 BOE_ID, BOS_ID, EOS_ID, BPE_ID = 0, 1, 2, 3
-OFFSET = 4  # id of byte b is b + 4
-VOCAB_SIZE = 260  # 4 specials + 256 bytes
+OFFSET = 4  # the id of byte b is b + 4
+VOCAB_SIZE = 260  # 4 specials and 256 bytes
 MASK_ID = 260  # only models with a diffusion head know it
 PAD_ID = -1  # right padding of ragged rows; never reaches an embedding
 
+# UTF-8: a lead byte in first .. last begins a character of `length` bytes.
+LEADS = [(0x00, 0x7F, 1), (0xC2, 0xDF, 2), (0xE0, 0xEF, 3), (0xF0, 0xF4, 4)]  # first, last, length
 
-def to_bytes(text):
-    """`str` (encoded as UTF-8) or `bytes` -> `bytes`. Raises TypeError for anything else."""
+
+def to_bytes(text: str | bytes) -> bytes:
+    """The bytes of a text: `str` in UTF-8, `bytes` as they are.
+
+    Raises TypeError for anything else.
+    """
     if isinstance(text, str):
         return text.encode("utf-8", "surrogateescape")
     if isinstance(text, (bytes, bytearray)):
@@ -18,17 +25,18 @@ def to_bytes(text):
     raise TypeError(f"text must be str or bytes, got {type(text).__name__}")
 
 
-def encode(text, bos=True):
-    """Text to a list of ids, with BOS in front.
+def encode(text: str | bytes, bos: bool = True) -> list[int]:
+    """The ids of a text, with BOS in front.
 
     >>> encode("Hi")
     [1, 76, 109]
     """
-    return [BOS_ID] * bos + [b + OFFSET for b in to_bytes(text)]
+    ids = [byte + OFFSET for byte in to_bytes(text)]
+    return [BOS_ID, *ids] if bos else ids
 
 
-def decode(ids):
-    """Ids to bytes; specials, MASK and PAD are left out.
+def decode(ids: Iterable[int]) -> bytes:
+    """The bytes of ids; specials, MASK and PAD are left out.
 
     >>> decode([1, 76, 109, 2])
     b'Hi'
@@ -36,8 +44,8 @@ def decode(ids):
     return bytes(i - OFFSET for i in ids if OFFSET <= i < VOCAB_SIZE)
 
 
-def to_text(data):
-    """Bytes to `str`; broken UTF-8 shows as U+FFFD.
+def to_text(data: bytes | Iterable[int]) -> str:
+    """Bytes as `str`; broken UTF-8 shows as U+FFFD.
 
     >>> to_text(bytes([72, 105, 0xC3]))
     'Hi\\ufffd'
@@ -46,7 +54,9 @@ def to_text(data):
 
 
 class StreamingText:
-    """Text from bytes that arrive in pieces: an incomplete character is held back, a broken one shows as U+FFFD.
+    """Text from bytes that arrive in parts.
+
+    An incomplete character is held back until the rest is there; a broken one shows as U+FFFD.
 
     >>> text = StreamingText()
     >>> text.feed(b"\\xc3"), text.feed(b"\\xa9!"), text.close()
@@ -56,40 +66,46 @@ class StreamingText:
     def __init__(self):
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
-    def feed(self, data):
+    def feed(self, data: bytes | Iterable[int]) -> str:
+        """The text that these further bytes complete."""
         return self._decoder.decode(bytes(data))
 
-    def close(self):
+    def close(self) -> str:
+        """What was held back, as U+FFFD: no more bytes will come."""
         return self._decoder.decode(b"", final=True)
 
 
-def characters(data):
-    """Spans of UTF-8 characters: a list of (start, end, valid) that covers `data` without gaps.
+def characters(data: bytes | Sequence[int]) -> list[tuple[int, int, bool]]:
+    """The UTF-8 characters of `data`, as spans (start, end, valid) that cover it without gaps.
 
-    A byte that no character can hold is a span of its own with valid=False, as is an unfinished tail.
+    A byte that no character can hold is a span of its own with valid=False, as is each byte of an
+    unfinished tail.
 
     >>> characters("né".encode() + b"\\xff")
     [(0, 1, True), (1, 3, True), (3, 4, False)]
     """
-    spans, i = [], 0
-    while i < len(data):
-        lead = data[i]
-        n = (
-            1
-            if lead < 0x80
-            else 2
-            if 0xC2 <= lead < 0xE0
-            else 3
-            if 0xE0 <= lead < 0xF0
-            else 4
-            if 0xF0 <= lead < 0xF5
-            else 0
-        )
-        try:
-            valid = n > 0 and len(bytes(data[i : i + n]).decode("utf-8")) == 1
-        except UnicodeDecodeError:
-            valid = False
-        n = n if valid else 1
-        spans.append((i, i + n, valid))
-        i += n
+    spans = []
+    start = 0
+    while start < len(data):
+        length = _character_length(data[start])
+        valid = _is_character(bytes(data[start : start + length]))
+        end = start + (length if valid else 1)
+        spans.append((start, end, valid))
+        start = end
     return spans
+
+
+def _character_length(lead: int) -> int:
+    """How many bytes a character has by its first; 0 where none begins with that byte."""
+    for first, last, length in LEADS:
+        if first <= lead <= last:
+            return length
+    return 0
+
+
+def _is_character(data: bytes) -> bool:
+    """Are these bytes one whole character?"""
+    try:
+        return len(data.decode("utf-8")) == 1
+    except UnicodeDecodeError:
+        return False
