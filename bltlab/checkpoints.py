@@ -82,13 +82,14 @@ def load(folder, expected_of):
     layout = _layout(data, folder / CONFIG)
     try:
         config = _CONFIGS[layout](data, folder)
+        expected = expected_of(config)
     except ValueError as error:
         raise ValueError(f"{folder / CONFIG}: {error}") from None
     tensors, files = read_tensors(folder)
     if layout == "original":
         entropy, entropy_files = _read_pickle(folder / ENTROPY_WEIGHTS)
         tensors, files = tensors | entropy, files | entropy_files
-    return config, convert_in(tensors, files, layout, config, expected_of(config), folder)
+    return config, convert_in(tensors, files, layout, config, expected, folder)
 
 
 def _layout(data, path):

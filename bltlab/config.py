@@ -1,17 +1,21 @@
 """Shapes as frozen dataclasses, presets by name, JSON in and out."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from math import isfinite
-from typing import get_args
+from typing import Any, get_args, get_origin
 
-PATCH_RULES = ("entropy", "stride", "space")
 DECODER_INPUTS = ("encoder", "embedding")
 
 
 @dataclass(frozen=True)
 class TransformerConfig:
-    """One stack of pre-norm layers. window: keys a position sees, itself included; None is all of the past."""
+    """One stack of pre-norm layers.
+
+    window: keys a position sees, itself included; None is all of the past.
+    Raises ValueError for sizes below 1 and for a head width that is not even.
+    """
 
     dim: int
     n_layers: int
@@ -22,20 +26,15 @@ class TransformerConfig:
     norm_eps: float = 1e-5
 
     def __post_init__(self):
-        if (
-            min(
-                self.dim,
-                self.n_layers,
-                self.n_heads,
-                self.hidden_dim,
-                1 if self.window is None else self.window,
-            )
-            < 1
-        ):
+        sizes = [self.dim, self.n_layers, self.n_heads, self.hidden_dim]
+        if self.window is not None:
+            sizes.append(self.window)
+        if min(sizes) < 1:
             raise ValueError("dim, n_layers, n_heads, hidden_dim and window must be at least 1")
         if self.dim % self.n_heads or (self.dim // self.n_heads) % 2:
             raise ValueError(
-                f"dim must be n_heads times an even head width, got dim {self.dim} and n_heads {self.n_heads}"
+                f"dim must be n_heads times an even head width, "
+                f"got dim {self.dim} and n_heads {self.n_heads}"
             )
 
 
@@ -43,8 +42,11 @@ class TransformerConfig:
 class PatcherConfig(TransformerConfig):
     """The entropy model, and the rule that opens patches.
 
-    threshold: nats; a byte opens a patch where the entropy before it is above. max_patch_length: bytes, or None.
-    rule: "entropy", "stride" (every max_patch_length bytes) or "space" (after each non-alphanumeric byte).
+    rule: a name in `patching.PATCH_RULES`, looked up where the model is built: "entropy", "stride"
+    (every max_patch_length bytes), "space" (after a byte that is no letter or digit), or your own.
+    threshold: nats; by "entropy", a byte opens a patch where the entropy before it is above.
+    max_patch_length: bytes, or None for no limit; holds for every rule.
+    Raises ValueError for a limit below 1, and for "stride" without one.
     """
 
     window: int | None = 512
@@ -55,8 +57,6 @@ class PatcherConfig(TransformerConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.rule not in PATCH_RULES:
-            raise ValueError(f"rule must be one of {', '.join(PATCH_RULES)}, got {self.rule!r}")
         if self.max_patch_length is not None and self.max_patch_length < 1:
             raise ValueError(
                 f"max_patch_length must be at least 1 byte or None, got {self.max_patch_length}"
@@ -67,9 +67,9 @@ class PatcherConfig(TransformerConfig):
 
 @dataclass(frozen=True)
 class HashConfig:
-    """Hash n-gram embeddings: one table of n_rows for each size."""
+    """Hash n-gram embeddings: one table of n_rows for each size n; prime: base of the hash."""
 
-    sizes: tuple = (3, 4, 5, 6, 7, 8)
+    sizes: tuple[int, ...] = (3, 4, 5, 6, 7, 8)
     n_rows: int = 500_002
     prime: int = 1_000_000_007
 
@@ -78,10 +78,13 @@ class HashConfig:
 class BLTConfig:
     """A whole model.
 
-    keys_per_patch: K latent queries and keys a patch (the released cross_attn_k). doubled_residual: released weights
-    add a cross-attention's input twice (2h + o). decoder_input: the decoder starts from the encoder's states (released
-    weights) or from its own byte embedding (Fast BLT, D_0). block_size: bytes of a diffusion block, None for a plain BLT.
+    keys_per_patch: K latent queries and keys a patch (the released cross_attn_k).
+    doubled_residual: released weights add a cross-attention's input twice (2h + o).
+    decoder_input: the decoder starts from the encoder's states ("encoder", released weights) or
+    from a byte embedding of its own ("embedding", Fast BLT's D_0).
+    block_size: bytes of a diffusion block, None for a plain BLT.
     max_length: longest context in bytes, BOS included.
+    Raises ValueError for parts that do not fit together.
     """
 
     patcher: PatcherConfig
@@ -98,134 +101,196 @@ class BLTConfig:
     def __post_init__(self):
         if self.decoder_input not in DECODER_INPUTS:
             raise ValueError(
-                f"decoder_input must be one of {', '.join(DECODER_INPUTS)}, got {self.decoder_input!r}"
+                f"decoder_input must be one of {', '.join(DECODER_INPUTS)}, "
+                f"got {self.decoder_input!r}"
             )
         if self.encoder.dim != self.decoder.dim:
             raise ValueError(
-                f"encoder and decoder must share one dim, got {self.encoder.dim} and {self.decoder.dim}"
+                f"encoder and decoder must share one dim, "
+                f"got {self.encoder.dim} and {self.decoder.dim}"
             )
         if self.block_size is not None and self.block_size < 1:
             raise ValueError(f"block_size must be at least 1 byte or None, got {self.block_size}")
 
     @classmethod
-    def preset(cls, name, **changes):
-        """A preset by name, with top-level fields replaced. Raises ValueError with the known names."""
+    def preset(cls, name: str, **changes: Any) -> "BLTConfig":
+        """A preset by name, with top-level fields replaced.
+
+        Raises ValueError, with the known names, for another one.
+
+        >>> BLTConfig.preset("tiny", block_size=None).decoder.dim
+        64
+        """
         if name not in PRESETS:
             raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {name!r}")
         return replace(PRESETS[name], **changes)
 
-    def to_json(self):
+    def to_json(self) -> str:
+        """The config as the text of a config.json."""
         return json.dumps({"model_type": "bltlab", **asdict(self)}, indent=1)
 
     @classmethod
-    def from_json(cls, text):
+    def from_json(cls, text: str) -> "BLTConfig":
+        """The config in the text of a config.json. Raises ValueError as `from_dict` does."""
         return cls.from_dict(json.loads(text))
 
     @classmethod
-    def from_dict(cls, data):
-        """Raises ValueError, naming the key, for what is not a bltlab config."""
+    def from_dict(cls, data: Mapping[str, Any]) -> "BLTConfig":
+        """The config in plain JSON values. Raises ValueError, naming the key, for a bad one."""
         if data.get("model_type") != "bltlab":
             raise ValueError(f"model_type must be 'bltlab', got {data.get('model_type')!r}")
-        return _build(cls, {k: v for k, v in data.items() if k != "model_type"}, "config")
+        values = {name: value for name, value in data.items() if name != "model_type"}
+        return _build(cls, values, "config")
 
 
-def _fits(value, kind):
-    """Is a JSON value of a field's type? Whole numbers pass for float, lists of whole numbers for tuple."""
-    if kind is float:
-        return type(value) in (int, float) and isfinite(value)
-    if kind is tuple:
-        return (
-            isinstance(value, (list, tuple))
-            and len(value) > 0
-            and all(type(v) is int for v in value)
-        )
-    return type(value) in (get_args(kind) or (kind,))
+def _build(kind: type, data: Mapping[str, Any], path: str) -> Any:
+    """A config dataclass from plain JSON; ValueError names the first key that does not fit.
 
-
-def _build(kind, data, path):
-    """A dataclass from plain JSON, naming the first key that does not fit."""
+    path: what the dataclass is called in that sentence.
+    """
     types = {f.name: f.type for f in fields(kind)}
     if unknown := sorted(set(data) - set(types)):
         raise ValueError(f"{path} has unknown keys: {', '.join(unknown)}")
-    values = {}
-    for name, value in data.items():
-        if is_dataclass(types[name]):
-            if not isinstance(value, dict):
-                raise ValueError(f"{path}.{name} must be an object, got {value!r}")
-            value = _build(types[name], value, f"{path}.{name}")
-        elif not _fits(value, types[name]):
-            raise ValueError(
-                f"{path}.{name} must be {getattr(types[name], '__name__', types[name])}, got {value!r}"
-            )
-        values[name] = tuple(value) if isinstance(value, list) else value
+    values = {name: _value(types[name], value, f"{path}.{name}") for name, value in data.items()}
     try:
         return kind(**values)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _preset(local, global_, patcher, n_rows, *, sizes=(3, 4, 5, 6, 7, 8), **changes):
-    """local: (dim, heads, hidden, encoder layers, decoder layers, window); global_, patcher: (dim, layers, heads, hidden)."""
-    dim, heads, hidden, n_encoder, n_decoder, window = local
-    limits = changes.pop("patching", {})
+def _value(kind: Any, value: Any, path: str) -> Any:
+    """A field's value from plain JSON. Raises ValueError, naming `path`, where it does not fit."""
+    if is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise ValueError(f"{path} must be an object, got {value!r}")
+        return _build(kind, value, path)
+    if not _fits(value, kind):
+        raise ValueError(f"{path} must be {getattr(kind, '__name__', kind)}, got {value!r}")
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Is a JSON value of a field's type? Whole numbers pass for float, lists of them for tuple."""
+    if kind is float:
+        return type(value) in (int, float) and isfinite(value)
+    if get_origin(kind) is tuple:
+        is_list = isinstance(value, (list, tuple)) and len(value) > 0
+        return is_list and all(type(item) is int for item in value)
+    return type(value) in (get_args(kind) or (kind,))
+
+
+# -- presets ---------------------------------------------------------------------------------------
+
+
+def _preset(
+    *,
+    patcher: Mapping[str, Any],
+    local: Mapping[str, Any],
+    n_encoder_layers: int,
+    n_decoder_layers: int,
+    global_: Mapping[str, Any],
+    hashes: Mapping[str, Any],
+    **others: Any,
+) -> BLTConfig:
+    """A row of `PRESETS`: fields of the parts' dataclasses by name.
+
+    local: what encoder and decoder have in common. others: fields of `BLTConfig`.
+    """
     return BLTConfig(
-        patcher=PatcherConfig(*patcher, window=window, **limits),
-        encoder=TransformerConfig(dim, n_encoder, heads, hidden, window),
-        global_=TransformerConfig(*global_),
-        decoder=TransformerConfig(dim, n_decoder, heads, hidden, window),
-        hashes=HashConfig(sizes, n_rows),
-        **changes,
+        patcher=PatcherConfig(**patcher),
+        encoder=TransformerConfig(n_layers=n_encoder_layers, **local),
+        global_=TransformerConfig(**global_),
+        decoder=TransformerConfig(n_layers=n_decoder_layers, **local),
+        hashes=HashConfig(**hashes),
+        **others,
     )
 
 
-_ENTROPY_100M = (768, 14, 12, 2048)
-_FAST = dict(
-    patching=dict(max_patch_length=8),
+_RELEASED_PATCHER = dict(dim=768, n_layers=14, n_heads=12, hidden_dim=2048)  # 100M
+_RELEASED_LOCAL = dict(dim=1024, n_heads=16, hidden_dim=2816, window=512)
+
+# Fast BLT section 4.1: patches of at most 8 bytes, blocks, and a decoder that embeds bytes itself.
+_FAST_BLT = dict(
+    patcher=dict(**_RELEASED_PATCHER, max_patch_length=8),
     decoder_input="embedding",
     doubled_residual=False,
     block_size=8,
 )
+
 PRESETS = {
-    "blt-1b": _preset((1024, 16, 2816, 1, 9, 512), (2048, 25, 16, 5632), _ENTROPY_100M, 500_002),
+    "blt-1b": _preset(
+        patcher=_RELEASED_PATCHER,
+        local=_RELEASED_LOCAL,
+        n_encoder_layers=1,
+        n_decoder_layers=9,
+        global_=dict(dim=2048, n_layers=25, n_heads=16, hidden_dim=5632),
+        hashes=dict(n_rows=500_002),
+    ),
     "blt-7b": _preset(
-        (1280, 20, 3584, 1, 6, 512), (4096, 32, 32, 11008), _ENTROPY_100M, 500_002, keys_per_patch=4
+        patcher=_RELEASED_PATCHER,
+        local=dict(dim=1280, n_heads=20, hidden_dim=3584, window=512),
+        n_encoder_layers=1,
+        n_decoder_layers=6,
+        global_=dict(dim=4096, n_layers=32, n_heads=32, hidden_dim=11008),
+        hashes=dict(n_rows=500_002),
+        keys_per_patch=4,
     ),
     "fast-blt-1b": _preset(
-        (1024, 16, 2816, 1, 9, 512), (2048, 25, 16, 5632), _ENTROPY_100M, 500_002, **_FAST
+        local=_RELEASED_LOCAL,
+        n_encoder_layers=1,
+        n_decoder_layers=9,
+        global_=dict(dim=2048, n_layers=25, n_heads=16, hidden_dim=5632),
+        hashes=dict(n_rows=500_002),
+        **_FAST_BLT,
     ),
     "fast-blt-3b": _preset(
-        (1024, 16, 2816, 1, 9, 512), (3072, 25, 24, 8192), _ENTROPY_100M, 500_002, **_FAST
+        local=_RELEASED_LOCAL,
+        n_encoder_layers=1,
+        n_decoder_layers=9,
+        global_=dict(dim=3072, n_layers=25, n_heads=24, hidden_dim=8192),
+        hashes=dict(n_rows=500_002),
+        **_FAST_BLT,
     ),
+    # 21.5M, for timing
     "probe": _preset(
-        (256, 4, 768, 1, 4, 512), (512, 4, 8, 1536), (192, 4, 6, 512), 5003
-    ),  # 21.5M, for timing
+        patcher=dict(dim=192, n_layers=4, n_heads=6, hidden_dim=512, window=512),
+        local=dict(dim=256, n_heads=4, hidden_dim=768, window=512),
+        n_encoder_layers=1,
+        n_decoder_layers=4,
+        global_=dict(dim=512, n_layers=4, n_heads=8, hidden_dim=1536),
+        hashes=dict(n_rows=5003),
+    ),
     "nano": _preset(
-        (128, 4, 352, 1, 4, 128),
-        (256, 4, 4, 704),
-        (128, 2, 4, 352),
-        6144,
-        sizes=(2, 3, 4, 5, 6),
-        patching=dict(max_patch_length=8),
+        patcher=dict(
+            dim=128, n_layers=2, n_heads=4, hidden_dim=352, window=128, max_patch_length=8
+        ),
+        local=dict(dim=128, n_heads=4, hidden_dim=352, window=128),
+        n_encoder_layers=1,
+        n_decoder_layers=4,
+        global_=dict(dim=256, n_layers=4, n_heads=4, hidden_dim=704),
+        hashes=dict(sizes=(2, 3, 4, 5, 6), n_rows=6144),
         block_size=8,
         max_length=2048,
     ),
     "phrases": _preset(
-        (128, 4, 352, 1, 4, 256),
-        (192, 4, 4, 528),
-        (128, 2, 4, 352),
-        1024,
-        sizes=(2, 3, 4, 5, 6),
-        patching=dict(max_patch_length=8),
+        patcher=dict(
+            dim=128, n_layers=2, n_heads=4, hidden_dim=352, window=256, max_patch_length=8
+        ),
+        local=dict(dim=128, n_heads=4, hidden_dim=352, window=256),
+        n_encoder_layers=1,
+        n_decoder_layers=4,
+        global_=dict(dim=192, n_layers=4, n_heads=4, hidden_dim=528),
+        hashes=dict(sizes=(2, 3, 4, 5, 6), n_rows=1024),
         block_size=8,
         max_length=1024,
     ),
     "tiny": _preset(
-        (64, 4, 176, 1, 2, 128),
-        (128, 2, 4, 352),
-        (64, 1, 4, 176),
-        2048,
-        sizes=(2, 3, 4),
-        patching=dict(max_patch_length=8),
+        patcher=dict(dim=64, n_layers=1, n_heads=4, hidden_dim=176, window=128, max_patch_length=8),
+        local=dict(dim=64, n_heads=4, hidden_dim=176, window=128),
+        n_encoder_layers=1,
+        n_decoder_layers=2,
+        global_=dict(dim=128, n_layers=2, n_heads=4, hidden_dim=352),
+        hashes=dict(sizes=(2, 3, 4), n_rows=2048),
         block_size=8,
         max_length=2048,
     ),

@@ -1,30 +1,39 @@
-"""BLT-D: blocks to fill in, their corruption, what a block may read, and the two losses (Fast BLT section 3.1).
+"""BLT-D: blocks to fill in, their corruption, what they read, the losses (Fast BLT section 3.2).
 
-clean    T h e _ b y t e _ i s        causal; unaware of any block
-block        [_ b y t]                reads the clean prefix "The" and all of itself, both ways, never the
-              # b # #                 clean bytes under it; every slot reads the latent of the last patch
-                                      closed before the block
+clean    T h e _ b y t e _ i s    causal; unaware of any block
+block        [_ b y t]            reads the clean prefix "The" and all of itself, both ways, never
+              # b # #             the clean bytes under it; every slot reads the latent of the last
+                                  patch closed before the block
 """
 
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 from . import vocab
-from .layers import over_text, pieces, scores, with_piece_before
-from .masks import block_reads_prefix, same_document, training_mask  # noqa: F401
+from .layers import Attend, chunk_keys, over_text, scores
+from .masks import block_chunks, prefix_mask, training_mask  # noqa: F401  (also found here)
+from .model import BLT, Encoded
 
 STARTS = ("anywhere", "patches")
 WEIGHTINGS = ("inverse_t", "mean")
-T_MIN = 0.05
+T_MIN = 0.05  # smallest masking rate: 1 / t stays bounded
+IGNORED = -100  # a target that carries no loss
+
+# -- blocks ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """Training blocks of one batch. starts (B, M) positions; ids (B, M, S) clean bytes, -1 where no loss may fall;
-    masked (B, M, S); t (B, M) masking rates."""
+    """Training blocks of one batch: M blocks of S slots for each text.
+
+    starts (B, M): position of each block's first slot. ids (B, M, S): the clean bytes, -1 where no
+    loss may fall. masked (B, M, S) bool. t (B, M): masking rates.
+    """
 
     starts: torch.Tensor
     ids: torch.Tensor
@@ -32,195 +41,254 @@ class Blocks:
     t: torch.Tensor
 
     @property
-    def size(self):
+    def size(self) -> int:
+        """S, slots of a block."""
         return self.ids.shape[2]
 
     @property
-    def positions(self):
-        """(B, M, S): each slot's original byte index."""
+    def positions(self) -> torch.Tensor:
+        """(B, M, S): each slot's position in the text."""
         return self.starts[..., None] + torch.arange(self.size, device=self.starts.device)
 
     @property
-    def corrupted(self):
+    def corrupted(self) -> torch.Tensor:
         """(B, M, S): what the decoder is fed; slots past the end are MASK too."""
         return self.ids.masked_fill(self.masked | (self.ids < 0), vocab.MASK_ID)
 
 
-def lay_out(encoded, ids, block_size, starts="anywhere", generator=None):
-    """Where blocks begin: `starts` (B, M) and their clean ids (B, M, S).
+def lay_out(
+    encoded: Encoded,
+    ids: torch.Tensor,
+    block_size: int,
+    starts: str = "anywhere",
+    generator: torch.Generator | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where blocks begin, (B, M), and their clean ids (B, M, S).
 
-    "anywhere": side by side from a random offset, as decoding starts them at any byte; "patches": at every patch start
-    (the paper). -1 marks slots past the end of a row or of a packed document.
+    -1 marks slots past the end of a row or of a packed document. ids (B, T), -1 at padding.
+
+    starts: "anywhere": side by side from a random offset, as decoding starts them at any byte;
+    "patches": at every patch start (Fast BLT section 3.2.1).
     """
     B, T = ids.shape
     if starts == "anywhere":
         offset = torch.randint(1, block_size + 1, (B, 1), generator=generator).to(ids.device)
-        at = offset + torch.arange(0, max(T - 1, 1), block_size, device=ids.device)
-        at = at.clamp_max(T)
+        steps = torch.arange(0, max(T - 1, 1), block_size, device=ids.device)
+        begin = (offset + steps).clamp_max(T)
     else:
-        lengths = encoded.patches.lengths
-        at = encoded.patches.starts[:, 1:].masked_fill(lengths[:, 1:] == 0, T)
-    slots = at[..., None] + torch.arange(block_size, device=ids.device)  # (B, M, S)
-    row = torch.arange(B, device=ids.device)[:, None, None]
-    inside = slots < T
-    slots = slots.clamp_max(T - 1)
-    begun_in = encoded.document[row[..., 0], at.clamp_max(T) - 1]
-    inside &= encoded.document[row, slots] == begun_in[..., None]
-    return at, ids[row, slots].masked_fill(~inside, vocab.PAD_ID)
+        is_empty = encoded.patches.lengths[:, 1:] == 0
+        begin = encoded.patches.starts[:, 1:].masked_fill(is_empty, T)
+
+    slots = begin[..., None] + torch.arange(block_size, device=ids.device)  # (B, M, S)
+    known = slots.clamp_max(T - 1)
+    row = torch.arange(B, device=ids.device)[:, None]
+    document = encoded.document[row, begin.clamp_max(T) - 1]  # (B, M)
+    row = row[..., None]
+    inside = (slots < T) & (encoded.document[row, known] == document[..., None])
+    return begin, ids[row, known].masked_fill(~inside, vocab.PAD_ID)
 
 
-def corrupt(starts, ids, fully_masked=0.0, generator=None):
-    """Draw a masking rate t for each block and hide its bytes with probability t.
+def corrupt(
+    starts: torch.Tensor,
+    ids: torch.Tensor,
+    fully_masked: float = 0.0,
+    generator: torch.Generator | None = None,
+) -> Blocks:
+    """`Blocks` with a masking rate t drawn for each, and bytes hidden with probability t.
 
-    Rates are stratified over the batch (uniform in all, evenly spread in each); a share `fully_masked` gets t = 1.
+    Rates are stratified over the batch: uniform in all, evenly spread in each. A share
+    `fully_masked` of the blocks gets t = 1. starts (B, M), ids (B, M, S) as `lay_out` gives them.
     """
     B, M, S = ids.shape
-    draw = lambda *shape: torch.rand(shape, generator=generator).to(ids.device)
-    t = (torch.randperm(B * M, generator=generator).to(ids.device).view(B, M) + draw(B, M)) / (
-        B * M
-    )
-    t = torch.where(draw(B, M) < fully_masked, 1.0, t).clamp_min(T_MIN)
-    return Blocks(starts, ids, (draw(B, M, S) < t[..., None]) & (ids >= 0), t)
+    strata = torch.randperm(B * M, generator=generator).to(ids.device).view(B, M)
+    t = (strata + _uniform((B, M), generator, ids.device)) / (B * M)
+    t = torch.where(_uniform((B, M), generator, ids.device) < fully_masked, 1.0, t)
+    t = t.clamp_min(T_MIN)
+    hidden = _uniform((B, M, S), generator, ids.device) < t[..., None]
+    return Blocks(starts, ids, hidden & (ids >= 0), t)
 
 
-def _pieces(blocks, length, window):
-    """(slots, clean keys) that are read together, as slices: by pieces of a window where blocks stand side by side."""
-    (M, S), starts = blocks.ids.shape[1:], blocks.starts
-    offset = starts - S * torch.arange(M, device=starts.device)
-    if window and window < length and window % S == 0 and ((offset >= 1) & (offset <= S)).all():
-        slots = [q for q, _ in pieces(M * S, window)]
-        return window, [(q, kv) for q, (_, kv) in zip(slots, pieces(length, window))]
-    return max(length, M * S), [(slice(0, M * S), slice(0, length))]
+def _uniform(
+    shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device
+) -> torch.Tensor:
+    """Uniform draws, made on the CPU so that a seed means the same on every device."""
+    return torch.rand(shape, generator=generator).to(device)
 
 
-def _attend(encoded, blocks, window):
-    """`attend` for [clean ; blocks] that never builds their square: blocks read the clean keys and their own."""
-    B, T = encoded.ids.shape
-    M, S = blocks.ids.shape[1:]
-    t = torch.arange(T, device=blocks.starts.device)
-    q, begin = (
-        blocks.positions.flatten(1)[..., None],
-        blocks.starts.repeat_interleave(S, 1)[..., None],
-    )
-    row = torch.arange(B, device=t.device)[:, None]
-    document = encoded.document[row, (begin[..., 0] - 1).clamp_max(T - 1)]  # (B, M*S)
-    size, parts = _pieces(blocks, T, window)
-    prefix = [
-        (
-            block_reads_prefix(q[:, of], t[kv], begin[:, of], window)
-            & same_document(document[:, of, None], encoded.document[:, None, kv])
-        )[:, None]
-        for of, kv in parts
-    ]
-    over_clean = over_text(encoded.document, window)
-
-    def attend(layer, q, kv):
-        (q, bq), (kv, bkv) = q.split((T, M * S), -2), kv.split((T, M * S), -2)
-        bk, bv = (x.unflatten(2, (M, S)) for x in bkv.unbind(1))  # (B, H, M, S, head)
-        to_own = (bq.unflatten(2, (M, S)) * bq.shape[-1] ** -0.5 @ bk.mT).flatten(
-            2, 3
-        )  # (B, H, M*S, S)
-        read, weights = [], []
-        for bq, own, kv_near, mask in zip(
-            bq.split(size, 2), to_own.split(size, 2), with_piece_before(kv, size), prefix
-        ):
-            k, v = kv_near.unbind(1)
-            near, own = (
-                torch.cat([scores(bq, k, mask), own], -1).softmax(-1).split((k.shape[2], S), -1)
-            )
-            read.append(near @ v)
-            weights.append(own)
-        own = (torch.cat(weights, 2).unflatten(2, (M, S)) @ bv).flatten(2, 3)
-        return torch.cat([over_clean(layer, q, kv), torch.cat(read, 2) + own], 2)
-
-    return attend
+# -- one decoder pass over text and blocks ---------------------------------------------------------
 
 
-def decode_blocks(model, encoded, blocks):
-    """One decoder pass over the clean text and all corrupted blocks -> logits (B, T, V) and (B, M, S, V)."""
+def decode_blocks(
+    model: BLT, encoded: Encoded, blocks: Blocks
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits (B, T, V) of the clean text and (B, M, S, V) of all corrupted blocks, in one pass."""
     B, T = encoded.ids.shape
     M, S = blocks.ids.shape[1:]
     row = torch.arange(B, device=encoded.ids.device)[:, None]
     reads = encoded.patches.reads
-    block_reads = reads[row, (blocks.starts - 1).clamp_max(T - 1)].repeat_interleave(
-        S, 1
-    )  # (B, M*S)
-    x = torch.cat(
-        [
-            model.decoder.inputs(encoded.ids, encoded.states),
-            model.decoder.embedding(blocks.corrupted.flatten(1)),
-        ],
-        1,
-    )
-    positions = torch.cat([encoded.positions, blocks.positions.flatten(1)], 1)
-    all_reads = torch.cat([reads, block_reads], 1)
+    block_reads = reads[row, (blocks.starts - 1).clamp_max(T - 1)]  # (B, M)
+    all_reads = torch.cat([reads, block_reads.repeat_interleave(S, 1)], 1)  # (B, T + M * S)
+    clean = model.decoder.inputs(encoded.ids, encoded.states)
+    slots = model.decoder.embedding(blocks.corrupted.flatten(1))
     logits = model.decoder(
-        x,
-        positions,
+        torch.cat([clean, slots], 1),
+        torch.cat([encoded.positions, blocks.positions.flatten(1)], 1),
         lambda layer: encoded.keys[layer][row, all_reads],
-        _attend(encoded, blocks, model.config.decoder.window),
+        over_text_and_blocks(encoded.document, blocks.starts, S, model.config.decoder.window),
     )
     return logits[:, :T], logits[:, T:].unflatten(1, (M, S))
 
 
+def over_text_and_blocks(
+    document: torch.Tensor, starts: torch.Tensor, size: int, window: int | None = None
+) -> Attend:
+    """An `Attend` over T clean bytes and M * S slots behind them that never builds their square.
+
+    Clean bytes read as in `over_text`; a slot reads by `prefix_mask`, and all of its own block.
+    document (B, T), starts (B, M), size S.
+    """
+    n_clean, n_blocks = document.shape[1], starts.shape[1]
+    chunk, parts = block_chunks(starts, size, n_clean, window)
+    masks = [
+        prefix_mask(starts, size, document, window, slots, keys)[:, None] for slots, keys in parts
+    ]
+    attend_clean = over_text(document, window)
+
+    def attend(layer: int, q: torch.Tensor, kv: torch.Tensor) -> torch.Tensor:
+        lengths = (n_clean, n_blocks * size)
+        clean_q, slot_q = q.split(lengths, -2)
+        clean_kv, slot_kv = kv.split(lengths, -2)
+        clean = attend_clean(layer, clean_q, clean_kv)
+        own_kv = slot_kv.unflatten(3, (n_blocks, size))
+        slots = _read_prefix_and_block(slot_q, chunk_keys(clean_kv, chunk), own_kv, masks, chunk)
+        return torch.cat([clean, slots], 2)
+
+    return attend
+
+
+def _read_prefix_and_block(
+    q: torch.Tensor,
+    prefix_kv: Sequence[torch.Tensor],
+    own_kv: torch.Tensor,
+    masks: Sequence[torch.Tensor],
+    chunk: int,
+) -> torch.Tensor:
+    """(B, H, M * S, head): what slots read, by one softmax over clean keys and their own block.
+
+    q (B, H, M * S, head), in chunks of `chunk`; prefix_kv: for each chunk clean keys and values
+    (B, 2, H, N, head); masks: for each (B, 1, chunk, N); own_kv (B, 2, H, M, S, head).
+    """
+    own_k, own_v = own_kv.unbind(1)  # (B, H, M, S, head)
+    blocks = own_k.shape[2:4]
+    own_scores = (q.unflatten(2, blocks) * q.shape[-1] ** -0.5 @ own_k.mT).flatten(2, 3)
+    read_of_prefix, own_weights = [], []
+    parts = zip(  # there may be more clean bytes than slots
+        q.split(chunk, 2), own_scores.split(chunk, 2), prefix_kv, masks, strict=False
+    )
+    for queries, to_own, keys_and_values, mask in parts:
+        k, v = keys_and_values.unbind(1)
+        all_scores = torch.cat([scores(queries, k, mask), to_own], -1)
+        widths = (k.shape[2], to_own.shape[-1])
+        to_prefix, to_own = all_scores.softmax(-1).split(widths, -1)
+        read_of_prefix.append(to_prefix @ v)
+        own_weights.append(to_own)
+    read_of_own = (torch.cat(own_weights, 2).unflatten(2, blocks) @ own_v).flatten(2, 3)
+    return torch.cat(read_of_prefix, 2) + read_of_own
+
+
+# -- losses ----------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
 class DiffusionLoss:
-    """Nats per byte. next_byte: mean over clean targets; masked_byte: see `diffusion_loss`; total = next + weight * masked."""
+    """Scalars in nats per byte: total = next_byte + weight * masked_byte.
+
+    next_byte: mean over clean targets. masked_byte: see `diffusion_loss`.
+    """
 
     total: torch.Tensor
     next_byte: torch.Tensor
     masked_byte: torch.Tensor
 
 
-def next_targets(ids):
-    """(B, T-1): the id that each position but the last should predict; -100 for PAD and the BOS of a packed document."""
-    return ids[:, 1:].masked_fill((ids[:, 1:] < 0) | (ids[:, 1:] == vocab.BOS_ID), -100)
+def next_targets(ids: torch.Tensor) -> torch.Tensor:
+    """(B, T-1): the id that each position but the last should predict.
+
+    -100, which carries no loss, for PAD and for the BOS of a packed document.
+
+    >>> next_targets(torch.tensor([[1, 70, 2, 1, 71, -1]])).tolist()
+    [[70, 2, -100, 71, -100]]
+    """
+    targets = ids[:, 1:]
+    return targets.masked_fill((targets < 0) | (targets == vocab.BOS_ID), IGNORED)
 
 
-def next_byte_loss(logits, ids, reduction="mean"):
-    """Cross-entropy of each id given those before it, EOS in, PAD and the BOS of a packed document out."""
-    return F.cross_entropy(
-        logits[:, :-1].flatten(0, 1), next_targets(ids).flatten(), reduction=reduction
-    )
+def next_byte_loss(
+    logits: torch.Tensor, ids: torch.Tensor, reduction: str = "mean"
+) -> torch.Tensor:
+    """Cross-entropy of each id given those before it, EOS in, PAD and the BOS of a document out.
+
+    logits (B, T, V), ids (B, T). reduction: "mean", "sum" or "none", as torch has them.
+    """
+    predictions, targets = logits[:, :-1].flatten(0, 1), next_targets(ids).flatten()
+    return F.cross_entropy(predictions, targets, reduction=reduction, ignore_index=IGNORED)
 
 
-def loss_counts(ids, blocks, weighting="inverse_t"):
-    """What the two losses are divided by: clean targets; block bytes that may carry loss, or for "mean" that do."""
+def loss_counts(
+    ids: torch.Tensor, blocks: Blocks, weighting: str = "inverse_t"
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the two losses are divided by: clean targets, and block bytes.
+
+    Of block bytes those that may carry loss, or for weighting "mean" those that do.
+    """
     hidden = blocks.ids >= 0 if weighting == "inverse_t" else blocks.masked
     return (next_targets(ids) >= 0).sum().clamp_min(1), hidden.sum().clamp_min(1)
 
 
-def diffusion_loss(
-    model,
-    ids,
-    block_size=None,
-    generator=None,
-    *,
-    weight=1.0,
-    block_starts="anywhere",
-    fully_masked=0.0,
-    weighting="inverse_t",
-    patches=None,
-    blocks=None,
-    counts=None,
-    decode=decode_blocks,
-):
-    """The BLT-D training loss of ids (B, T), each row from BOS on, -1 at right padding (Fast BLT eq. 4).
+def masked_byte_loss(
+    logits: torch.Tensor, blocks: Blocks, weighting: str = "inverse_t"
+) -> torch.Tensor:
+    """Cross-entropy summed over masked bytes, each divided by its block's t, or for "mean" not.
 
-    masked_byte = sum of CE / t over masked bytes, divided by the block bytes that may carry loss ("inverse_t"), or the
-    plain mean over masked bytes ("mean"). blocks: `Blocks` that were drawn before, then `generator` is not used; counts:
-    `loss_counts` of a larger batch that these rows are a share of; decode: another `decode_blocks`, to compare with.
-    Raises ValueError for a model without a diffusion head.
+    logits (B, M, S, V).
     """
-    if model.config.block_size is None:
-        raise ValueError("diffusion_loss needs a BLT-D (config.block_size set), got a plain BLT")
-    block_size = model.config.block_size if block_size is None else block_size
-    if type(block_size) is not int or block_size < 1:
-        raise ValueError(f"block_size must be an int of at least 1 byte, got {block_size!r}")
-    if block_size > model.config.block_size:
-        warnings.warn(
-            f"block_size {block_size} is above the model's {model.config.block_size}", stacklevel=2
-        )
+    targets = blocks.ids.masked_fill(~blocks.masked, IGNORED).flatten()
+    losses = F.cross_entropy(
+        logits.flatten(0, 2), targets, reduction="none", ignore_index=IGNORED
+    ).view_as(blocks.ids)
+    return (losses / blocks.t[..., None] if weighting == "inverse_t" else losses).sum()
+
+
+def diffusion_loss(
+    model: BLT,
+    ids: torch.Tensor,
+    block_size: int | None = None,
+    generator: torch.Generator | None = None,
+    *,
+    weight: float = 1.0,
+    block_starts: str = "anywhere",
+    fully_masked: float = 0.0,
+    weighting: str = "inverse_t",
+    patches: tuple | None = None,
+    blocks: Blocks | None = None,
+    counts: tuple[torch.Tensor, torch.Tensor] | None = None,
+    decode: Callable[..., tuple[torch.Tensor, torch.Tensor]] = decode_blocks,
+) -> DiffusionLoss:
+    """The BLT-D training loss of ids (B, T), each row from BOS on, -1 at right padding.
+
+    Fast BLT eq. 5 to 7, as means: masked_byte is the sum of CE / t over masked bytes, divided by
+    the block bytes that may carry loss (weighting "inverse_t"), or the plain mean over masked bytes
+    ("mean").
+
+    block_size: slots of a block, the model's own by default; above it there is a warning.
+    block_starts, fully_masked: as `lay_out` and `corrupt` take them.
+    patches: (`Patches`, entropies) where they are known.
+    blocks: `Blocks` that were drawn before; `generator` is not used then.
+    counts: `loss_counts` of a larger batch that these rows are a share of.
+    decode: another `decode_blocks`, to compare with.
+    Raises ValueError for a model without a diffusion head and for options out of range.
+    """
+    block_size = _checked_block_size(model, block_size)
     if block_starts not in STARTS or weighting not in WEIGHTINGS:
         raise ValueError(
             f"block_starts must be one of {STARTS} and weighting one of {WEIGHTINGS}, "
@@ -228,16 +296,24 @@ def diffusion_loss(
         )
     encoded = model.encode(ids, patches)
     if blocks is None:
-        blocks = corrupt(
-            *lay_out(encoded, ids, block_size, block_starts, generator), fully_masked, generator
-        )
-    targets, hidden = counts or loss_counts(ids, blocks, weighting)
+        starts, clean = lay_out(encoded, ids, block_size, block_starts, generator)
+        blocks = corrupt(starts, clean, fully_masked, generator)
+    n_targets, n_hidden = counts or loss_counts(ids, blocks, weighting)
     clean_logits, block_logits = decode(model, encoded, blocks)
-    next_byte = next_byte_loss(clean_logits, ids, "sum") / targets
-    ce = F.cross_entropy(
-        block_logits.flatten(0, 2),
-        blocks.ids.flatten().masked_fill(~blocks.masked.flatten(), -100),
-        reduction="none",
-    ).view_as(blocks.ids)
-    masked_byte = (ce / blocks.t[..., None] if weighting == "inverse_t" else ce).sum() / hidden
+    next_byte = next_byte_loss(clean_logits, ids, "sum") / n_targets
+    masked_byte = masked_byte_loss(block_logits, blocks, weighting) / n_hidden
     return DiffusionLoss(next_byte + weight * masked_byte, next_byte, masked_byte)
+
+
+def _checked_block_size(model: BLT, block_size: Any) -> int:
+    """The block size asked for, or the model's own. Raises ValueError for what cannot be one."""
+    trained = model.config.block_size
+    if trained is None:
+        raise ValueError("diffusion_loss needs a BLT-D (config.block_size set), got a plain BLT")
+    if block_size is None:
+        return trained
+    if type(block_size) is not int or block_size < 1:
+        raise ValueError(f"block_size must be an int of at least 1 byte, got {block_size!r}")
+    if block_size > trained:
+        warnings.warn(f"block_size {block_size} is above the model's {trained}", stacklevel=3)
+    return block_size

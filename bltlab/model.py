@@ -5,144 +5,205 @@ encoder   h h h h | h h h h |        every byte, causal in a window; hash n-gram
 pool        o_1   |   o_2   |        each patch's K queries read the bytes of that patch
 global      o_1 --> o_2 --> ...      causal over patches: the expensive part, once a patch
 decoder   reads o_0 until its patch closes: "T", "h", "e" read o_0, the last byte "␣" reads o_1,
-          "b", "y", "t" read o_1, "e" reads o_2, if it is known by then that the next byte opens a patch.
+          "b", "y", "t" read o_1, "e" reads o_2, if it is known by then that the next byte opens
+          a patch.
 """
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from . import checkpoints, vocab
-from .config import BLTConfig
-from .layers import CrossAttention, RMSNorm, Stack, lay_out_by_column, over_text
+from .config import BLTConfig, HashConfig
+from .layers import Attend, CrossAttention, RMSNorm, Stack, lay_out_by_column, over_text
 from .patching import EntropyModel, Patches, patch_text
 
 PARTS = ("patcher", "encoder", "global_", "decoder")
 
+# -- parts -----------------------------------------------------------------------------------------
+
 
 class HashEmbedding(nn.Module):
-    """Sum of one embedding per n-gram size, looked up by a rolling hash of the n ids that end at each byte."""
+    """Sum of one embedding for each size n, looked up by a hash of the n ids that end at a byte.
 
-    def __init__(self, config, dim):
+    The hash is a polynomial in int64 that wraps around, as the released weights expect.
+    """
+
+    def __init__(self, config: HashConfig, dim: int):
         super().__init__()
         self.config = config
         self.table = nn.Embedding(len(config.sizes) * config.n_rows, dim)
         self.reach = max(config.sizes)
-        wrapped = [(config.prime**j + 2**63) % 2**64 - 2**63 for j in range(self.reach)]
-        powers = [
-            [wrapped[j - (self.reach - n)] if j >= self.reach - n else 0 for n in config.sizes]
-            for j in range(self.reach)
-        ]
-        self.register_buffer("powers", torch.tensor(powers), persistent=False)  # (reach, sizes)
-        self.register_buffer(
-            "first_rows", torch.arange(len(config.sizes)) * config.n_rows, persistent=False
-        )
+        self.compute_buffers()
 
-    def rows(self, windows):
-        """windows (B, T, reach): the ids ending at each byte, oldest first, 0 before a document -> (B, T, sizes)."""
-        return (windows[..., None] * self.powers).sum(-2) % self.config.n_rows + self.first_rows
+    def compute_buffers(self) -> None:
+        """Make what follows from the config and is not stored with the weights.
 
-    def forward(self, windows):
-        return self.table(self.rows(windows)).sum(-2)  # (B, T, D)
+        powers (reach, sizes): what each of the last `reach` ids is multiplied by, oldest first, 0
+        where an n-gram does not reach back that far. first_rows (sizes,): where in the table each
+        size begins.
+        """
+        n_sizes = len(self.config.sizes)
+        powers = torch.zeros(self.reach, n_sizes, dtype=torch.long)
+        for column, n in enumerate(self.config.sizes):
+            for j in range(n):
+                powers[self.reach - n + j, column] = _wrapped(self.config.prime**j)
+        first_rows = torch.arange(n_sizes) * self.config.n_rows
+        self.register_buffer("powers", powers, persistent=False)
+        self.register_buffer("first_rows", first_rows, persistent=False)
+
+    def rows(self, grams: torch.Tensor) -> torch.Tensor:
+        """Rows of the table (B, T, sizes), of `grams` (B, T, reach) as the function gives them."""
+        hashes = (grams[..., None] * self.powers).sum(-2)
+        return hashes % self.config.n_rows + self.first_rows
+
+    def forward(self, grams: torch.Tensor) -> torch.Tensor:
+        """(B, T, D) of grams (B, T, reach)."""
+        return self.table(self.rows(grams)).sum(-2)
 
 
-def windows(ids, reach):
-    """(B, T) ids -> (B, T, reach): the ids that end at each position, oldest first, 0 before the document's BOS."""
+def _wrapped(number: int) -> int:
+    """A whole number as int64 holds it after it wrapped around.
+
+    >>> _wrapped(2**63), _wrapped(7)
+    (-9223372036854775808, 7)
+    """
+    return (number + 2**63) % 2**64 - 2**63
+
+
+def grams(ids: torch.Tensor, reach: int) -> torch.Tensor:
+    """(B, T, reach): the ids that end at each position, oldest first, 0 before the document's BOS.
+
+    ids (B, T).
+
+    >>> grams(torch.tensor([[1, 70, 71]]), 2).tolist()
+    [[[0, 1], [1, 70], [70, 71]]]
+    """
     t = torch.arange(ids.shape[1], device=ids.device)
     begins = torch.where(ids == vocab.BOS_ID, t, 0).cummax(1).values  # (B, T)
     source = t[:, None] - torch.arange(reach - 1, -1, -1, device=ids.device)  # (T, reach)
     return ids[:, source.clamp_min(0)] * (source >= begins[..., None])
 
 
-class LocalEncoder(nn.Module):
-    """Bytes to states, and states to one pooled vector of width K * D per patch."""
+windows = grams  # its first name
 
-    def __init__(self, config):
+
+class LocalEncoder(nn.Module):
+    """Bytes to states, and the states of a patch to one pooled vector of width K * D."""
+
+    def __init__(self, config: BLTConfig):
         super().__init__()
-        dim, self.keys_per_patch = config.encoder.dim, config.keys_per_patch
+        dim, stack = config.encoder.dim, config.encoder
+        self.keys_per_patch = config.keys_per_patch
         self.embedding = nn.Embedding(vocab.VOCAB_SIZE, dim)
         self.hashes = HashEmbedding(config.hashes, dim)
-        self.stack = Stack(config.encoder)
+        self.stack = Stack(stack)
         self.query_projection = nn.Linear(dim, self.keys_per_patch * dim, bias=False)
-        self.cross = CrossAttention(
-            dim, config.encoder.n_heads, config.encoder.norm_eps, config.doubled_residual
-        )
+        self.cross = CrossAttention(dim, stack.n_heads, stack.norm_eps, config.doubled_residual)
 
-    def forward(self, ids, windows, positions, attend):
-        """ids, positions (B, T), windows (B, T, reach) -> states (B, T, D)."""
-        return self.stack(self.embedding(ids) + self.hashes(windows), positions, attend)
+    def forward(
+        self, ids: torch.Tensor, grams: torch.Tensor, positions: torch.Tensor, attend: Attend
+    ) -> torch.Tensor:
+        """States (B, T, D) of ids at positions, both (B, T), with grams (B, T, reach)."""
+        return self.stack(self.embedding(ids) + self.hashes(grams), positions, attend)
 
-    def pool(self, states, patch, count):
-        """states (B, T, D), patch (B, T) in 0..count, where `count` is a bin for bytes of no patch -> (B, P, K * D)."""
+    def pool(self, states: torch.Tensor, patch: torch.Tensor, count: int) -> torch.Tensor:
+        """(B, P, K * D): each patch's queries, made of its largest states, read its bytes.
+
+        states (B, T, D); patch (B, T) in 0..count, where `count` is a bin for bytes of no patch.
+        """
         B, _, D = states.shape
         index = patch[..., None].expand_as(states)
-        top = states.new_zeros(B, count + 1, D).scatter_reduce(
+        largest = states.new_zeros(B, count + 1, D).scatter_reduce(
             1, index, states, "amax", include_self=False
         )
-        queries = self.query_projection(top[:, :count]).unflatten(-1, (self.keys_per_patch, D))
+        queries = self.query_projection(largest[:, :count]).unflatten(-1, (self.keys_per_patch, D))
         return self.cross.pool(queries, self.cross.project_keys(states), patch).flatten(2)
 
 
 class GlobalTransformer(nn.Module):
-    """Causal over patches, no final norm."""
+    """Pooled patches to latents: causal over patches, no final norm."""
 
-    def __init__(self, config):
+    def __init__(self, config: BLTConfig):
         super().__init__()
         pooled, dim = config.keys_per_patch * config.encoder.dim, config.global_.dim
         self.projection = nn.Identity() if pooled == dim else nn.Linear(pooled, dim, bias=False)
         self.stack = Stack(config.global_)
 
-    def forward(self, pooled, positions, attend):
-        """pooled (B, P, K * D), positions (B, P) -> latents (B, P, G)."""
+    def forward(
+        self, pooled: torch.Tensor, positions: torch.Tensor, attend: Attend
+    ) -> torch.Tensor:
+        """Latents (B, P, G) of pooled (B, P, K * D) at positions (B, P)."""
         return self.stack(self.projection(pooled), positions, attend)
 
 
 class LocalDecoder(nn.Module):
     """Bytes back to next-byte logits; each layer first reads K vectors of one latent."""
 
-    def __init__(self, config):
+    def __init__(self, config: BLTConfig):
         super().__init__()
-        c, self.keys_per_patch = config.decoder, config.keys_per_patch
+        stack, dim = config.decoder, config.decoder.dim
+        self.keys_per_patch = config.keys_per_patch
         self.from_embedding = config.decoder_input == "embedding"
         if self.from_embedding or config.block_size:  # blocks and MASK have no encoder state
-            self.embedding = nn.Embedding(vocab.VOCAB_SIZE + 1, c.dim)
+            self.embedding = nn.Embedding(vocab.VOCAB_SIZE + 1, dim)
         self.latent_projection = nn.Linear(
-            config.global_.dim, self.keys_per_patch * c.dim, bias=False
+            config.global_.dim, self.keys_per_patch * dim, bias=False
         )
         self.cross = nn.ModuleList(
-            CrossAttention(c.dim, c.n_heads, c.norm_eps, config.doubled_residual)
-            for _ in range(c.n_layers)
+            CrossAttention(dim, stack.n_heads, stack.norm_eps, config.doubled_residual)
+            for _ in range(stack.n_layers)
         )
-        self.stack = Stack(c)
-        self.norm = RMSNorm(c.dim, c.norm_eps)
-        self.output = nn.Linear(c.dim, vocab.VOCAB_SIZE, bias=False)
+        self.stack = Stack(stack)
+        self.norm = RMSNorm(dim, stack.norm_eps)
+        self.output = nn.Linear(dim, vocab.VOCAB_SIZE, bias=False)
 
-    def keys(self, latents):
-        """latents (B, P, G) -> one (B, P, K, 2, H, head) a layer: what cross-attention reads, and what a cache keeps."""
+    def keys(self, latents: torch.Tensor) -> list[torch.Tensor]:
+        """For each layer (B, P, K, 2, H, head): what cross-attention reads, and a cache keeps.
+
+        latents (B, P, G).
+        """
         vectors = self.latent_projection(latents).unflatten(-1, (self.keys_per_patch, -1))
         return [cross.project_keys(vectors) for cross in self.cross]
 
-    def inputs(self, ids, states):
-        """What a clean byte enters with: its encoder state, or its own embedding."""
+    def inputs(self, ids: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+        """What clean bytes enter with (B, T, D): their encoder states, or own embeddings."""
         return self.embedding(ids) if self.from_embedding else states
 
-    def forward(self, x, positions, read_keys, attend):
-        """x (B, T, D), positions (B, T), read_keys(layer) -> (B, T or 1, K, 2, H, head) -> logits (B, T, V)."""
-        x = self.stack(
-            x,
-            positions,
-            attend,
-            before=lambda layer, x: self.cross[layer].read(x, read_keys(layer)),
-        )
+    def forward(
+        self,
+        x: torch.Tensor,
+        positions: torch.Tensor,
+        read_keys: Callable[[int], torch.Tensor],
+        attend: Attend,
+    ) -> torch.Tensor:
+        """Logits (B, T, V), in fp32 at least, of x (B, T, D) at positions (B, T).
+
+        read_keys(layer) -> (B, T or 1, K, 2, H, head): those of the latent that each byte reads.
+        """
+
+        def read_latents(layer: int, x: torch.Tensor) -> torch.Tensor:
+            return self.cross[layer].read(x, read_keys(layer))
+
+        x = self.stack(x, positions, attend, before=read_latents)
         logits = self.output(self.norm(x))
         return logits.float() if logits.itemsize < 4 else logits
 
 
+# -- the model -------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
 class BLTOutput:
-    """logits (B, T, V), entropies (B, T) in nats, latents (B, P, G), patches."""
+    """What a forward pass returns.
+
+    logits (B, T, V); entropies (B, T) in nats; latents (B, P, G); patches of ids (B, T).
+    """
 
     logits: torch.Tensor
     entropies: torch.Tensor
@@ -152,174 +213,219 @@ class BLTOutput:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A text up to the decoder's door: what `BLT.decode` and the diffusion loss start from."""
+    """A text up to the decoder: what `BLT.decode` and the diffusion loss start from.
 
-    ids: torch.Tensor  # (B, T), padding as id 0
-    document: torch.Tensor  # (B, T), numbers packed documents
-    states: torch.Tensor  # (B, T, D)
-    keys: list  # per decoder layer (B, P, K, 2, H, head)
-    entropies: torch.Tensor  # (B, T)
-    latents: torch.Tensor  # (B, P, G)
+    ids (B, T), padding as id 0; document (B, T) numbers the packed documents; states (B, T, D);
+    keys: for each decoder layer (B, P, K, 2, H, head); entropies (B, T) in nats; latents (B, P, G).
+    """
+
+    ids: torch.Tensor
+    document: torch.Tensor
+    states: torch.Tensor
+    keys: list[torch.Tensor]
+    entropies: torch.Tensor
+    latents: torch.Tensor
     patches: Patches
 
     @property
-    def positions(self):
+    def positions(self) -> torch.Tensor:
+        """(B, T): 0, 1, 2, ... in each row."""
         return torch.arange(self.ids.shape[1], device=self.ids.device).expand_as(self.ids)
 
 
 class BLT(nn.Module):
-    """A function from ids to logits. No cache lives here: `bltlab.DecodingState` holds one."""
+    """A function from ids to logits. No cache lives here: `bltlab.DecodingState` holds one.
 
-    def __init__(self, config):
+    Raises TypeError for what is not a `BLTConfig`, ValueError for a patch rule that is not known.
+    """
+
+    def __init__(self, config: BLTConfig):
         super().__init__()
         if not isinstance(config, BLTConfig):
             raise TypeError(f"config must be a BLTConfig, got {type(config).__name__}")
-        self.config, self.name = config, "blt"
+        self.config = config
+        self.name = "blt"
         self.patcher = EntropyModel(config.patcher)
         self.encoder = LocalEncoder(config)
         self.global_ = GlobalTransformer(config)
         self.decoder = LocalDecoder(config)
 
     @property
-    def device(self):
+    def device(self) -> torch.device:
+        """Where the weights are."""
         return self.decoder.output.weight.device
 
     @property
-    def dtype(self):
+    def dtype(self) -> torch.dtype:
+        """What the weights are stored in, the entropy model's apart."""
         return self.decoder.output.weight.dtype
 
-    def patch(self, ids):
-        """`Patches` and entropies (B, T) of ids (B, T), -1 at right padding."""
-        return patch_text(self.config.patcher, self.patcher, ids, documents(ids))
+    # -- forward -----------------------------------------------------------------------------------
 
-    def encode(self, ids, patches=None):
-        """ids (B, T), -1 at right padding -> `Encoded`. `patches` is (Patches, entropies) where they are known."""
-        document, known = documents(ids), ids.clamp_min(0)
+    def patch(self, ids: torch.Tensor) -> tuple[Patches, torch.Tensor]:
+        """`Patches` and entropies (B, T) in nats of ids (B, T), -1 at right padding."""
+        return patch_text(self.config.patcher, self.patcher, ids, document_numbers(ids))
+
+    def encode(
+        self, ids: torch.Tensor, patches: tuple[Patches, torch.Tensor] | None = None
+    ) -> Encoded:
+        """`Encoded` of ids (B, T), -1 at right padding.
+
+        patches: (`Patches`, entropies) where they are known; else the entropy model finds them.
+        """
+        document, known = document_numbers(ids), ids.clamp_min(0)
         patches, entropies = patches or self.patch(ids)
         positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
-        states = self.encoder(
-            known,
-            windows(known, self.encoder.hashes.reach),
-            positions,
-            over_text(document, self.config.encoder.window),
-        )
-        count = patches.count
-        pooled = self.encoder.pool(states, patches.ids.masked_fill(~patches.valid, count), count)
-        patch_document = torch.zeros_like(pooled[..., 0], dtype=torch.long).scatter(
-            1, patches.ids, document
-        )
-        patch_positions = torch.arange(count, device=ids.device).expand(len(ids), -1)
-        latents = self.global_(
-            pooled, patch_positions, over_text(patch_document, self.config.global_.window)
-        )
-        return Encoded(
-            known, document, states, self.decoder.keys(latents), entropies, latents, patches
-        )
+        reach, window = self.encoder.hashes.reach, self.config.encoder.window
+        attend = over_text(document, window)
+        states = self.encoder(known, grams(known, reach), positions, attend)
+        latents = self._latents(states, patches, document)
+        keys = self.decoder.keys(latents)
+        return Encoded(known, document, states, keys, entropies, latents, patches)
 
-    def decode(self, encoded):
-        """`Encoded` -> next-byte logits (B, T, V)."""
+    def _latents(
+        self, states: torch.Tensor, patches: Patches, document: torch.Tensor
+    ) -> torch.Tensor:
+        """Latents (B, P, G) of all patches of encoder states (B, T, D)."""
+        count = patches.count
+        bins = patches.ids.masked_fill(~patches.valid, count)
+        pooled = self.encoder.pool(states, bins, count)
+        no_document = torch.zeros_like(pooled[..., 0], dtype=torch.long)  # (B, P)
+        patch_document = no_document.scatter(1, patches.ids, document)
+        positions = torch.arange(count, device=states.device).expand(len(states), -1)
+        attend = over_text(patch_document, self.config.global_.window)
+        return self.global_(pooled, positions, attend)
+
+    def decode(self, encoded: Encoded) -> torch.Tensor:
+        """Next-byte logits (B, T, V)."""
         row = torch.arange(len(encoded.ids), device=encoded.ids.device)[:, None]
+        reads = encoded.patches.reads
         return self.decoder(
             self.decoder.inputs(encoded.ids, encoded.states),
             encoded.positions,
-            lambda layer: encoded.keys[layer][row, encoded.patches.reads],
+            lambda layer: encoded.keys[layer][row, reads],
             over_text(encoded.document, self.config.decoder.window),
         )
 
-    def forward(self, ids, patches=None):
-        """ids (B, T), each row from BOS on, -1 at right padding; several documents may be packed, BOS before each."""
+    def forward(
+        self, ids: torch.Tensor, patches: tuple[Patches, torch.Tensor] | None = None
+    ) -> BLTOutput:
+        """`BLTOutput` of ids (B, T), each row from BOS on, -1 at right padding.
+
+        Several documents may be packed in a row, BOS before each. patches: as `encode` takes them.
+        """
         encoded = self.encode(ids, patches)
         return BLTOutput(self.decode(encoded), encoded.entropies, encoded.latents, encoded.patches)
 
-    def parameter_counts(self):
-        """Parameters by part, embedding tables apart under `tables`: no pass reads more than a few of their rows."""
-        tables = {
-            id(p) for m in self.modules() if isinstance(m, nn.Embedding) for p in m.parameters()
-        }
-        counts = {
-            part: sum(p.numel() for p in getattr(self, part).parameters() if id(p) not in tables)
-            for part in PARTS
-        }
-        return counts | {"tables": sum(p.numel() for p in self.parameters() if id(p) in tables)}
+    # -- sizes -------------------------------------------------------------------------------------
 
-    def weight_bytes(self):
-        """Bytes of the weights that one pass of each part reads, embedding tables left out; `pool` and `keys` go with the
-        global transformer: they run once a patch."""
-        size = lambda *modules: sum(p.nbytes for m in modules for p in m.parameters())
-        d, e = self.decoder, self.encoder
-        keys = size(
-            d.latent_projection,
-            *(m for cross in d.cross for m in (cross.key_norm, cross.key_value)),
-        )
-        table = size(d.embedding) if hasattr(d, "embedding") else 0
+    def parameter_counts(self) -> dict[str, int]:
+        """Parameters by part, and apart from them under `tables` those of all embedding tables.
+
+        No pass reads more than a few rows of a table.
+        """
+        embeddings = [module for module in self.modules() if isinstance(module, nn.Embedding)]
+        tables = {id(module.weight) for module in embeddings}
+        counts = {}
+        for part in PARTS:
+            weights = getattr(self, part).parameters()
+            counts[part] = sum(w.numel() for w in weights if id(w) not in tables)
+        return counts | {"tables": sum(module.weight.numel() for module in embeddings)}
+
+    def weight_bytes(self) -> dict[str, int]:
+        """Bytes of the weights that one pass of each part reads, embedding tables left out.
+
+        `pool` and `keys` go with the global transformer: they run once a patch.
+        """
+        decoder, encoder = self.decoder, self.encoder
+        keys = _bytes_of(decoder.latent_projection)
+        keys += sum(_bytes_of(cross.key_norm, cross.key_value) for cross in decoder.cross)
+        table = _bytes_of(decoder.embedding) if hasattr(decoder, "embedding") else 0
         return {
-            "patcher": size(self.patcher) - size(self.patcher.embedding),
-            "encoder": size(e.stack),
-            "pool": size(e.query_projection, e.cross),
-            "global_": size(self.global_),
+            "patcher": _bytes_of(self.patcher) - _bytes_of(self.patcher.embedding),
+            "encoder": _bytes_of(encoder.stack),
+            "pool": _bytes_of(encoder.query_projection, encoder.cross),
+            "global_": _bytes_of(self.global_),
             "keys": keys,
-            "decoder": size(d) - keys - table,
+            "decoder": _bytes_of(decoder) - keys - table,
         }
 
-    def initialise(self, seed=0):
-        """Fill all weights from `seed`: normal with std fan_in^-1/2 (tables: 0.02), residual outputs smaller."""
+    # -- weights -----------------------------------------------------------------------------------
+
+    def initialise(self, seed: int = 0) -> "BLT":
+        """The model, all weights filled from `seed`.
+
+        Normal with std fan_in^-1/2 (tables: 0.02), what feeds a residual 0.3 of that; norms stay 1.
+        """
         generator = torch.Generator().manual_seed(seed)
-        for name, p in self.named_parameters():
-            if p.ndim < 2:
+        for name, weight in self.named_parameters():
+            if weight.ndim < 2:
                 continue
-            std = 0.02 if "embedding" in name or "table" in name else p.shape[1] ** -0.5
-            std *= 0.3 if name.endswith(("out.weight", "down.weight")) else 1.0
+            is_table = "embedding" in name or "table" in name
+            std = 0.02 if is_table else weight.shape[1] ** -0.5
+            if name.endswith(("out.weight", "down.weight")):
+                std *= 0.3
             with torch.no_grad():
-                p.copy_(torch.randn(p.shape, generator=generator) * std)
+                weight.copy_(torch.randn(weight.shape, generator=generator) * std)
         return self
 
     @classmethod
-    def on_meta(cls, config):
-        """The model's shape without its weights: to count, to check, to load into."""
+    def on_meta(cls, config: BLTConfig) -> "BLT":
+        """A model without weights, on torch's meta device: to count, to check, to load into."""
         with torch.device("meta"):
             return cls(config)
 
     @classmethod
-    def from_pretrained(cls, name, *, device="auto", dtype=torch.float32):
-        """A model from a folder, a name shipped with bltlab ("blt-d-nano") or a hub id, in eval mode.
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        device: str | torch.device = "auto",
+        dtype: torch.dtype | None = torch.float32,
+    ) -> "BLT":
+        """A model in eval mode, from a folder, a name shipped with bltlab or a hub id.
 
-        Folders may be in our layout, transformers' or the original. device "auto" is the GPU where there is one; dtype
-        None keeps what is stored. Raises FileNotFoundError for a missing folder or file, ValueError
-        for a file that is damaged or does not fit its config.
+        Folders may be in our layout, transformers' or the original.
+
+        name: such as "blt-d-nano". device: "auto" is the GPU where there is one. dtype: None keeps
+        what is stored.
+        Raises FileNotFoundError for a missing folder or file, ValueError for a file that is damaged
+        or does not fit its config, TypeError for what is not a dtype.
         """
-        folder = checkpoints.resolve(name)
-        config, tensors = checkpoints.load(folder, lambda config: cls.on_meta(config).state_dict())
-        model = cls.on_meta(config)
-        model.load_state_dict(tensors, assign=True)
-        for module in model.modules():  # buffers are not stored: compute them again
-            if isinstance(module, HashEmbedding):
-                fresh = HashEmbedding(module.config, 1)
-                module.powers, module.first_rows = fresh.powers, fresh.first_rows
-        model.name = folder.name
         if not (dtype is None or isinstance(dtype, torch.dtype)):
             raise TypeError(
                 f"dtype must be a torch dtype such as torch.bfloat16, or None, got {dtype!r}"
             )
+        folder = checkpoints.resolve(name)
+        config, tensors = checkpoints.load(folder, lambda config: cls.on_meta(config).state_dict())
+        model = cls.on_meta(config)
+        model.load_state_dict(tensors, assign=True)
+        model.encoder.hashes.compute_buffers()  # they are not stored
+        model.name = folder.name
         model = model.to(resolve_device(device), dtype).eval()
-        return (
+        if model.device.type == "cpu" and model.dtype == torch.float32:
             lay_out_by_column(model)
-            if (model.device.type, model.dtype) == ("cpu", torch.float32)
-            else model
-        )
+        return model
 
-    def save_pretrained(self, folder, dtype=None, **options):
-        """Write `config.json` and safetensors, cast to `dtype` where given; each file whole or not at all.
+    def save_pretrained(
+        self, folder: str | Path, dtype: torch.dtype | None = None, **options: Any
+    ) -> None:
+        """Write `config.json` and safetensors, each file whole or not at all.
 
-        options: `layout` ("bltlab" or "transformers"), `shard_bytes`, `files`, as `checkpoints.save` takes them.
+        dtype: cast to it, where given. options: `layout` ("bltlab" or "transformers"),
+        `shard_bytes` and `files`, as `checkpoints.save` takes them.
         """
         tensors = {
-            name: p.detach().cpu().to(dtype or p.dtype).contiguous()
-            for name, p in self.state_dict().items()
+            name: weight.detach().cpu().to(dtype or weight.dtype).contiguous()
+            for name, weight in self.state_dict().items()
         }
         checkpoints.save(folder, self.config, tensors, **options)
 
-    def push_to_hub(self, repo_id, dtype=None, **options):
-        """Create the hub repository where it is missing and upload what `save_pretrained` writes; returns its address."""
+    def push_to_hub(self, repo_id: str, dtype: torch.dtype | None = None, **options: Any) -> str:
+        """The address of a hub repository, after uploading what `save_pretrained` writes.
+
+        The repository is created where it is missing.
+        """
         from huggingface_hub import HfApi
 
         with tempfile.TemporaryDirectory() as folder:
@@ -329,18 +435,25 @@ class BLT(nn.Module):
         return str(address)
 
 
-def diffuse_from(blt, block_size=8, seed=0):
-    """A BLT-D that starts from an autoregressive BLT: its weights, and a new embedding for the bytes of blocks and MASK.
+def _bytes_of(*modules: nn.Module) -> int:
+    """Bytes of all weights of some modules."""
+    return sum(weight.nbytes for module in modules for weight in module.parameters())
 
-    The new rows start as the encoder's byte embeddings, MASK as their mean, so only `decoder.embedding` is untrained.
+
+def diffuse_from(blt: BLT, block_size: int = 8, seed: int = 0) -> BLT:
+    """A BLT-D that starts from an autoregressive BLT: its weights, and an embedding for blocks.
+
+    That embedding is of the bytes of blocks and MASK. Its rows start as the encoder's byte
+    embeddings, MASK as their mean, so only `decoder.embedding` is untrained.
+    Raises ValueError for a model that is a BLT-D already.
     """
-    if blt.config.block_size is not None:
+    trained = blt.config.block_size
+    if trained is not None:
         raise ValueError(
-            f"diffuse_from needs a plain BLT, this one is a BLT-D with blocks of {blt.config.block_size}"
+            f"diffuse_from needs a plain BLT, this one is a BLT-D with blocks of {trained}"
         )
-    model = (
-        BLT(replace(blt.config, block_size=block_size)).initialise(seed).to(blt.device, blt.dtype)
-    )
+    config = replace(blt.config, block_size=block_size)
+    model = BLT(config).initialise(seed).to(blt.device, blt.dtype)
     model.load_state_dict(blt.state_dict(), strict=False)
     if not model.decoder.from_embedding:
         rows = blt.encoder.embedding.weight.detach()
@@ -350,11 +463,20 @@ def diffuse_from(blt, block_size=8, seed=0):
     return model
 
 
-def documents(ids):
-    """(B, T): the number of the packed document each id belongs to."""
+def document_numbers(ids: torch.Tensor) -> torch.Tensor:
+    """(B, T): the number of the packed document that each id belongs to, from 1 on.
+
+    >>> document_numbers(torch.tensor([[1, 70, 2, 1, 71]])).tolist()
+    [[1, 1, 1, 2, 2]]
+    """
     return (ids == vocab.BOS_ID).cumsum(1)
 
 
-def resolve_device(device):
-    """ "auto" -> the GPU where there is one, else the CPU."""
-    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+documents = document_numbers  # its first name
+
+
+def resolve_device(device: str | torch.device) -> str | torch.device:
+    """The device; for "auto" the GPU where there is one, else the CPU."""
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"

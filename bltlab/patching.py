@@ -1,44 +1,58 @@
-"""Where patches begin: the entropy model, the rule, and `Patches`.
+"""Where patches begin: the entropy model, the rules, and `Patches`.
 
-    x      BOS  T  h  e  ␣  b  y  t  e        Position 0 is a patch of its own and position 1 always opens one.
-    H      2.9 .9 .2 .1 1.6 .8 .1 .1 .3       Byte t+1 opens a patch where H[t] > threshold (here 1.3), or where the
-    patch   0   1  1  1  1  2  2  2  2        open patch is full. So the boundary before a byte is known without it,
-    reads   0   0  0  0  1  1  1  1  1        and never changes later (prefix invariance).
+    x      BOS  T  h  e  ␣  b  y  t  e
+    H      2.9 .9 .2 .1 1.6 .8 .1 .1 .3
+    patch   0   1  1  1  1  2  2  2  2
+    reads   0   0  0  0  1  1  1  1  1
 
-`reads`: the latent each position may use, that of the last patch closed before the next byte. The last byte of a patch
-reads its own patch, every other byte the one before.
+Position 0 is a patch of its own and position 1 always opens one. Byte t+1 opens a patch where
+H[t] > threshold (here 1.3), or where the open patch is full. So the boundary before a byte is known
+without it, and never changes later (prefix invariance).
+
+`reads`: the latent each position may use, that of the last patch closed before the next byte. The
+last byte of a patch reads its own patch, every other byte the one before.
+
+A patcher of your own is one function and one entry in `PATCH_RULES`.
 """
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from . import vocab
-from .layers import RMSNorm, Stack, over_text
+from .config import PatcherConfig
+from .layers import Attend, RMSNorm, Stack, over_text
+
+# -- the entropy model -----------------------------------------------------------------------------
 
 
 class EntropyModel(nn.Module):
     """A small causal byte model; the entropy of its prediction says where a patch should begin.
 
-    Its weights stay in fp32 where the rest is cast to 16 bits: rounding flips boundaries.
+    Its weights stay in fp32 where the rest is cast to 16 bits: rounding moves boundaries.
+    Raises ValueError for a config whose rule is not in `PATCH_RULES`.
     """
 
-    def __init__(self, config):
+    def __init__(self, config: PatcherConfig):
         super().__init__()
+        rule_of(config)
         self.config = config
         self.embedding = nn.Embedding(vocab.VOCAB_SIZE, config.dim)
         self.stack = Stack(config)
         self.norm = RMSNorm(config.dim, config.norm_eps)
         self.output = nn.Linear(config.dim, vocab.VOCAB_SIZE, bias=False)
 
-    def forward(self, ids, positions, attend):
-        """ids, positions (B, T) -> logits (B, T, V), never autocast: rounding flips boundaries."""
+    def forward(self, ids: torch.Tensor, positions: torch.Tensor, attend: Attend) -> torch.Tensor:
+        """Logits (B, T, V) of ids at positions, both (B, T); never autocast."""
         with torch.autocast(ids.device.type, enabled=False):
             return self.output(self.norm(self.stack(self.embedding(ids), positions, attend)))
 
-    def _apply(self, fn, recurse=True):
-        def keep_wide(tensor):
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True):
+        """What `.to`, `.half` and the like call on every weight: 16 bits become fp32 here."""
+
+        def keep_wide(tensor: torch.Tensor) -> torch.Tensor:
             moved = fn(tensor)
             narrow = moved.is_floating_point() and moved.itemsize < 4
             return tensor.to(moved.device, torch.float32) if narrow else moved
@@ -46,122 +60,226 @@ class EntropyModel(nn.Module):
         return super()._apply(keep_wide, recurse)
 
 
-def entropy(logits):
+def entropy(logits: torch.Tensor) -> torch.Tensor:
     """Entropy in nats of softmax(logits) over the last axis, in fp32 at least."""
-    log_probs = (logits if logits.dtype == torch.float64 else logits.float()).log_softmax(-1)
+    wide = logits if logits.dtype == torch.float64 else logits.float()
+    log_probs = wide.log_softmax(-1)
     return -(log_probs.exp() * log_probs).sum(-1)
 
 
-def surprising(config, ids, entropies):
-    """(B, T) bool: does the byte after each position open a patch, the length limit apart? After BOS one always does."""
-    if config.rule == "entropy":
-        opens = entropies > config.threshold
-    elif config.rule == "space":
-        byte = ids - vocab.OFFSET
-        letter_or_digit = (
-            ((byte >= 48) & (byte < 58))
-            | (((byte | 32) >= 97) & ((byte | 32) < 123))
-            | (byte >= 128)
-        )
-        opens = ~letter_or_digit
-    else:  # "stride": the length limit does it all
-        opens = torch.zeros_like(ids, dtype=torch.bool)
-    return opens | (ids == vocab.BOS_ID)
+# -- the rules -------------------------------------------------------------------------------------
+
+# A rule takes the config, ids (B, T) and the entropy (B, T) in nats after each of them, and returns
+# (B, T) bool: does the byte after each position open a patch? Text arrives in parts of any length,
+# so a rule decides on each position by what stands there alone. That BOS, and what follows it, open
+# patches, and the length limit, are not a rule's business.
+PatchRule = Callable[[PatcherConfig, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-def next_opens(surprise, positions, open_start, max_patch_length):
+def above_threshold(
+    config: PatcherConfig, ids: torch.Tensor, entropies: torch.Tensor
+) -> torch.Tensor:
+    """A patch opens where the entropy model is unsure of the byte (BLT's own rule)."""
+    return entropies > config.threshold
+
+
+def only_when_full(
+    config: PatcherConfig, ids: torch.Tensor, entropies: torch.Tensor
+) -> torch.Tensor:
+    """A patch opens every max_patch_length bytes: the length limit does it all."""
+    return torch.zeros_like(ids, dtype=torch.bool)
+
+
+def after_spaces(config: PatcherConfig, ids: torch.Tensor, entropies: torch.Tensor) -> torch.Tensor:
+    """A patch opens after each byte that is no letter or digit; bytes beyond ASCII are letters."""
+    byte = ids - vocab.OFFSET
+    lower = byte | 32  # the lower case of an ASCII letter
+    digit = (byte >= ord("0")) & (byte <= ord("9"))
+    letter = (lower >= ord("a")) & (lower <= ord("z"))
+    return ~(digit | letter | (byte >= 128))
+
+
+PATCH_RULES: dict[str, PatchRule] = {
+    "entropy": above_threshold,
+    "stride": only_when_full,
+    "space": after_spaces,
+}
+
+
+def rule_of(config: PatcherConfig) -> PatchRule:
+    """The rule that a config names. Raises ValueError, with the known names, for another one."""
+    if config.rule not in PATCH_RULES:
+        raise ValueError(f"rule must be one of {', '.join(PATCH_RULES)}, got {config.rule!r}")
+    return PATCH_RULES[config.rule]
+
+
+def opens_by_rule(
+    config: PatcherConfig, ids: torch.Tensor, entropies: torch.Tensor
+) -> torch.Tensor:
+    """(B, T) bool: does the byte after each position open a patch, the length limit apart?
+
+    After BOS one always does. ids (B, T), entropies (B, T) in nats. Raises ValueError for a rule
+    that is not in `PATCH_RULES`.
+
+    >>> config = PatcherConfig(16, 1, 2, 24, rule="space")
+    >>> ids = torch.tensor([vocab.encode("a bc")])
+    >>> opens_by_rule(config, ids, torch.zeros(1, 5)).int().tolist()
+    [[1, 0, 1, 0, 0]]
+    """
+    return rule_of(config)(config, ids, entropies) | (ids == vocab.BOS_ID)
+
+
+surprising = opens_by_rule  # its first name
+
+
+def next_opens(
+    by_rule: torch.Tensor,
+    positions: torch.Tensor,
+    open_start: torch.Tensor,
+    max_patch_length: int | None,
+) -> torch.Tensor:
     """(B, T) bool: does the byte after each position open a patch, the length limit included?
 
-    surprise, positions (B, T); open_start (B,): where the patch was opened that holds the first of these positions.
-    A limit of L cuts every L bytes after the latest surprise, so no loop is needed.
+    by_rule (B, T): what `opens_by_rule` says; positions (B, T); open_start (B,): where the patch
+    was opened that holds the first of these positions. A limit of L cuts every L bytes after the
+    latest boundary of the rule, so no loop is needed.
 
-    >>> import torch
-    >>> s = torch.tensor([[True, False, False, False, True, False, False]])
-    >>> next_opens(s, torch.arange(7)[None], torch.tensor([0]), 2).int().tolist()
+    >>> by_rule = torch.tensor([[True, False, False, False, True, False, False]])
+    >>> next_opens(by_rule, torch.arange(7)[None], torch.tensor([0]), 2).int().tolist()
     [[1, 0, 1, 0, 1, 0, 1]]
     """
     if max_patch_length is None:
-        return surprise
-    anchor = torch.where(surprise, positions + 1, open_start[:, None]).cummax(1).values
-    return surprise | ((positions + 1 - anchor) % max_patch_length == 0)
+        return by_rule
+    anchor = torch.where(by_rule, positions + 1, open_start[:, None]).cummax(1).values
+    return by_rule | ((positions + 1 - anchor) % max_patch_length == 0)
+
+
+# -- patches ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Patches:
-    """Patches of ids (B, T). opens: does a position open a patch; next_opens: does the byte after it, by the rule."""
+    """Patches of ids (B, T).
+
+    opens (B, T): does a position open a patch? next_opens (B, T): does the byte after it?
+    valid (B, T): False at right padding.
+
+    >>> ids = torch.tensor([vocab.encode("abc")])
+    >>> patches = Patches.from_rule(ids, torch.tensor([[True, False, True, False]]))  # BOS | ab | c
+    >>> patches.ids.tolist(), patches.lengths.tolist(), patches.starts.tolist()
+    ([[0, 1, 1, 2]], [[1, 2, 1]], [[0, 1, 3]])
+    >>> patches.reads.tolist()
+    [[0, 0, 1, 1]]
+    """
 
     opens: torch.Tensor
     next_opens: torch.Tensor
-    valid: torch.Tensor  # False at right padding
+    valid: torch.Tensor
 
     @classmethod
-    def from_rule(cls, ids, next_opens):
-        """ids (B, T), -1 at padding; next_opens (B, T). BOS opens a patch wherever it stands."""
+    def from_rule(cls, ids: torch.Tensor, next_opens: torch.Tensor) -> "Patches":
+        """The patches of ids (B, T), -1 at padding, by next_opens (B, T).
+
+        BOS opens a patch wherever it stands.
+        """
         opens = next_opens.roll(1, 1) | (ids == vocab.BOS_ID)
         opens[:, 0] = True
         valid = ids >= 0
         return cls(opens & valid, next_opens, valid)
 
     @property
-    def ids(self):
+    def ids(self) -> torch.Tensor:
         """(B, T): which patch each byte belongs to (padding: the last)."""
         return self.opens.cumsum(1) - 1
 
     @property
-    def reads(self):
-        """(B, T): the latent each byte reads, that of the last patch closed before the next byte."""
+    def reads(self) -> torch.Tensor:
+        """(B, T): the latent each byte reads: of the last patch closed before the next byte."""
         return self.ids - (~self.next_opens).long()
 
     @property
-    def lengths(self):
-        """(B, P) bytes a patch, zero-padded."""
-        counts = torch.zeros(
-            len(self.opens), self.count, dtype=torch.long, device=self.opens.device
-        )
+    def lengths(self) -> torch.Tensor:
+        """(B, P): bytes of each patch, zero-padded."""
+        shape = len(self.opens), self.count
+        counts = torch.zeros(shape, dtype=torch.long, device=self.opens.device)
         return counts.scatter_add(1, self.ids, self.valid.long())
 
     @property
-    def starts(self):
-        """(B, P) position of each patch's first byte; past the last patch, the length of the row."""
+    def starts(self) -> torch.Tensor:
+        """(B, P): where each patch begins; past the last patch, the length of the row."""
         lengths = self.lengths
         return lengths.cumsum(1) - lengths
 
     @property
-    def count(self):
+    def count(self) -> int:
         """P, the most patches in a row."""
         return int(self.opens.sum(1).max())
 
 
-class GrowingPatches:
-    """The patches of one text as it grows and is cut back, in plain numbers: what a decoding state knows of each row.
+def patch_text(
+    config: PatcherConfig, model: EntropyModel, ids: torch.Tensor, document: torch.Tensor
+) -> tuple[Patches, torch.Tensor]:
+    """`Patches` and entropies (B, T) in nats of whole texts.
 
-    All lists but `opens` and `starts` have one entry a position.
+    ids (B, T), -1 at padding; document (B, T) numbers the documents packed in a row.
+    """
+    positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+    known = ids.clamp_min(0)
+    entropies = entropy(model(known, positions, over_text(document, config.window)))
+    by_rule = opens_by_rule(config, ids, entropies)
+    by_rule[:, 0] = True
+    start = torch.zeros(len(ids), dtype=torch.long, device=ids.device)
+    opens = next_opens(by_rule, positions, start, config.max_patch_length)
+    return Patches.from_rule(ids, opens), entropies
+
+
+class GrowingPatches:
+    """The patches of one text as it grows and is cut back, in plain numbers.
+
+    A decoding state has one for each row. `ids`, `entropies` and `reads` have one entry a position,
+    `opens` one more: whether the next byte opens a patch is known. `starts` has the position where
+    each patch begins, the one at the frontier included. `decoded` counts the positions that the
+    decoder has committed to its cache.
+
+    >>> patches = GrowingPatches(max_patch_length=3)
+    >>> patches.append([1, 70, 71, 72], [2.0, 0.1, 0.1, 0.1], [True, False, False, False])
+    >>> patches.starts, patches.opens, patches.reads
+    ([0, 1, 4], [True, True, False, False, True], [0, 0, 0, 1])
+    >>> patches.truncate(2)
+    >>> patches.starts, patches.closed, patches.has_open
+    ([0, 1], 1, True)
     """
 
-    def __init__(self, max_patch_length=None):
+    def __init__(self, max_patch_length: int | None = None):
         self.max_patch_length = max_patch_length
-        self.ids, self.entropies, self.reads = [], [], []
-        self.opens = [True]  # one ahead: opens[length] is known
-        self.starts = [0]  # where patches begin, the one at the frontier included
-        self.decoded = 0  # positions that the decoder has committed to its cache
+        self.ids: list[int] = []
+        self.entropies: list[float] = []
+        self.reads: list[int] = []
+        self.opens = [True]
+        self.starts = [0]
+        self.decoded = 0
 
     @property
-    def length(self):
+    def length(self) -> int:
+        """Bytes so far, BOS included."""
         return len(self.ids)
 
     @property
-    def closed(self):
+    def closed(self) -> int:
         """How many patches are closed."""
         return len(self.starts) - 1
 
     @property
-    def has_open(self):
+    def has_open(self) -> bool:
         """Does the open patch hold a byte?"""
         return self.starts[-1] < self.length
 
-    def append(self, ids, entropies, surprise):
-        """New bytes, the entropy after each, and whether that alone lets the next byte open a patch (`surprising`)."""
-        for i, nats, opens_next in zip(ids, entropies, surprise):
+    def append(
+        self, ids: Sequence[int], entropies: Sequence[float], by_rule: Sequence[bool]
+    ) -> None:
+        """Add bytes, the entropy after each, and whether the rule opens a patch after it."""
+        # A state hands in padded rows: entropies and by_rule may go on past the ids.
+        for i, nats, opens_next in zip(ids, entropies, by_rule, strict=False):
             self.ids.append(i)
             self.entropies.append(nats)
             opens_next = opens_next or self.length - self.starts[-1] == self.max_patch_length
@@ -170,42 +288,51 @@ class GrowingPatches:
                 self.starts.append(self.length)
             self.reads.append(self.closed - 1)
 
-    def truncate(self, length):
-        del (
-            self.ids[length:],
-            self.entropies[length:],
-            self.reads[length:],
-            self.opens[length + 1 :],
-        )
+    def truncate(self, length: int) -> None:
+        """Forget everything past the first `length` bytes."""
+        del self.ids[length:]
+        del self.entropies[length:]
+        del self.reads[length:]
+        del self.opens[length + 1 :]
         while self.starts[-1] > length:
             self.starts.pop()
         self.decoded = min(self.decoded, length)
 
 
+# -- the patches of one text, to look at -----------------------------------------------------------
+
+
 @dataclass(frozen=True)
 class TextPatches:
-    """The patches of one text, as plain lists. Positions count BOS as 0; spans are byte offsets in the text."""
+    """The patches of one text, as plain lists; iterating gives the bytes of each patch.
+
+    lengths in bytes, and starts as positions, count BOS, which is at 0 and a patch of its own.
+    entropies: nats after each position. next_opens: would another byte open a patch?
+    """
 
     text: bytes
-    lengths: list
-    starts: list
-    entropies: list
+    lengths: list[int]
+    starts: list[int]
+    entropies: list[float]
     next_opens: bool
 
     @property
-    def spans(self):
-        """(start, end) of each patch in the text, BOS left out: together they are the text."""
+    def spans(self) -> list[tuple[int, int]]:
+        """(start, end) of each patch as byte offsets in the text; together they are the text."""
+        starts = [start - 1 for start in self.starts[1:]]  # BOS left out
         return [
-            (start - 1, start - 1 + length)
-            for start, length in zip(self.starts[1:], self.lengths[1:])
+            (start, start + length) for start, length in zip(starts, self.lengths[1:], strict=True)
         ]
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[bytes]:
         return (self.text[start:end] for start, end in self.spans)
 
 
-def patchify(model, text):
-    """`TextPatches` of a `str` or `bytes` under the model's own entropy model and rule."""
+def patchify(model: nn.Module, text: str | bytes) -> TextPatches:
+    """The patches of a text under a `BLT`'s own entropy model and rule.
+
+    Raises TypeError for what is neither `str` nor `bytes`.
+    """
     data = vocab.to_bytes(text)
     device = next(model.parameters()).device
     with torch.no_grad():
@@ -217,16 +344,3 @@ def patchify(model, text):
         entropies[0].tolist(),
         bool(patches.next_opens[0, -1]),
     )
-
-
-def patch_text(config, model, ids, document):
-    """`Patches` and entropies (B, T) of whole texts. ids (B, T), -1 at padding; document (B, T) numbers them."""
-    positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
-    known = ids.clamp_min(0)
-    entropies = entropy(model(known, positions, over_text(document, config.window)))
-    surprise = surprising(config, ids, entropies)
-    surprise[:, 0] = True
-    start = torch.zeros(len(ids), dtype=torch.long, device=ids.device)
-    return Patches.from_rule(
-        ids, next_opens(surprise, positions, start, config.max_patch_length)
-    ), entropies
