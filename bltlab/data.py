@@ -162,23 +162,28 @@ def _builders(source: str) -> list:
 
     # What `datasets` would print is in what is raised.
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)
-    path, hub_name, config = _locate(source)
+    path, name, config = _locate(source)
     found = _files_at(path)
     kinds = sorted({_builder_for(file) for file in found} - {None})
     _check_not_empty(source, path, kinds)
     try:
         if path.is_file():
             builders = [_builder_of_file(path, kind) for kind in kinds]
-        elif kinds and not config and not _describes_itself(path, found):
-            builders = [_builder_of_folder(path, kind) for kind in kinds]
+        elif config or not kinds or _describes_itself(path, found):
+            builders = [datasets.load_dataset_builder(name, config or None)]
         else:
-            builders = [datasets.load_dataset_builder(hub_name, config or None)]
+            builders = [_builder_of_folder(path, kind) for kind in kinds]
     except (OSError, ValueError) as error:
         raise _unreadable(source, path, error) from None
-    for builder in builders:
-        if hasattr(builder.config, "sample_by"):  # plain text: a file is a document
-            builder.config.sample_by = "document"
+    _read_text_files_whole(builders)
     return builders
+
+
+def _read_text_files_whole(builders: list) -> None:
+    """Let a plain text file be one document, not one a line."""
+    for builder in builders:
+        if hasattr(builder.config, "sample_by"):
+            builder.config.sample_by = "document"
 
 
 def _locate(source: str) -> tuple[Path, str, str]:

@@ -20,7 +20,7 @@ from bltlab import corpora, data
 from bltlab.__main__ import main
 from bltlab.corpora import phrases
 
-# -- phrases -------------------------------------------------------------------------------------------------------------
+# -- phrases --------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_phrases_are_french_german_and_english(lines):
     assert not any(re.search(r"[{}]|\.\.|\xa0|\u202f|  ", r["text"]) for r in lines)
 
 
-# -- recipes -------------------------------------------------------------------------------------------------------------
+# -- recipes --------------------------------------------------------------------------------------
 
 
 def tgz(path, files):

@@ -1,4 +1,4 @@
-"""Corpora are read from anywhere, split without leaks, cut and shared exactly, and patched ahead."""
+"""Corpora are read from anywhere, split without leaks, cut and shared exactly, patched ahead."""
 
 import gzip
 import json
@@ -34,7 +34,7 @@ def sentence(call):
     return text
 
 
-# -- reading -------------------------------------------------------------------------------------------------------------
+# -- reading --------------------------------------------------------------------------------------
 
 
 def test_every_kind_of_file_gives_the_same_documents(tmp_path):
@@ -79,7 +79,7 @@ def texts_or_none(source, split):
 
 
 def hub_folder(path):
-    """A data set as the hub lays it out: parquet shards, splits by name, two configurations in the card."""
+    """A data set as the hub lays it out: parquet shards, split by name, two configurations."""
     for config in "first", "second":
         (path / config).mkdir(parents=True)
         for i, part in enumerate((LINES[:2], LINES[2:4])):
@@ -156,7 +156,7 @@ def test_a_corpus_without_a_test_split_says_how_to_give_it_one(tmp_path):
     assert '"split": "test"' in sentence(lambda: list(data.documents(tmp_path / "a.jsonl", "test")))
 
 
-# -- cutting and sharing -------------------------------------------------------------------------------------------------
+# -- cutting and sharing --------------------------------------------------------------------------
 
 
 def test_a_stream_stops_once_it_is_long_enough():

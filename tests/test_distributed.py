@@ -1,4 +1,4 @@
-"""Several processes learn what one learns, and a process killed in the middle of a save loses nothing.
+"""Several processes learn what one learns, and one killed in the middle of a save loses nothing.
 
 torchrun starts this file in two gloo processes; `__main__` below is what each of them does.
 """
@@ -13,20 +13,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_setup import MINI, OPTIONS, write_corpus
+from training_setup import OPTIONS, write_corpus
 
 from bltlab import checkpoints
-from bltlab.config import PRESETS
 from bltlab.training import train
 
-PRESETS["mini"] = MINI
 SHORT = replace(OPTIONS, megabytes=0.01, entropy_megabytes=0.01, sample_every=100)
 
 
 def runs(folder, who):
-    """A plain BLT from nothing, not rounded to 16 bits, which would move a patch; and a BLT-D that starts from it.
+    """A plain BLT from nothing, and a BLT-D that starts from it.
 
-    The seed is one at which no byte's entropy stands so near the threshold that the order of sums decides."""
+    The plain one is not rounded to 16 bits, which would move a patch. The seed is one at which no
+    byte's entropy stands so near the threshold that the order of sums decides.
+    """
     plain = replace(
         SHORT,
         text=str(folder / "text.jsonl"),
@@ -77,7 +77,10 @@ def torchrun(*arguments):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """The runs of one process and of two: DDP for the plain BLT; FSDP for the BLT-D, killed while it saves, then resumed."""
+    """The runs of one process and of two.
+
+    DDP for the plain BLT; FSDP for the BLT-D, which is killed while it saves, then resumed.
+    """
     folder = tmp_path_factory.mktemp("runs")
     write_corpus(folder / "text.jsonl")
     for name, options in runs(folder, "one").items():
@@ -96,7 +99,7 @@ def test_two_processes_learn_what_one_learns(folder, name):
     assert [(r["stage"], r["step"]) for r in two] == [(r["stage"], r["step"]) for r in one][
         -len(two) :
     ] and len(two) >= 2
-    for a, b in zip(one[-len(two) :], two):
+    for a, b in zip(one[-len(two) :], two, strict=True):
         numbers = [
             k
             for k in ("train_bits", "held_out_bits", "masked_bits", "gradient_norm")

@@ -6,6 +6,7 @@ import resource
 import sys
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -15,16 +16,15 @@ from training_setup import MINI, OPTIONS, write_corpus
 import bltlab
 from bltlab import checkpoints, data
 from bltlab.__main__ import main
-from bltlab.config import PRESETS
 from bltlab.model import BLT
 from bltlab.patching import Patches, next_opens, surprising
 from bltlab.training import Muon, choose_threshold, orthogonalise, rate_at, run, train
 from bltlab.training import folder as run_folder
-from bltlab.training.distributed import Team
-from bltlab.training.loop import ModelLoss, Stage
-from bltlab.training.text import read, some_documents
+from bltlab.training.distributed import ProcessGroup
+from bltlab.training.loop import Stage
+from bltlab.training.losses import ModelLoss
+from bltlab.training.text import draw_documents, read_corpus
 
-PRESETS["mini"] = MINI
 SHORT, SHORTEST = (
     dict(megabytes=size, entropy_megabytes=size) for size in (0.01, 0.003)
 )  # 20 and 6 steps
@@ -44,11 +44,15 @@ def finished(corpus, tmp_path_factory):
     return options, list(train(options))
 
 
+def lines_of(folder, name):
+    return Path(folder, name).read_text().splitlines()
+
+
 def weights(folder):
     return checkpoints.read_tensors(folder)[0]
 
 
-# -- learning ------------------------------------------------------------------------------------------------------------
+# -- learning -------------------------------------------------------------------------------------
 
 
 def test_training_learns_and_writes_all_it_promises(finished):
@@ -61,7 +65,7 @@ def test_training_learns_and_writes_all_it_promises(finished):
     model = bltlab.BLT.from_pretrained(options.out)
     patches = [bltlab.patchify(model, text) for text in data.documents(options.text)]
     assert 2.5 < sum(len(p.text) for p in patches) / sum(len(p.spans) for p in patches) < 6
-    names = {p.name for p in run_folder.Path(options.out).iterdir()}
+    names = {p.name for p in Path(options.out).iterdir()}
     assert names == {
         "config.json",
         "log.csv",
@@ -89,7 +93,7 @@ def test_each_decoder_shows_what_it_writes(finished):
         0 <= by_method["blt-s"].acceptance_rate <= 1
         and by_method["blt-dv"].mean_acceptance_length >= 1
     )
-    lines = [json.loads(line) for line in open(options.out + "/samples.jsonl")]
+    lines = [json.loads(line) for line in lines_of(options.out, "samples.jsonl")]
     assert [(x["step"], x["method"], x["text"]) for x in lines] == [
         (r.step, s.method, s.text) for r in sampled for s in r.samples
     ]
@@ -98,7 +102,7 @@ def test_each_decoder_shows_what_it_writes(finished):
 
 def test_the_log_has_a_row_for_each_report(finished):
     options, reports = finished
-    rows = list(csv.DictReader(open(options.out + "/log.csv")))
+    rows = list(csv.DictReader(lines_of(options.out, "log.csv")))
     assert [(r["stage"], int(r["step"]), float(r["held_out_bits"])) for r in rows] == [
         (r.stage, r.step, r.held_out_bits) for r in reports
     ]
@@ -190,7 +194,9 @@ def test_a_blt_d_starts_from_an_autoregressive_blt(corpus, tmp_path):
     assert a.config.patcher == b.config.patcher and b.config.block_size == 4
     assert all(
         torch.equal(x, y)
-        for x, y in zip(a.patcher.state_dict().values(), b.patcher.state_dict().values())
+        for x, y in zip(
+            a.patcher.state_dict().values(), b.patcher.state_dict().values(), strict=True
+        )
     )
 
 
@@ -211,7 +217,7 @@ def test_no_step_of_the_model_runs_the_entropy_model(corpus, tmp_path, monkeypat
     assert set(calls) == {"entropy model"}
 
 
-# -- resuming ------------------------------------------------------------------------------------------------------------
+# -- resuming -------------------------------------------------------------------------------------
 
 
 def test_a_resumed_run_is_the_uninterrupted_run(finished, tmp_path):
@@ -228,12 +234,12 @@ def test_a_resumed_run_is_the_uninterrupted_run(finished, tmp_path):
     list(train(halves, resume=True))
     a, b = weights(options.out), weights(tmp_path)
     assert all(torch.equal(a[name], b[name]) for name in a)
-    rows = [list(csv.DictReader(open(f"{folder}/log.csv"))) for folder in (options.out, tmp_path)]
+    rows = [list(csv.DictReader(lines_of(folder, "log.csv"))) for folder in (options.out, tmp_path)]
     timeless = [
         [{k: v for k, v in row.items() if k != "bytes_per_second"} for row in r] for r in rows
     ]
     assert timeless[0] == timeless[1]  # no row lost, none twice
-    assert open(f"{options.out}/samples.jsonl").read() == (tmp_path / "samples.jsonl").read_text()
+    assert lines_of(options.out, "samples.jsonl") == lines_of(tmp_path, "samples.jsonl")
 
 
 def test_a_run_is_not_overwritten_and_not_continued_with_other_options(finished):
@@ -264,7 +270,7 @@ def test_resume_needs_no_option_again_and_refuses_another(finished, capsys):
 
 def test_what_a_killed_process_left_goes_and_another_text_is_refused(corpus, tmp_path):
     mine = tmp_path / "mine.jsonl"
-    mine.write_text(open(corpus).read())
+    mine.write_text(Path(corpus).read_text())
     out = tmp_path / "run"
     options = replace(OPTIONS, text=str(mine), out=str(out), **SHORTEST)
     list(train(options))
@@ -273,7 +279,7 @@ def test_what_a_killed_process_left_goes_and_another_text_is_refused(corpus, tmp
     (out / "opens-1.2.part").write_bytes(b"half")
     before = {p for p in out.rglob("*") if "part" not in p.name and p.name != "000001"}
     assert list(train(options, resume=True)) == [] and set(out.rglob("*")) == before
-    mine.write_text(open(corpus).read().replace("cat", "cow"))
+    mine.write_text(Path(corpus).read_text().replace("cat", "cow"))
     with pytest.raises(ValueError, match="mine.jsonl is no longer the text of the saved run"):
         next(train(options, resume=True))
 
@@ -304,7 +310,7 @@ def test_a_damaged_state_is_named(corpus, tmp_path):
     assert list(train(options, resume=True)) == []
 
 
-# -- what goes wrong -----------------------------------------------------------------------------------------------------
+# -- what goes wrong ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("at", ["state", "model"])
@@ -405,9 +411,9 @@ def test_text_that_is_none_is_refused_in_one_line(content, words, tmp_path, caps
         (["--device", "cuda"], "torch finds no GPU" if not torch.cuda.is_available() else ""),
         (["--decoder-input", "states"], "--decoder-input"),
         (["--megabytes", "0"], "at least 0.001"),
-        (["--megabytes", "nan"], "megabytes must be a finite number"),
-        (["--threshold", "inf"], "threshold must be a finite"),
-        (["--seed", str(2**40)], "seed must be in 0..2147483647"),
+        (["--megabytes", "nan"], "megabytes must be a number of at least 0.001"),
+        (["--threshold", "inf"], "threshold must be a number of at least 0, got inf"),
+        (["--seed", str(2**40)], "seed must be an int in 0..2147483647"),
         (["--start", "blt-d-nano"], "blt-d-nano is a BLT-D"),
         (["--start", "blt-d-nano", "--block-size", "0"], "start must be an autoregressive BLT"),
         (["--length", "2048"], "held out to measure on, fewer than one window of 2048"),
@@ -426,7 +432,8 @@ def test_wrong_flags_are_named(flags, words, tmp_path, capsys, corpus, monkeypat
 
 
 def test_the_windows_of_a_step_must_go_round(corpus, tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "team", lambda *a: nullcontext(Team(0, 2, "cpu", "ddp")))
+    group = ProcessGroup(0, 2, "cpu", "ddp")
+    monkeypatch.setattr(run, "process_group", lambda *a: nullcontext(group))
     with pytest.raises(ValueError, match="multiple of accumulate times processes, got 8, 8 and 2"):
         next(train(replace(OPTIONS, text=corpus, out=str(tmp_path / "run"), accumulate=8)))
 
@@ -452,7 +459,7 @@ def test_reports_go_to_a_tracker_as_well(corpus, tmp_path, monkeypatch):
     assert logged[-2][1]["BLT-D/masked_bits"] == reports[-1].masked_bits
 
 
-# -- parts ---------------------------------------------------------------------------------------------------------------
+# -- parts ----------------------------------------------------------------------------------------
 
 
 def test_orthogonalise_brings_singular_values_near_one():
@@ -503,21 +510,24 @@ def test_a_short_run_takes_whole_documents_and_a_longer_one_the_same_and_more():
     texts = [f"document {i} " * (1 + i % 5) for i in range(60)]
     ids = data.stream(texts)
     few, more = (
-        bltlab.decode(some_documents(ids, most, seed=3).tolist()).decode() for most in (500, 1500)
+        bltlab.decode(draw_documents(ids, most, seed=3).tolist()).decode() for most in (500, 1500)
     )
-    inside = lambda t: [i for i, text in enumerate(texts) if f"{text}" in t]
+
+    def inside(t):
+        return [i for i, text in enumerate(texts) if text in t]
+
     assert set(inside(few)) < set(inside(more)) and inside(few) != list(range(len(inside(few))))
-    assert 450 < len(few) <= 500 and some_documents(ids, len(ids), 3) is ids
+    assert 450 < len(few) <= 500 and draw_documents(ids, len(ids), 3) is ids
     assert (
-        len(some_documents(ids[:-2], 500, 3))
-        == len(some_documents(data.stream(["one long text " * 100]), 500, 3))
+        len(draw_documents(ids[:-2], 500, 3))
+        == len(draw_documents(data.stream(["one long text " * 100]), 500, 3))
         == 500
     )
 
 
 def test_a_corpus_of_one_file_keeps_its_end_to_measure_on(tmp_path):
     (tmp_path / "mine.txt").write_text("".join(f"line {i}\n" for i in range(1000)))
-    ids, held_out = read(tmp_path / "mine.txt", 1e9)
+    ids, held_out = read_corpus(tmp_path / "mine.txt", 1e9)
     assert 18 < len(ids) / len(held_out) < 20 and bltlab.decode(held_out.tolist()).endswith(
         b"line 999\n"
     )

@@ -5,7 +5,7 @@ The processes that torchrun starts for the tests import it as well.
 
 import json
 
-from bltlab.config import BLTConfig, HashConfig, PatcherConfig, TransformerConfig
+from bltlab.config import PRESETS, BLTConfig, HashConfig, PatcherConfig, TransformerConfig
 from bltlab.training import TrainOptions
 
 MINI = BLTConfig(
@@ -18,6 +18,7 @@ MINI = BLTConfig(
     block_size=4,
     max_length=512,
 )
+PRESETS["mini"] = MINI
 OPTIONS = TrainOptions(
     preset="mini",
     entropy_megabytes=0.02,

@@ -4,7 +4,8 @@
     runs/mine/log.csv, samples.jsonl, opens-*.npy      measurements, samples, patches of the text
     runs/mine/config.json, model.safetensors           the model, at the end
 
-A state appears whole or not at all: written beside, renamed when every process is done, and only then the one before goes.
+A state appears whole or not at all: it is written beside, renamed when every process is done, and
+only then the one before it goes.
 """
 
 import csv
@@ -12,13 +13,17 @@ import json
 import os
 import shutil
 import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import torch.distributed.checkpoint as dcp
 from safetensors import SafetensorError
 
+from .. import files
+from .distributed import ProcessGroup
 from .watch import Report
 
 GROWING = ("log.csv", "samples.jsonl")
@@ -26,183 +31,211 @@ PROGRESS = ("stage", "step", "seconds", "batches", "options", "config", "sizes")
 
 
 class RunFolder:
-    """Looks only, until `open`. `saved` is the progress of the latest whole state, or None.
+    """The folder of a run. It only looks, until `open`.
 
-    Raises ValueError where the folder holds a run and `resume` is False, or where the state is damaged.
+    `saved` is the progress of the latest whole state, or None. Raises ValueError where the folder
+    holds a run and `resume` is False, or where the state is damaged.
     """
 
-    def __init__(self, path, team, resume):
-        self.path, self.team, self.states = Path(path), team, Path(path) / "state"
-        if self.path.exists() and not self.path.is_dir():
-            raise ValueError(f"{path} is a file: choose another folder")
+    def __init__(self, path: str | Path, group: ProcessGroup, resume: bool):
+        self.path = Path(path)
+        self.states = self.path / "state"
+        self.group = group
         self.latest = latest_state(path)
-        if not resume and (
-            self.latest or any((self.path / name).exists() for name in ("config.json", *GROWING))
-        ):
+        self._check_usable(resume)
+        self.saved = progress_of(self.latest) if self.latest else None
+
+    def _check_usable(self, resume: bool) -> None:
+        path = self.path
+        if path.exists() and not path.is_dir():
+            raise ValueError(f"{path} is a file: choose another folder")
+        has_model = (path / "config.json").exists()
+        has_logs = any((path / name).exists() for name in GROWING)
+        if not resume and (self.latest or has_model or has_logs):
             raise ValueError(
                 f"{path} holds a run already: add --resume to go on, or choose another folder"
             )
-        if not self.latest and (self.path / "config.json").exists():
+        if not self.latest and has_model:
             raise ValueError(
                 f"{path} holds a model but no state to go on from: choose another folder"
             )
-        self.saved = progress_of(self.latest) if self.latest else None
 
-    def open(self):
-        """Make the folder ready to write to; what was logged after the saved state goes, for it will come again.
+    def open(self) -> None:
+        """Make the folder ready to write to.
 
-        What a killed process left half-written goes too, and a state that it had no time to remove.
+        What was logged after the saved state goes, for those steps come again. So does what a
+        killed process left half-written, and a state that it had no time to remove. Raises OSError
+        where the folder cannot be made.
         """
-        self.team.wait()  # all have looked: now it may change
-        if self.team.lead:
-            try:
-                self.states.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise OSError(
-                    f"{self.path} cannot be made a folder ({error.strerror}): choose another"
-                ) from None
-            left = [*self.states.glob("*.part")]
-            if self.saved:  # then the folder is a run's for certain
-                left += [p for p in self.states.glob("*") if p.name.isdigit() and p != self.latest]
-                left += [*self.path.glob(".part-*"), *self.path.glob("opens-*.part")]
-            for old in left:
-                shutil.rmtree(old) if old.is_dir() else old.unlink()
-            for name in GROWING:
-                if (self.path / name).exists():
-                    os.truncate(self.path / name, self.saved["sizes"][name] if self.saved else 0)
+        self.group.wait()  # all have looked: now it may change
+        if self.group.is_main:
+            self._make()
+            self._remove_leftovers()
+            self._cut_logs_back()
 
-    def save(self, count, tensors, progress):
-        """Write a state as number `count`. tensors: a dict of (sharded) tensors; progress: plain values. All processes call it.
+    def _make(self) -> None:
+        try:
+            self.states.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OSError(
+                f"{self.path} cannot be made a folder ({error.strerror}): choose another"
+            ) from None
 
+    def _remove_leftovers(self) -> None:
+        leftovers = [*self.states.glob("*.part")]
+        if self.saved:  # then the folder is a run's for certain
+            leftovers += [p for p in _states_in(self.states) if p != self.latest]
+            leftovers += [*self.path.glob(".part-*"), *self.path.glob("opens-*.part")]
+        for leftover in leftovers:
+            if leftover.is_dir():
+                shutil.rmtree(leftover)
+            else:
+                leftover.unlink()
+
+    def _cut_logs_back(self) -> None:
+        """Cut the growing files back to the sizes that they had when the state was saved."""
+        for name in GROWING:
+            if (self.path / name).exists():
+                os.truncate(self.path / name, self.saved["sizes"][name] if self.saved else 0)
+
+    def save(self, count: int, tensors: dict[str, Any], progress: dict[str, Any]) -> None:
+        """Write a state as number `count`, and remove the one before it. All processes call it.
+
+        tensors: a dict of (sharded) tensors. progress: plain values.
         Raises OSError, with the state before it whole.
         """
-        part, final = self.states / f"{count:06d}.part", self.states / f"{count:06d}"
+        part = self.states / f"{count:06d}.part"
+        final = self.states / f"{count:06d}"
         if final == self.latest:
             return
         with self.writing(f"the state after {count} steps", part):
-            if self.team.lead:
-                shutil.rmtree(part, ignore_errors=True)
-                part.mkdir(parents=True)
-            self.team.wait()
-            quietly(
-                dcp.save, tensors, checkpoint_id=part
-            )  # returns when all processes have written
-            if self.team.lead:
-                sizes = {
-                    name: (self.path / name).stat().st_size if (self.path / name).exists() else 0
-                    for name in GROWING
-                }
-                write_whole(
-                    part / "progress.json", json.dumps(progress | {"sizes": sizes}, indent=1)
-                )
-                os.replace(part, final)
-                sync(self.states)
-            self.team.wait()
-        if self.team.lead and self.latest:
+            self._write_shards(part, tensors)
+            if self.group.is_main:
+                self._complete(part, final, progress)
+            self.group.wait()
+        if self.group.is_main and self.latest:
             shutil.rmtree(self.latest, ignore_errors=True)
         self.latest = final
 
-    def load(self, tensors):
-        """Fill the tensors of a dict, in place, from the latest state, whatever number of processes wrote it."""
-        with damage_named(self.latest):
+    def _write_shards(self, part: Path, tensors: dict[str, Any]) -> None:
+        """Let every process write its tensors into a new folder; returns when all have."""
+        if self.group.is_main:
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True)
+        self.group.wait()
+        quietly(dcp.save, tensors, checkpoint_id=part)
+
+    def _complete(self, part: Path, final: Path, progress: dict[str, Any]) -> None:
+        """Add the progress to a state, and give it its final name, so that both last."""
+        sizes = {name: _size_of(self.path / name) for name in GROWING}
+        text = json.dumps(progress | {"sizes": sizes}, indent=1)
+        files.write(part / "progress.json", text)
+        files.sync(part / "progress.json")
+        os.replace(part, final)
+        files.sync(self.states)
+
+    def load(self, tensors: dict[str, Any]) -> None:
+        """Fill a dict of tensors, in place, from the latest state, however many processes wrote it.
+
+        Raises ValueError where it is damaged.
+        """
+        with naming_damage(self.latest):
             quietly(dcp.load, tensors, checkpoint_id=self.latest)
 
-    def log(self, report):
-        """A row of log.csv, and one line of samples.jsonl for each sample."""
+    def log(self, report: Report) -> None:
+        """Add a row to log.csv, and a line to samples.jsonl for each sample. Raises OSError."""
         with self.writing("the log"):
-            row = {f.name: getattr(report, f.name) for f in fields(Report) if f.name != "samples"}
-            with (self.path / "log.csv").open("a", newline="", encoding="utf-8") as f:
-                writer = csv.DictWriter(f, row)
-                if f.tell() == 0:
-                    writer.writeheader()
-                writer.writerow(row)
-            with (self.path / "samples.jsonl").open("a", encoding="utf-8") as f:
-                for sample in report.samples:
-                    f.write(
-                        json.dumps(
-                            {"step": report.step, "megabytes": report.megabytes} | asdict(sample)
-                        )
-                        + "\n"
-                    )
+            self._log_numbers(report)
+            self._log_samples(report)
+
+    def _log_numbers(self, report: Report) -> None:
+        names = [f.name for f in fields(Report) if f.name != "samples"]
+        with (self.path / "log.csv").open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, names)
+            if file.tell() == 0:
+                writer.writeheader()
+            writer.writerow({name: getattr(report, name) for name in names})
+
+    def _log_samples(self, report: Report) -> None:
+        where = {"step": report.step, "megabytes": report.megabytes}
+        with (self.path / "samples.jsonl").open("a", encoding="utf-8") as file:
+            for sample in report.samples:
+                file.write(json.dumps(where | asdict(sample)) + "\n")
 
     @contextmanager
-    def writing(self, what, part=None):
-        """Turn what a full disk raises, in whatever library, into one sentence; take the half-written away."""
+    def writing(self, what: str, part: Path | None = None) -> Iterator[None]:
+        """Turn what a full disk raises, in whatever library, into one sentence, as an OSError.
+
+        what: what is written, in words. part: a half-written folder to take away.
+        """
         try:
             yield
         except (OSError, SafetensorError, dcp.api.CheckpointException) as error:
             why = reason(error, self.path)  # looks at the free space, so before the removal
-            if part and self.team.lead:
+            if part and self.group.is_main:
                 shutil.rmtree(part, ignore_errors=True)
-            kept = (
-                f"the state in {self.latest} is whole, --resume goes on from it"
-                if self.latest
-                else "no state was saved yet"
-            )
+            kept = "no state was saved yet"
+            if self.latest:
+                kept = f"the state in {self.latest} is whole, --resume goes on from it"
             raise OSError(f"{what} could not be written in {self.path} ({why}); {kept}") from error
 
 
-def reason(error, folder):
-    """Why writing failed: the operating system's words where they came through, else the library's."""
-    if isinstance(error, dcp.api.CheckpointException):
-        error = next(iter(error.failures.values()))[0]
-    cause = error
-    while cause and not getattr(cause, "strerror", None):
-        cause = cause.__cause__ or cause.__context__
-    if cause:
-        return cause.strerror
-    full = shutil.disk_usage(folder).free < 2**20  # torch's writer does not say
-    return "the disk is full" if full else " ".join(str(error).split())[:120]
-
-
-def latest_state(path):
+def latest_state(path: str | Path) -> Path | None:
     """The folder of the latest whole state of a run, or None."""
-    return max(
-        (p for p in (Path(path) / "state").glob("*") if p.name.isdigit()),
-        key=lambda p: int(p.name),
-        default=None,
-    )
+    return max(_states_in(Path(path) / "state"), key=_number_of, default=None)
 
 
-def progress_of(state):
+def progress_of(state: Path) -> dict[str, Any]:
     """What a state says of itself: plain values. Raises ValueError where it is damaged."""
-    with damage_named(state):
+    with naming_damage(state):
         saved = json.loads((state / "progress.json").read_text(encoding="utf-8"))
         return {name: saved[name] for name in PROGRESS} | {"text": saved.get("text")}
 
 
+def _states_in(folder: Path) -> list[Path]:
+    """The whole states in a folder: their names are the steps done before."""
+    return [path for path in folder.glob("*") if path.name.isdigit()]
+
+
+def _number_of(state: Path) -> int:
+    return int(state.name)
+
+
+def _size_of(path: Path) -> int:
+    """Bytes of a file, 0 where there is none."""
+    return path.stat().st_size if path.exists() else 0
+
+
 @contextmanager
-def damage_named(folder):
+def naming_damage(folder: Path) -> Iterator[None]:
+    """Turn what reading a state raises into a ValueError that names its folder."""
     try:
         yield
-    except (
-        Exception,
-        dcp.api.CheckpointException,
-    ) as error:  # each layer below raises its own kinds
+    except (Exception, dcp.api.CheckpointException) as error:  # each layer below raises its own
         raise ValueError(
             f"{folder} is damaged or not a training state: {type(error).__name__}"
         ) from None
 
 
-def quietly(call, *arguments, **options):
-    """torch.distributed.checkpoint warns when there is one process; it works there too."""
+def reason(error: BaseException, folder: Path) -> str:
+    """Why writing failed: the operating system's words where there are any, else the library's."""
+    if isinstance(error, dcp.api.CheckpointException):
+        error = next(iter(error.failures.values()))[0]
+    cause: BaseException | None = error
+    while cause and not getattr(cause, "strerror", None):
+        cause = cause.__cause__ or cause.__context__
+    if cause:
+        return cause.strerror
+    if shutil.disk_usage(folder).free < 2**20:  # torch's writer does not say
+        return "the disk is full"
+    return " ".join(str(error).split())[:120]
+
+
+def quietly(call: Callable, *arguments: Any, **options: Any) -> Any:
+    """What a call returns, without its warnings.
+
+    torch.distributed.checkpoint warns when there is one process; it works there too.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return call(*arguments, **options)
-
-
-def write_whole(path, text):
-    """Text to a file that is on the disk when this returns."""
-    with open(path, "w", encoding="utf-8") as f:
-        f.write(text)
-        f.flush()
-        os.fsync(f.fileno())
-
-
-def sync(folder):
-    """Make a renaming in a folder last through a loss of power."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

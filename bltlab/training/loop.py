@@ -1,161 +1,219 @@
-"""A stage of training: one module, its loss, and the loop over steps."""
+"""A stage of training: one module, its loss and optimisers, and the loop over steps."""
 
 import ctypes
 import math
 import time
-from collections import namedtuple
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from ..diffusion import (
-    Blocks,
-    corrupt,
-    diffusion_loss,
-    lay_out,
-    loss_counts,
-    next_byte_loss,
-    next_targets,
-)
-from ..layers import over_text
-from ..model import documents
-from ..patching import Patches
-from .optim import autocast, optimisers, rate_at, whole
-
-Layout = namedtuple("Layout", "document patches")  # what `lay_out` reads of an `Encoded`
+from ..data import Batches
+from .distributed import ProcessGroup
+from .folder import RunFolder
+from .losses import Batch, ModelLoss, PatcherLoss
+from .optim import autocast, full_tensor, optimisers
+from .options import TrainOptions
+from .schedule import learning_rate_scale
+from .watch import Report
 
 
-@dataclass(frozen=True)
-class Batch:
-    """What a step reads, all draws made. ids (B, T); next_opens (B, T) bool, does the id after each open a patch; blocks:
-    `Blocks`; counts: what the losses are divided by. `share` takes some rows; the counts stay those of the whole step."""
-
-    ids: torch.Tensor
-    next_opens: torch.Tensor | None
-    blocks: Blocks | None
-    counts: tuple
-
-    def share(self, rows, device):
-        cut = lambda x: x[rows].to(device)
-        b = self.blocks
-        return replace(
-            self,
-            ids=cut(self.ids),
-            next_opens=None if self.next_opens is None else cut(self.next_opens),
-            blocks=b and Blocks(cut(b.starts), cut(b.ids), cut(b.masked), cut(b.t)),
-        )
-
-
-class PatcherLoss(nn.Module):
-    """The entropy model and its loss."""
-
-    def __init__(self, patcher):
-        super().__init__()
-        self.patcher = patcher
-
-    def draw(self, ids, next_opens, generator):
-        return Batch(ids, None, None, ((next_targets(ids) >= 0).sum().item(),))
-
-    def forward(self, batch):
-        """(what to minimise, next-byte nats) of a `Batch`: its rows' part of the step's means."""
-        positions = torch.arange(batch.ids.shape[1], device=batch.ids.device).expand_as(batch.ids)
-        logits = self.patcher(
-            batch.ids, positions, over_text(documents(batch.ids), self.patcher.config.window)
-        )
-        loss = next_byte_loss(logits, batch.ids, "sum") / batch.counts[0]
-        return loss, loss
-
-
-class ModelLoss(nn.Module):
-    """The model on known patches, and its losses: both for a BLT-D, the next byte's alone for a plain BLT."""
-
-    def __init__(self, model, options):
-        super().__init__()
-        self.model, self.options = model, options
-
-    def draw(self, ids, next_opens, generator):
-        o, blocks = self.options, None
-        if o.block_size:
-            layout = Layout(documents(ids), Patches.from_rule(ids, next_opens))
-            blocks = corrupt(
-                *lay_out(layout, ids, o.block_size, o.block_starts, generator),
-                o.fully_masked,
-                generator,
-            )
-            counts = tuple(n.item() for n in loss_counts(ids, blocks, o.weighting))
-        else:
-            counts = ((next_targets(ids) >= 0).sum().item(),)
-        return Batch(ids, next_opens, blocks, counts)
-
-    def forward(self, batch):
-        """(what to minimise, next-byte nats) of a `Batch`: its rows' part of the step's means."""
-        patches = (
-            Patches.from_rule(batch.ids, batch.next_opens),
-            None,
-        )  # no pass of the entropy model
-        if not batch.blocks:
-            loss = (
-                next_byte_loss(self.model(batch.ids, patches).logits, batch.ids, "sum")
-                / batch.counts[0]
-            )
-            return loss, loss
-        loss = diffusion_loss(
-            self.model,
-            batch.ids,
-            weight=self.options.masked_weight,
-            weighting=self.options.weighting,
-            patches=patches,
-            blocks=batch.blocks,
-            counts=batch.counts,
-        )
-        return loss.total, loss.next_byte
-
-
-def steps(megabytes, options):
-    """How many steps read so much text."""
+def steps(megabytes: float, options: TrainOptions) -> int:
+    """How many steps read so much text: at least one."""
     return max(1, round(megabytes * 1e6 / bytes_a_step(options)))
 
 
-def bytes_a_step(options):
+def bytes_a_step(options: TrainOptions) -> int:
+    """Bytes of text that a step reads; the BOS of each window is not text."""
     return options.batch_size * (options.length - 1)
 
 
-def keep_freed_memory():
-    """Tell glibc not to hand large freed tensors back to the kernel at each step: a fifth off a CPU step."""
+def keep_freed_memory() -> None:
+    """Tell glibc to keep the memory of large freed tensors: a fifth off a step on a CPU."""
+    no_large_mmap = (-4, 0)  # M_MMAP_MAX
+    never_shrink_the_heap = (-1, 2**31 - 1)  # M_TRIM_THRESHOLD
     try:
         libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(-4, 0)  # M_MMAP_MAX: no mmap for large blocks
-        libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: never shrink the heap
+        libc.mallopt(*no_large_mmap)
+        libc.mallopt(*never_shrink_the_heap)
     except OSError:
         pass  # not glibc
 
 
 class Stage:
-    """One module, its optimisers and how far it has come."""
+    """One module that is trained: its optimisers, and how far it has come.
 
-    def __init__(self, name, losses, megabytes, options, team, shard=True):
-        self.name, self.losses, self.options, self.team = name, losses, options, team
-        self.wrapped = team.wrap(losses, shard)
+    name: "entropy model", "BLT" or "BLT-D", as reports and saved states say it.
+    losses: the module with its loss, which also draws what is random of a batch.
+    megabytes: text to read. group: the processes that share the work.
+    may_shard: may its parameters be cut into pieces, under "fsdp"?
+
+    `batches` has to be set before the first step. `seconds` are those of the steps alone.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        losses: PatcherLoss | ModelLoss,
+        megabytes: float,
+        options: TrainOptions,
+        group: ProcessGroup,
+        may_shard: bool = True,
+    ):
+        self.name = name
+        self.losses = losses
+        self.options = options
+        self.group = group
+        self.wrapped = group.wrap(losses, may_shard)
         self.parameters = [p for p in losses.parameters() if p.requires_grad]
         self.optimisers = optimisers(losses, options)
+        self.autocast = partial(autocast, options, group.device)
         self.total = steps(megabytes, options)
-        self.step, self.seconds, self.batches = 0, 0.0, None
-        self.autocast = lambda: autocast(options, team.device)
+        self.step = 0  # steps done
+        self.seconds = 0.0
+        self.batches: Batches | None = None
 
     @property
-    def megabytes(self):
+    def megabytes(self) -> float:
+        """Text read so far."""
         return self.step * bytes_a_step(self.options) / 1e6
 
-    def tensors(self):
+    # -- the loop --
+
+    def run(
+        self,
+        measure: Callable[["Stage", float, float, bool], Report | None],
+        save: Callable[["Stage"], None],
+    ) -> Iterator[Report]:
+        """Train to the end; yield the reports on the main process.
+
+        measure(stage, nats, norm, sample) returns a report, or None on other processes. save(stage)
+        saves a state. Both are called on every process, at the steps that the options ask.
+        """
+        with self._progress_bar() as bar:
+            while self.step < self.total:
+                nats, norm = self._timed_step()
+                bar.update()
+                report = self._measure_if_due(measure, nats, norm)
+                if self._due(self.options.save_every):
+                    self._check_weights()
+                    save(self)
+                if report:
+                    bar.set_postfix_str(report.short)
+                    yield report
+
+    def _progress_bar(self) -> tqdm:
+        return tqdm(
+            total=self.total,
+            initial=self.step,
+            desc=self.name,
+            unit="step",
+            mininterval=1.0,
+            disable=not self.group.is_main,
+        )
+
+    def _timed_step(self) -> tuple[torch.Tensor, float]:
+        began = time.perf_counter()
+        result = self.train_step()
+        self.seconds += time.perf_counter() - began
+        return result
+
+    def _due(self, every: int) -> bool:
+        """Is it time for what is done every so many steps, and after the last? Never where 0."""
+        return every > 0 and (self.step % every == 0 or self.step == self.total)
+
+    def _measure_if_due(self, measure: Callable, nats: torch.Tensor, norm: float) -> Report | None:
+        sample = self._due(self.options.sample_every)
+        if not (sample or self._due(self.options.report_every)):
+            return None
+        (all_nats,) = self.group.sum(float(nats))
+        return measure(self, all_nats, norm, sample)
+
+    # -- one step --
+
+    def train_step(self) -> tuple[torch.Tensor, float]:
+        """One step on the next batch.
+
+        Returns (nats a byte of the next byte, this process's part of the mean; norm of the gradient
+        before clipping). Raises ValueError where the loss is not finite.
+        """
+        batch = self._draw_batch()
+        self._set_learning_rates()
+        nats = self._backward(batch)
+        norm = self._clip_gradients()
+        self._update_parameters()
+        self.step += 1
+        return nats, norm
+
+    def _draw_batch(self) -> Batch:
+        """The whole step's batch. Draws depend on seed and step alone: nothing random is saved."""
+        following = self.batches.next()
+        ids, next_opens = following if isinstance(following, tuple) else (following, None)
+        generator = torch.Generator().manual_seed(self.options.seed * 2**32 + self.step)
+        return self.losses.draw(ids, next_opens, generator)
+
+    def _set_learning_rates(self) -> None:
+        o = self.options
+        scale = learning_rate_scale(self.step, self.total, o.warm_up, o.decay)
+        peaks = (o.matrix_rate, o.other_rate)
+        for optimiser, peak in zip(self.optimisers, peaks, strict=True):
+            for parameters in optimiser.param_groups:
+                parameters["lr"] = peak * scale
+
+    def _backward(self, batch: Batch) -> torch.Tensor:
+        """Add up the gradients of this process's rows, over all passes; returns their nats."""
+        group = self.group
+        passes = self.options.accumulate
+        nats = 0.0
+        for n in range(passes):
+            rows = slice(group.rank * passes + n, None, group.size * passes)
+            part = batch.share(rows, group.device)
+            with group.exchanging_gradients(self.wrapped, last=n == passes - 1):
+                with self.autocast():
+                    loss, next_byte = self.wrapped(part)
+                # Gradients are averaged over processes, and the step's is their sum.
+                (loss * group.size).backward()
+            nats = nats + next_byte.detach()
+        return nats
+
+    def _clip_gradients(self) -> float:
+        """Scale the gradient down to the norm `clip`; returns its norm before."""
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.options.clip)
+        return self._check_finite(norm, "the loss", self.step + 1)
+
+    def _update_parameters(self) -> None:
+        for optimiser in self.optimisers:
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+
+    def _check_weights(self) -> None:
+        """Raises ValueError where a weight is not finite: only sound weights are saved."""
+        weights = [p.detach() for p in self.parameters]
+        self._check_finite(nn.utils.get_total_norm(weights), "a weight", self.step)
+
+    def _check_finite(self, norm: torch.Tensor, what: str, step: int) -> float:
+        """A norm, over all processes, as a number. Raises ValueError, on all, if not finite."""
+        norm = full_tensor(norm).item()
+        if not math.isfinite(norm):
+            raise ValueError(
+                f"{what} of {self.name} is no longer a finite number at step {step}: lower"
+                " matrix_rate and other_rate, or clip; the state saved before is whole"
+            )
+        return norm
+
+    # -- saving --
+
+    def tensors(self) -> dict[str, Any]:
         """Weights and optimiser states by name, sharded where they are."""
         from torch.distributed.checkpoint.state_dict import get_state_dict  # slow to import
 
         weights, states = get_state_dict(self.losses, self.optimisers)
         return {"weights": weights, "optimisers": states}
 
-    def progress(self):
+    def progress(self) -> dict[str, Any]:
         """Where the stage stands, as plain values."""
         return {
             "stage": self.name,
@@ -164,8 +222,11 @@ class Stage:
             "batches": self.batches.state(),
         }
 
-    def load(self, folder):
-        """Take weights, optimiser states and position from a run's latest state; the position in the text comes later."""
+    def load(self, folder: RunFolder) -> None:
+        """Take weights, optimiser states and step from a run's latest state.
+
+        The place in the text is not taken here: `batches` are not made yet.
+        """
         from torch.distributed.checkpoint.state_dict import set_state_dict  # slow to import
 
         tensors = self.tensors()
@@ -176,86 +237,5 @@ class Stage:
             model_state_dict=tensors["weights"],
             optim_state_dict=tensors["optimisers"],
         )
-        self.step, self.seconds = folder.saved["step"], folder.saved["seconds"]
-
-    def train_step(self):
-        """One step on a batch of `batches`: (next-byte nats of this process's rows, norm of the gradient).
-
-        Draws depend on seed and step alone, so that nothing random needs to be saved.
-        """
-        o, team = self.options, self.team
-        got = self.batches.next()
-        ids, next_opens = got if isinstance(got, tuple) else (got, None)
-        batch = self.losses.draw(
-            ids, next_opens, torch.Generator().manual_seed(o.seed * 2**32 + self.step)
-        )
-        for optimiser, peak in zip(self.optimisers, (o.matrix_rate, o.other_rate)):
-            for group in optimiser.param_groups:
-                group["lr"] = peak * rate_at(self.step, self.total, o.warm_up, o.decay)
-        nats = 0.0
-        for n in range(o.accumulate):
-            part = batch.share(
-                slice(team.rank * o.accumulate + n, None, team.size * o.accumulate), team.device
-            )
-            with team.gradients(self.wrapped, last=n == o.accumulate - 1):
-                with self.autocast():
-                    loss, next_byte = self.wrapped(part)
-                (loss * team.size).backward()  # gradients are averaged over processes
-            nats = nats + next_byte.detach()
-        norm = self.check_finite(
-            nn.utils.clip_grad_norm_(self.parameters, o.clip), "the loss", self.step + 1
-        )
-        for optimiser in self.optimisers:
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
-        self.step += 1
-        return nats, norm
-
-    def check_finite(self, norm, what, step):
-        """A norm over all processes' pieces as a number. Raises ValueError, on all of them, where it is none: a state is saved
-        of sound weights only."""
-        norm = whole(norm).item()
-        if not math.isfinite(norm):
-            raise ValueError(
-                f"{what} of {self.name} is no longer a finite number at step {step}: lower matrix_rate and "
-                f"other_rate, or clip; the state saved before is whole"
-            )
-        return norm
-
-    def run(self, measure, save):
-        """Train to the end; yields what `measure(stage, nats, norm)` makes of the steps that it wants to see."""
-        o, due = (
-            self.options,
-            lambda every: every and (self.step % every == 0 or self.step == self.total),
-        )
-        with tqdm(
-            total=self.total,
-            initial=self.step,
-            desc=self.name,
-            unit="step",
-            mininterval=1.0,
-            disable=not self.team.lead,
-        ) as bar:
-            while self.step < self.total:
-                began = time.perf_counter()
-                nats, norm = self.train_step()
-                self.seconds += time.perf_counter() - began
-                bar.update()
-                report = None
-                if due(o.report_every) or due(o.sample_every):
-                    nats = self.team.sum(float(nats))[0]
-                    report = measure(self, nats, norm, due(o.sample_every))
-                if due(o.save_every):
-                    self.check_finite(
-                        nn.utils.get_total_norm([p.detach() for p in self.parameters]),
-                        "a weight",
-                        self.step,
-                    )
-                    save(self)
-                if report:
-                    masked_bits = f", masked {report.masked_bits:.3f}" if report.masked_bits else ""
-                    bar.set_postfix_str(
-                        f"{report.held_out_bits:.3f} bits/byte{masked_bits}, "
-                        f"gradient {norm:.2f}, {report.bytes_per_second:,.0f} bytes/s"
-                    )
-                    yield report
+        self.step = folder.saved["step"]
+        self.seconds = folder.saved["seconds"]

@@ -1,11 +1,14 @@
-"""Everything a training run depends on, as one frozen dataclass: the flags of `python -m bltlab train`."""
+"""Everything a training run depends on, as one dataclass: the flags of `python -m bltlab train`."""
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from ..config import DECODER_INPUTS, PRESETS
 from ..diffusion import STARTS, WEIGHTINGS
+from ..options import check_options, option
 
-# What is None in the options is taken from here: the preset's row, else the first. Measured on 2 CPU cores.
+# What is None in the options is taken from here: the preset's row, else the first. Measured on 2
+# CPU cores.
 BUDGETS = {
     None: dict(
         entropy_megabytes=4.0,
@@ -38,50 +41,48 @@ FREE = (
 )
 
 
-def option(default, help, **limits):
-    return field(default=default, metadata={"help": help, **limits})
-
-
-def budget(kind, help, **limits):
+def budget(kind: type, help: str, **limits: Any) -> Any:
     """An option whose default goes with the preset."""
     return option(None, f"{help} (default: goes with the preset)", kind=kind, **limits)
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What a run depends on; None stands for "choose it", and `filled` puts the preset's numbers there.
+    """What a run depends on; None stands for "choose it", and `filled` puts the preset's numbers
+    there.
 
-    batch_size counts the windows of a whole step, on all devices: neither `accumulate` nor the number of processes changes
-    what is learnt. Raises ValueError, naming the option, for values that do not go together.
+    batch_size counts the windows of a whole step, on all devices: neither `accumulate` nor the
+    number of processes changes what is learnt. Raises ValueError, naming the option, for a value
+    that is not accepted.
     """
 
     out: str = option(
         "", "folder for the model, the log and the state to resume from (default: runs/PRESET)"
     )
     text: str = option("plain-english", "shipped corpus, file, folder or hub id")
-    preset: str = option("nano", "shape of the model", choices=tuple(PRESETS))
+    preset: str = option("nano", "shape of the model", choices=PRESETS)
     start: str = option(
         "",
         "an autoregressive BLT to start from (its shape, patches and weights), instead of --preset",
     )
-    decoder_input: str = option(
+    decoder_input: str | None = option(
         None,
         "what the decoder starts from (default: the preset's)",
         kind=str,
         choices=DECODER_INPUTS,
     )
     block_size: int = option(8, "bytes of a diffusion block; 0 trains a plain BLT", min=0, max=64)
-    entropy_megabytes: float = budget(
+    entropy_megabytes: float | None = budget(
         float, "text that the entropy model is trained on, in MB", min=0.001
     )
-    megabytes: float = budget(float, "text that the model is trained on, in MB", min=0.001)
+    megabytes: float | None = budget(float, "text that the model is trained on, in MB", min=0.001)
     patch_length: float = option(
         4.0, "mean patch to choose the threshold for, in bytes", min=1.0, max=8.0
     )
-    threshold: float = option(
+    threshold: float | None = option(
         None, "patch threshold in nats (default: chosen for --patch-length)", kind=float, min=0.0
     )
-    length: int = budget(int, "window in bytes, BOS included", min=16)
+    length: int | None = budget(int, "window in bytes, BOS included", min=16)
     batch_size: int = option(8, "windows a step, on all devices", min=1)
     accumulate: int = option(
         1, "passes that a step is split into on each device, to save memory", min=1
@@ -100,9 +101,11 @@ class TrainOptions:
     fully_masked: float = option(0.3, "share of blocks with every byte masked", min=0.0, max=1.0)
     weighting: str = option("inverse_t", "how masked bytes are weighted", choices=WEIGHTINGS)
     seed: int = option(0, "seed of weights, order and corruption", min=0, max=2**31 - 1)
-    report_every: int = budget(int, "steps between measurements on held-out text", min=1)
-    sample_every: int = budget(int, "steps between samples of each decoder, 0 for none", min=0)
-    save_every: int = budget(int, "steps between saved states", min=1)
+    report_every: int | None = budget(int, "steps between measurements on held-out text", min=1)
+    sample_every: int | None = budget(
+        int, "steps between samples of each decoder, 0 for none", min=0
+    )
+    save_every: int | None = budget(int, "steps between saved states", min=1)
     precision: str = option(
         "auto",
         "of products in the model: fp32, bf16, or auto: bf16 on a GPU, fp32 on a CPU; the entropy "
@@ -130,30 +133,43 @@ class TrainOptions:
         "auto", "auto is the GPU where there is one", choices=("auto", "cpu", "cuda")
     )
 
-    def filled(self):
-        """These options with nothing left to the preset. Raises ValueError for values that do not go together."""
-        chosen = BUDGETS[None] | BUDGETS.get(self.preset, {}) | {"out": f"runs/{self.preset}"}
-        filled = replace(
-            self, **{k: v for k, v in chosen.items() if getattr(self, k) in (None, "")}
-        )
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    def filled(self) -> "TrainOptions":
+        """These options with nothing left to the preset.
+
+        Raises ValueError for values that do not go together.
+        """
+        self._check_start()
+        budgets = BUDGETS[None] | BUDGETS.get(self.preset, {}) | {"out": f"runs/{self.preset}"}
+        left_open = [name for name in budgets if getattr(self, name) in (None, "")]
+        filled = replace(self, **{name: budgets[name] for name in left_open})
+        if filled.batch_size % filled.accumulate:
+            raise ValueError(
+                "batch_size must be a multiple of accumulate,"
+                f" got {filled.batch_size} and {filled.accumulate}"
+            )
+        return filled
+
+    def _check_start(self) -> None:
+        """Raises ValueError for what a model to start from has decided already."""
         if self.start and (self.threshold is not None or self.decoder_input):
             name = "decoder_input" if self.decoder_input else "threshold"
             raise ValueError(
                 f"{name} is that of the model in start, {self.start}: leave one of the two out"
             )
-        if filled.batch_size % filled.accumulate:
-            raise ValueError(
-                f"batch_size must be a multiple of accumulate, got {filled.batch_size} and {filled.accumulate}"
-            )
-        return filled
 
-    def check_resumed(self, before):
-        """Raises ValueError, naming the option, where a saved run (its options as a dict) cannot go on with these."""
+    def check_resumed(self, before: dict[str, Any]) -> None:
+        """Raises ValueError, naming the option, where a saved run cannot go on with these options.
+
+        before: the saved run's options, as a dict. It may be made longer: its learning rates then
+        follow the longer run's schedule.
+        """
         for f in fields(self):
-            was, now = before.get(f.name, f.default), getattr(self, f.name)
-            longer = (
-                f.name == "megabytes" and now > was
-            )  # the rates then follow the longer run's schedule
+            was = before.get(f.name, f.default)
+            now = getattr(self, f.name)
+            longer = f.name == "megabytes" and now > was
             if f.name not in FREE and was != now and not longer:
                 raise ValueError(
                     f"{f.name} was {was!r} in the saved run and cannot change, got {now!r}"

@@ -1,209 +1,297 @@
-"""A run: the entropy model first, then the threshold, then the BLT-D with both losses, on patches found once."""
+"""A run: the entropy model first, then the threshold, then the model, on patches found once."""
 
 import hashlib
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 
+import numpy as np
 import torch
 
 from .. import checkpoints, data
 from ..config import BLTConfig
 from ..model import BLT, diffuse_from
-from .distributed import team
+from .distributed import ProcessGroup, process_group
 from .folder import RunFolder
-from .loop import ModelLoss, PatcherLoss, Stage, keep_freed_memory, steps
-from .text import choose_threshold, read, some_documents
+from .loop import Stage, keep_freed_memory, steps
+from .losses import ModelLoss, PatcherLoss
+from .options import TrainOptions
+from .text import choose_threshold, draw_documents, read_corpus
 from .watch import Report, Tracker, held_out_bits, prompts, write_samples
 
 ENTROPY_MODEL = "entropy model"
+HELD_OUT_WINDOWS = 48
 
 
-def train(options, resume=False):
-    """Train as `options` say; yields `Report`s, leaves the model, the log and a state to resume from in `options.out`.
+def train(options: TrainOptions, resume: bool = False) -> Iterator[Report]:
+    """Train as `options` say: yield `Report`s while the run goes on.
 
-    In several processes, under torchrun, all must call this; only rank 0 yields, logs and shows progress.
-    Raises ValueError where `out` holds a run already and `resume` is False, where the saved run had other options, for a
-    text that is none, and for a loss that is no number; OSError for a full disk, with the last state whole.
+    It leaves the model, the log and a state to resume from in the folder `options.out`. In several
+    processes, under torchrun, all must call this; only rank 0 yields, logs and shows progress.
+
+    resume: go on from the state in the folder, or begin where there is none.
+
+    Raises ValueError where the folder holds a run already and `resume` is False, where the saved
+    run had other options, where the text cannot be read or is too short, and where the loss is no
+    longer finite; OSError for a full disk. The state saved last is then whole.
     """
     options = options.filled()
     if options.threads:
         torch.set_num_threads(options.threads)
     keep_freed_memory()
-    with team(options.device, options.parallel) as t:
-        if options.batch_size % (t.size * options.accumulate):
-            raise ValueError(
-                f"batch_size must be a multiple of accumulate times processes, got {options.batch_size}, "
-                f"{options.accumulate} and {t.size}"
-            )
-        run = Run(options, t, resume)
+    with process_group(options.device, options.parallel) as group:
+        _check_shares(options, group)
+        run = Run(options, group, resume)
         try:
             yield from run.stages()
         finally:
             run.tracker.close()
 
 
-class Run:
-    """What one training run holds: model, text, and the folder it leaves things in."""
+def _check_shares(options: TrainOptions, group: ProcessGroup) -> None:
+    if options.batch_size % (group.size * options.accumulate):
+        raise ValueError(
+            "batch_size must be a multiple of accumulate times processes,"
+            f" got {options.batch_size}, {options.accumulate} and {group.size}"
+        )
 
-    def __init__(self, options, team, resume):
-        self.options, self.team = options, team
-        self.folder = RunFolder(options.out, team, resume)
+
+class Run:
+    """What one training run holds, from text to finished model.
+
+    options: with nothing left open. group: the processes that share it.
+    folder: where it leaves things; `folder.saved` is the state that it goes on from, or None.
+    ids: the text to train on, its documents joined, (N,) int16; text_key stands for it in a state.
+    held_out: up to 48 windows to measure on, (W, T). prompts: for samples, from the same text.
+    model: the `BLT`, on the device. tracker: where reports go beside the log.
+
+    Nothing is written before all of it is known to be usable. Raises what `train` says.
+    """
+
+    def __init__(self, options: TrainOptions, group: ProcessGroup, resume: bool):
+        self.options = options
+        self.group = group
+        self.folder = RunFolder(options.out, group, resume)
         if self.folder.saved:
             options.check_resumed(self.folder.saved["options"])
-        need = max(
-            options.length,
-            1e6 * max(options.megabytes, 0 if options.start else options.entropy_megabytes),
-        )
-        ids, held_out = read(options.text, 4 * need)
-        self.ids = some_documents(ids, need, options.seed)
-        for what, part in (("to train on", self.ids), ("held out to measure on", held_out)):
-            if len(part) < options.length - 1:
-                raise ValueError(
-                    f"{options.text} has {len(part)} bytes {what}, fewer than one window of {options.length}: "
-                    "choose a smaller length, or more text"
-                )
-        self.check_text()
-        held_out = data.windows(held_out, options.length)
-        self.held_out = held_out[:: max(1, len(held_out) // 48)][:48].to(team.device)
-        self.prompts = prompts(held_out)
-        self.model = self.new_model().to(team.device).requires_grad_(True).train()
+        self.ids, held_out = self._read_text()
+        self.text_key = hashlib.sha256(self.ids).hexdigest()[:16]
+        self._check_same_text()
+        windows = data.cut_windows(held_out, options.length)
+        every = max(1, len(windows) // HELD_OUT_WINDOWS)
+        self.held_out = windows[::every][:HELD_OUT_WINDOWS].to(group.device)
+        self.prompts = prompts(windows)
+        self.model = self._new_model().to(group.device).requires_grad_(True).train()
         self.folder.open()
-        self.tracker = Tracker(options.log_to if team.lead else "csv", self.folder.path, options)
+        log_to = options.log_to if group.is_main else "csv"
+        self.tracker = Tracker(log_to, self.folder.path, options)
 
-    def check_text(self):
-        """Raises ValueError where a saved run would go on, somewhere in the middle, in another text."""
-        self.text, saved = hashlib.sha256(self.ids).hexdigest()[:16], self.folder.saved
-        longer = (
-            saved and saved["options"]["megabytes"] != self.options.megabytes
-        )  # more documents are drawn
-        if saved and saved["text"] not in (None, self.text) and not longer:
+    # -- what it starts from --
+
+    def _read_text(self) -> tuple[np.ndarray, np.ndarray]:
+        """(ids to train on, ids to measure on). Raises ValueError where one is too short."""
+        o = self.options
+        megabytes = o.megabytes if o.start else max(o.megabytes, o.entropy_megabytes)
+        need = max(o.length, 1e6 * megabytes)
+        ids, held_out = read_corpus(o.text, 4 * need)
+        ids = draw_documents(ids, need, o.seed)
+        for what, part in (("to train on", ids), ("held out to measure on", held_out)):
+            if len(part) < o.length - 1:
+                raise ValueError(
+                    f"{o.text} has {len(part)} bytes {what}, fewer than one window of {o.length}:"
+                    " choose a smaller length, or more text"
+                )
+        return ids, held_out
+
+    def _check_same_text(self) -> None:
+        """Raises ValueError where a saved run would go on in the middle of another text."""
+        saved = self.folder.saved
+        if saved is None:
+            return
+        # A run that was made longer draws more documents: its text is another one.
+        longer = saved["options"]["megabytes"] != self.options.megabytes
+        if saved["text"] not in (None, self.text_key) and not longer:
             raise ValueError(
-                f"{self.options.text} is no longer the text of the saved run: resume with that, or start anew"
+                f"{self.options.text} is no longer the text of the saved run:"
+                " resume with that, or start anew"
             )
 
-    def new_model(self):
+    def _new_model(self) -> BLT:
+        """The model before its first step: random weights, or those of the model in `start`."""
         o = self.options
         if o.start:
-            start = BLT.from_pretrained(o.start, device="cpu")
-            if size := start.config.block_size:
-                raise ValueError(
-                    f"start must be an autoregressive BLT, {o.start} is a BLT-D with blocks of {size}"
-                )
-            return diffuse_from(start, o.block_size, o.seed) if o.block_size else start
+            return self._model_to_start_from()
         changes = {"decoder_input": o.decoder_input} if o.decoder_input else {}
-        return BLT(
-            BLTConfig.preset(o.preset, block_size=o.block_size or None, **changes)
-        ).initialise(o.seed)
+        config = BLTConfig.preset(o.preset, block_size=o.block_size or None, **changes)
+        return BLT(config).initialise(o.seed)
 
-    def stages(self):
-        """Run both stages, each from where the saved state stands; yields their reports on the lead."""
-        o, saved, name = (
-            self.options,
-            self.folder.saved,
-            "BLT-D" if self.options.block_size else "BLT",
-        )
-        if not o.start and not (saved and saved["stage"] == name):
-            losses = PatcherLoss(self.model.patcher)
-            yield from self.run(
-                Stage(ENTROPY_MODEL, losses, o.entropy_megabytes, o, self.team, shard=False)
+    def _model_to_start_from(self) -> BLT:
+        o = self.options
+        start = BLT.from_pretrained(o.start, device="cpu")
+        if start.config.block_size:
+            raise ValueError(
+                f"start must be an autoregressive BLT, {o.start} is a BLT-D with blocks of"
+                f" {start.config.block_size}"
             )
-            self.set_threshold()
-        self.model.patcher.requires_grad_(False)
-        if saved and saved["stage"] == name:
-            self.model.config = BLTConfig.from_json(saved["config"])
-        stage = Stage(name, ModelLoss(self.model, o), o.megabytes, o, self.team)
-        yield from self.run(stage, patched=True)
-        tensors = self.team.gather(self.model)
-        if self.team.lead:
-            tensors = {
-                k: v.to(getattr(torch, o.ship_dtype)).contiguous() for k, v in tensors.items()
-            }
-            with self.folder.writing("the model"):
-                checkpoints.save(self.folder.path, self.model.config, tensors)
+        return diffuse_from(start, o.block_size, o.seed) if o.block_size else start
 
-    def run(self, stage, patched=False):
-        """One stage, from where it was saved if it was. patched: its batches carry patches, found now or read again."""
-        o, saved = self.options, self.folder.saved
-        resumed = saved and saved["stage"] == stage.name
-        if resumed:
-            stage.load(self.folder)
-        next_opens = self.patch_ahead() if patched else None
-        stage.batches = data.Batches(self.ids, o.length, o.batch_size, o.seed, next_opens)
-        if resumed:
-            stage.batches.resume(saved["batches"])
+    # -- the two stages --
+
+    def stages(self) -> Iterator[Report]:
+        """Run both stages, each from where the saved state stands; yield their reports."""
+        name = "BLT-D" if self.options.block_size else "BLT"
+        in_second_stage = self.folder.saved and self.folder.saved["stage"] == name
+        if in_second_stage:
+            self.model.config = BLTConfig.from_json(self.folder.saved["config"])
+        elif not self.options.start:
+            yield from self._train_entropy_model()
+            self._set_threshold()
+        yield from self._train_model(name)
+        self._write_model()
+
+    def _train_entropy_model(self) -> Iterator[Report]:
+        """The first stage; the entropy model is small, and never sharded."""
+        o = self.options
+        losses = PatcherLoss(self.model.patcher)
+        stage = Stage(ENTROPY_MODEL, losses, o.entropy_megabytes, o, self.group, may_shard=False)
+        self._load_if_saved(stage)
+        self._place_in_text(stage, next_opens=None)
         yield from stage.run(self.measure, self.save)
 
-    def patch_ahead(self):
-        """The patches of the whole text: the lead finds them and leaves them in the folder, where a resumed run finds them."""
-        find = lambda: data.patch_ahead(self.model, self.ids, self.options.length, self.folder.path)
-        with self.folder.writing("the patches"):
-            if self.team.lead:
-                find()
-            self.team.wait()
-            return find()
-
-    def save(self, stage):
+    def _train_model(self, name: str) -> Iterator[Report]:
+        """The second stage: all but the entropy model, on patches found once."""
         o = self.options
-        before = 0 if o.start or stage.name == ENTROPY_MODEL else steps(o.entropy_megabytes, o)
-        self.folder.save(
-            before + stage.step,
-            stage.tensors(),
-            stage.progress()
-            | {"options": asdict(o), "config": self.model.config.to_json(), "text": self.text},
-        )
+        self.model.patcher.requires_grad_(False)
+        stage = Stage(name, ModelLoss(self.model, o), o.megabytes, o, self.group)
+        self._load_if_saved(stage)
+        self._place_in_text(stage, self._patch_ahead())
+        yield from stage.run(self.measure, self.save)
 
-    def measure(self, stage, nats, norm, sample):
-        """A `Report`, logged, on the lead; None elsewhere."""
-        patcher = stage.name == ENTROPY_MODEL
-        model = None if patcher else self.whole_model()
-        if not self.team.lead:
-            return None
-        if patcher:
-            bits, samples = (self.patcher_bits(), None), ()
+    def _is_saved(self, stage: Stage) -> bool:
+        saved = self.folder.saved
+        return saved is not None and saved["stage"] == stage.name
+
+    def _load_if_saved(self, stage: Stage) -> None:
+        if self._is_saved(stage):
+            stage.load(self.folder)
+
+    def _place_in_text(self, stage: Stage, next_opens: np.ndarray | None) -> None:
+        """Give a stage its batches, from the exact byte where it was saved, if it was."""
+        o = self.options
+        stage.batches = data.Batches(self.ids, o.length, o.batch_size, o.seed, next_opens)
+        if self._is_saved(stage):
+            stage.batches.resume(self.folder.saved["batches"])
+
+    def _patch_ahead(self) -> np.ndarray:
+        """Does the id after each of `ids` open a patch? (N,) bool.
+
+        The main process finds out and leaves it in the folder, where the others, and a resumed run,
+        read it.
+        """
+        arguments = (self.model, self.ids, self.options.length, self.folder.path)
+        with self.folder.writing("the patches"):
+            if self.group.is_main:
+                data.patch_ahead(*arguments)
+            self.group.wait()
+            return data.patch_ahead(*arguments)
+
+    @torch.no_grad()
+    def _set_threshold(self) -> None:
+        """Round the entropy model as it will be shipped, then set the threshold for its patches."""
+        ship_dtype = getattr(torch, self.options.ship_dtype)
+        for p in self.model.patcher.parameters():
+            p.copy_(p.to(ship_dtype))
+        threshold = self.options.threshold
+        if threshold is None:
+            threshold = self._choose_threshold()
+        patcher = replace(self.model.config.patcher, threshold=threshold)
+        self.model.config = replace(self.model.config, patcher=patcher)
+
+    def _choose_threshold(self) -> float:
+        """The threshold for the mean patch asked for, chosen on 64 windows of training text."""
+        o = self.options
+        sample = data.Batches(self.ids, o.length, 64, o.seed).next()
+        entropies = []
+        for ids in sample.split(16):
+            entropies.append(self.model.patch(ids.to(self.group.device))[1].cpu())
+        patcher = self.model.config.patcher
+        return choose_threshold(patcher, torch.cat(entropies), sample, o.patch_length)
+
+    # -- what it leaves --
+
+    def save(self, stage: Stage) -> None:
+        """Save a state to resume from; its number counts the steps of both stages."""
+        o = self.options
+        steps_before = 0
+        if stage.name != ENTROPY_MODEL and not o.start:
+            steps_before = steps(o.entropy_megabytes, o)
+        progress = stage.progress() | {
+            "options": asdict(o),
+            "config": self.model.config.to_json(),
+            "text": self.text_key,
+        }
+        self.folder.save(steps_before + stage.step, stage.tensors(), progress)
+
+    def _write_model(self) -> None:
+        """Write the finished model, rounded to `ship_dtype`, on the main process."""
+        tensors = self.group.gather(self.model)
+        if not self.group.is_main:
+            return
+        ship_dtype = getattr(torch, self.options.ship_dtype)
+        tensors = {name: x.to(ship_dtype).contiguous() for name, x in tensors.items()}
+        with self.folder.writing("the model"):
+            checkpoints.save(self.folder.path, self.model.config, tensors)
+
+    def measure(self, stage: Stage, nats: float, norm: float, sample: bool) -> Report | None:
+        """A `Report`, logged, on the main process; None on the others.
+
+        nats: the step's next-byte loss. norm: of its gradient. sample: let each decoder write?
+        """
+        if stage.name == ENTROPY_MODEL:
+            model = None
         else:
-            bits = held_out_bits(model, self.held_out, self.options.block_size or None)
+            model = self._full_model()
+        if not self.group.is_main:
+            return None
+        samples = ()
+        if model is None:
+            held_out, masked = self._entropy_model_bits(), None
+        else:
+            block_size = self.options.block_size or None
+            held_out, masked = held_out_bits(model, self.held_out, block_size)
             samples = write_samples(model, self.prompts) if sample else ()
         report = Report(
-            stage.name,
-            stage.step,
-            stage.megabytes,
-            nats / math.log(2),
-            *bits,
-            stage.megabytes * 1e6 / stage.seconds,
-            norm,
-            samples,
+            stage=stage.name,
+            step=stage.step,
+            megabytes=stage.megabytes,
+            train_bits=nats / math.log(2),
+            held_out_bits=held_out,
+            masked_bits=masked,
+            bytes_per_second=stage.megabytes * 1e6 / stage.seconds,
+            gradient_norm=norm,
+            samples=samples,
         )
         self.folder.log(report)
         self.tracker.log(report)
         return report
 
-    def whole_model(self):
-        """The model to measure: itself, or a copy put together from all processes' pieces where it is sharded."""
-        if self.team.size == 1 or self.team.parallel == "ddp":
+    def _full_model(self) -> BLT | None:
+        """The model to measure: itself, or where it is sharded a full copy, on rank 0."""
+        if self.group.size == 1 or self.group.parallel == "ddp":
             return self.model
-        tensors = self.team.gather(self.model)
-        if self.team.lead:
-            model = BLT(self.model.config)
-            model.load_state_dict(tensors)
-            return model.to(self.team.device)
+        tensors = self.group.gather(self.model)
+        if not self.group.is_main:
+            return None
+        model = BLT(self.model.config)
+        model.load_state_dict(tensors)
+        return model.to(self.group.device)
 
     @torch.no_grad()
-    def patcher_bits(self):
-        losses, chunks = PatcherLoss(self.model.patcher), self.held_out.split(16)
-        nats = [losses(losses.draw(ids, None, None))[1].item() * len(ids) for ids in chunks]
-        return sum(nats) / len(self.held_out) / math.log(2)
-
-    @torch.no_grad()
-    def set_threshold(self):
-        """Round the entropy model as it will be shipped, then take the threshold given, or choose it on training text."""
-        o, config = self.options, self.model.config
-        for p in self.model.patcher.parameters():
-            p.copy_(p.to(getattr(torch, o.ship_dtype)))
-        threshold = o.threshold
-        if threshold is None:
-            sample = data.Batches(self.ids, o.length, 64, o.seed).next()
-            entropies = torch.cat(
-                [self.model.patch(ids.to(self.team.device))[1].cpu() for ids in sample.split(16)]
-            )
-            threshold = choose_threshold(config.patcher, entropies, sample, o.patch_length)
-        self.model.config = replace(config, patcher=replace(config.patcher, threshold=threshold))
+    def _entropy_model_bits(self) -> float:
+        """Mean bits a byte of the entropy model on the held-out windows."""
+        losses = PatcherLoss(self.model.patcher)
+        nats = 0.0
+        for ids in self.held_out.split(16):
+            _, next_byte = losses(losses.draw(ids, None, None))
+            nats += next_byte.item() * len(ids)
+        return nats / len(self.held_out) / math.log(2)
