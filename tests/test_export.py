@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from io import BytesIO
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -20,8 +21,9 @@ from bltlab.__main__ import main
 from bltlab.costs import NFE
 from bltlab.decoding import METHODS
 from bltlab.trace import Committed, Drafted, Finished, Prefilled, Trace
-from bltlab.viz import export, player
-from bltlab.viz.picture import COLOURS, Box, Text, cell, character, palette, spans
+from bltlab.viz import colours, export, player
+from bltlab.viz.colours import STATES, palette
+from bltlab.viz.picture import Box, Picture, Text, cell, character, spans
 from bltlab.viz.scene import CLOCKS, FLOWS, Scene
 
 FOUND = export.found
@@ -128,14 +130,27 @@ def test_each_state_has_a_cue_beside_its_colour():
         fields = {f: "x" for f in ("fill", "stroke") if getattr(shape, f, None)}
         return shape._replace(**fields)
 
-    drawn = {state: tuple(map(grey, cell(101, state))) for state in COLOURS if state != "masked"}
+    drawn = {state: tuple(map(grey, cell(101, state))) for state in STATES if state != "masked"}
     drawn["masked"] = tuple(map(grey, cell(vocab.MASK_ID, "masked")))
-    assert len(set(drawn.values())) == len(COLOURS) == 8
+    assert len(set(drawn.values())) == len(STATES) == 8
 
 
-def test_the_colours_are_the_players_and_in_the_palette():
-    for colour in set(COLOURS.values()) - {COLOURS["prompt"]}:
-        assert colour in player.SOURCE
+def test_a_state_has_one_colour_in_pictures_and_pages(monkeypatch):
+    for state, colour in STATES.items():
+        shown = colours.ON_ANY_GROUND.get(colour, colour)
+        assert f"--{state}: {shown};" in player.SOURCE
+    rules = player.SOURCE.split("const CSS")[1]
+    for state in ("proposed", "accepted", "replaced", "bonus", "kept", "rejected"):
+        assert f"var(--{state})" in rules
+    for other in (*STATES.values(), *colours.HUES.values()):  # named once: none is left in a script
+        for path in Path(colours.__file__).parent.glob("*.js"):
+            assert other not in path.read_text(encoding="utf-8").lower(), (path, other)
+    monkeypatch.setitem(STATES, "rejected", "#123456")
+    assert "#123456" in export.svg(Picture(9, 9, ((0, 0, cell(102, "rejected", w=9)),), ""))
+    assert "--rejected: #123456;" in colours.css() and "#123456" in palette()
+
+
+def test_the_colours_of_a_picture_are_in_its_palette():
     used = {
         getattr(shape, f, None)
         for name in ("blt-dv", "blt-d", "blt-s")

@@ -63,11 +63,11 @@ var bltlabBase = (() => {
         home.append(el("style", "", rules.replaceAll("~", PREFIX), { "data-bltp": key }));
   }
 
-  // Okabe-Ito colours, and a second cue for each state that survives greyscale; all else is the text's colour, thinned.
+  // bltlabColours comes from colours.py: a colour for each state. Each has a second cue too, which survives greyscale;
+  // all else is the text's colour, thinned.
   // --accent is the blue that reads on the page's ground, light or dark.
   const CSS = `
-.~view { --orange: #e69f00; --sky: #56b4e9; --green: #009e73; --yellow: #f0e442; --blue: #0072b2; --red: #d55e00;
-  --pink: #cc79a7; --accent: var(--blue); --on: #fff; --thin: color-mix(in srgb, currentColor 14%, transparent);
+.~view { ${bltlabColours} --accent: var(--blue); --on: #fff; --thin: color-mix(in srgb, currentColor 14%, transparent);
   --soft: color-mix(in srgb, currentColor 65%, transparent); --line: 1px solid var(--thin);
   --w: 25px; --h: 31px; --type: 17px; --mono: ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace;
   outline: none; container-type: inline-size; direction: ltr; text-align: left; font: 14px/1.45 system-ui, sans-serif;
@@ -96,15 +96,15 @@ var bltlabBase = (() => {
   background-color: color-mix(in srgb, var(--c) var(--fill, 15%), transparent); }
 .~hex { font-size: calc(var(--type) * 0.65); letter-spacing: -0.3px; } .~prompt { --fill: 0%; }
 .~view :is(.~prompt, .~rejected) { color: var(--soft); }
-.~proposed { --c: var(--orange); border-style: dashed; border-color: var(--c); font-style: italic; }
+.~proposed { --c: var(--proposed); border-style: dashed; border-color: var(--c); font-style: italic; }
 .~masked { border: var(--b) dotted var(--soft); --fill: 4%;
   background-image: repeating-linear-gradient(135deg, var(--thin) 0 2px, transparent 2px 6px); }
-.~accepted { --c: var(--green); --low: 4px; border-color: var(--c); }
-.~bonus { --c: var(--pink); --b: 4px; border: var(--b) double var(--c); }
-.~replaced { --c: var(--red); --b: 2px; border-color: var(--c); font-weight: 700;
+.~accepted { --c: var(--accepted); --low: 4px; border-color: var(--c); }
+.~bonus { --c: var(--bonus); --b: 4px; border: var(--b) double var(--c); }
+.~replaced { --c: var(--replaced); --b: 2px; border-color: var(--c); font-weight: 700;
   background-image: linear-gradient(225deg, var(--c) 6px, transparent 6.5px); }
-.~kept { --c: var(--accent); --low: 2px; border-bottom-color: var(--c); border-radius: 4px 4px 0 0; }
-.~rejected { --fill: 0%; border-color: var(--thin); text-decoration: line-through 1.5px var(--red); }
+.~kept { --c: var(--kept); --low: 2px; border-bottom-color: var(--c); border-radius: 4px 4px 0 0; }
+.~rejected { --fill: 0%; border-color: var(--thin); text-decoration: line-through 1.5px var(--rejected); }
 .~linked { box-shadow: calc(var(--w) / -2 - 2px) 0 0 calc(2.5px - var(--w) / 2) var(--c); }
 .~rail::after { height: 2px; background: var(--soft);
   inset: auto calc(-2px - var(--b)) calc(-6px - var(--low)) calc(-3px - var(--b)); }

@@ -1,55 +1,65 @@
-"""Traces as files: SVG, PNG and animated GIF. One layout (`picture`), two pens: `svg` writes text, `Pillow` draws pixels.
+"""Traces as files: SVG, PNG and animated GIF.
 
-Pillow is loaded when pixels are asked for. A character that no font here has is written as its code point, above its
-bytes in hex: no empty boxes. An SVG is drawn with the fonts of whoever opens it, so it keeps the character itself; pointing
-at one names its code point.
+One layout (`scene`), two pens: `svg` writes text, `Pillow` draws pixels.
+
+Pillow is loaded when pixels are asked for. A character that no font here has is written as its code
+point, above its bytes in hex: no empty boxes. An SVG is drawn with the fonts of whoever opens it,
+so it keeps the character itself; pointing at one names its code point.
 """
 
 import base64
 import subprocess
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from html import escape
 from io import BytesIO
 from math import ceil, floor
+from typing import Any
 
+from ..trace import Trace
 from . import player
-from .picture import GROUND, Area, Box, Line, Text, palette
+from .colours import GROUND, palette
+from .picture import Area, Box, Line, Picture, Point, Shape, Text
 from .scene import Scene
 
 FONTS = dict(sans="DejaVuSans", bold="DejaVuSans-Bold", mono="DejaVuSansMono")
 FONTS |= {"mono-bold": "DejaVuSansMono-Bold", "mono-italic": "DejaVuSansMono-Oblique"}
 OTHERS = "NotoSans-Regular", "NotoSansMono-Regular", "Arial Unicode", "Arial", "Helvetica"
+ANCHORS = {"start": "ls", "middle": "ms", "end": "rs"}  # in Pillow's words
 SHARP = 4  # shapes are drawn this many times larger, then made smaller
 FRAME, HOLD = 0.1, 2.0  # seconds of a GIF's frame, and of its last one
 MOST_PIXELS = 60_000_000  # of a picture: about 3,000 bytes of text
 THROUGH = 127  # the palette's index of what shows the frame before
 
+Place = tuple[float, float, float, float]  # left, top, right, bottom
 
-# -- the pen that writes text --------------------------------------------------------------------------------------------
+
+# -- the pen that writes text ----------------------------------------------------------------------
 
 
-def xml(text):
+def xml(text: str) -> str:
     """Text that may stand in XML 1.0: markup escaped, what XML cannot hold as U+FFFD.
 
     >>> xml("<a & b>\\0")
     '&lt;a &amp; b&gt;\\ufffd'
     """
-    legal = lambda c: (
-        c in "\t\n\r" or " " <= c <= "\ud7ff" or "\ue000" <= c <= "\ufffd" or c > "\uffff"
-    )
-    text = "".join(c if legal(c) else "\ufffd" for c in text)
-    return (
-        text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
-    )
+    text = "".join(c if _is_xml(c) else "\ufffd" for c in text)
+    return escape(text, quote=False).replace('"', "&quot;")
 
 
-def svg(picture):
-    """A `Picture` as the text of an SVG file. It names no outside file; a reader without DejaVu uses a font of their own."""
-    size = f'width="{picture.width}" height="{picture.height}" viewBox="0 0 {picture.width} {picture.height}"'
-    body = "\n".join(
-        f'<g transform="translate({x:g} {y:g})">{"".join(map(svg_shape, shapes))}</g>'
-        for x, y, shapes in picture.parts
-    )
+def _is_xml(c: str) -> bool:
+    """May a character stand in XML 1.0?"""
+    return c in "\t\n\r" or " " <= c <= "\ud7ff" or "\ue000" <= c <= "\ufffd" or c > "\uffff"
+
+
+def svg(picture: Picture) -> str:
+    """A `Picture` as the text of an SVG file.
+
+    It names no outside file; a reader without DejaVu uses a font of their own.
+    """
+    width, height = picture.width, picture.height
+    size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
+    body = "\n".join(_svg_part(*part) for part in picture.parts)
     return f"""<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">
 <title>{xml(picture.title)}</title>
 <style>text {{ font-family: "DejaVu Sans", Verdana, system-ui, sans-serif; white-space: pre; }}
@@ -60,66 +70,95 @@ def svg(picture):
 """
 
 
+def _svg_part(x: float, y: float, shapes: tuple[Shape, ...]) -> str:
+    return f'<g transform="translate({x:g} {y:g})">{"".join(map(svg_shape, shapes))}</g>'
+
+
 @lru_cache(maxsize=4096)
-def svg_shape(shape):
-    stroke = (
-        ""
-        if isinstance(shape, (Area, Text)) or not shape.stroke
-        else f' stroke="{shape.stroke}" stroke-width="{shape.width:g}"'
-        + (f' stroke-dasharray="{shape.dash[0]:g} {shape.dash[1]:g}"' if shape.dash else "")
-    )
+def svg_shape(shape: Shape) -> str:
+    """A shape as an SVG element."""
     match shape:
-        case Box(x, y, w, h, fill):
-            return (
-                f'<rect x="{x:g}" y="{y:g}" width="{w:g}" height="{h:g}" rx="{shape.radius}" fill="{fill or "none"}"'
-                f"{stroke}/>"
-            )
+        case Box():
+            return _svg_box(shape)
         case Line(points):
-            return f'<polyline points="{_points(points)}" fill="none"{stroke}/>'
+            return f'<polyline points="{_points(points)}" fill="none"{_svg_stroke(shape)}/>'
         case Area(points, fill):
             return f'<polygon points="{_points(points)}" fill="{fill}"/>'
-        case Text(x, y, text, size, fill, font, anchor):
-            kind = ' class="mono"' * font.startswith("mono")
-            kind += ' font-weight="bold"' * font.endswith(
-                "bold"
-            ) + ' font-style="italic"' * font.endswith("italic")
-            points = (
-                ""
-                if text.isascii() or len(text) > 2
-                else f"<title>{' '.join(f'U+{ord(c):04X}' for c in text)}</title>"
-            )
-            return (
-                f'<text x="{x:g}" y="{y:g}" font-size="{size:g}" fill="{fill}" text-anchor="{anchor}"{kind}>'
-                f"{xml(text)}{points}</text>"
-            )
+        case Text():
+            return _svg_text(shape)
 
 
-def _points(points):
+def _svg_box(box: Box) -> str:
+    place = f'x="{box.x:g}" y="{box.y:g}" width="{box.w:g}" height="{box.h:g}" rx="{box.radius}"'
+    return f'<rect {place} fill="{box.fill or "none"}"{_svg_stroke(box)}/>'
+
+
+def _svg_stroke(shape: Box | Line) -> str:
+    if not shape.stroke:
+        return ""
+    stroke = f' stroke="{shape.stroke}" stroke-width="{shape.width:g}"'
+    if shape.dash:
+        stroke += f' stroke-dasharray="{shape.dash[0]:g} {shape.dash[1]:g}"'
+    return stroke
+
+
+def _svg_text(text: Text) -> str:
+    place = f'x="{text.x:g}" y="{text.y:g}" font-size="{text.size:g}"'
+    look = f'fill="{text.fill}" text-anchor="{text.anchor}"{_svg_font(text.font)}'
+    return f"<text {place} {look}>{xml(text.text)}{_code_points(text.text)}</text>"
+
+
+def _svg_font(name: str) -> str:
+    """
+    >>> _svg_font("mono-bold")
+    ' class="mono" font-weight="bold"'
+    """
+    found = ' class="mono"' if name.startswith("mono") else ""
+    if name.endswith("bold"):
+        found += ' font-weight="bold"'
+    if name.endswith("italic"):
+        found += ' font-style="italic"'
+    return found
+
+
+def _code_points(text: str) -> str:
+    """What pointing at a character beyond ASCII tells."""
+    if text.isascii() or len(text) > 2:
+        return ""
+    return f"<title>{' '.join(f'U+{ord(c):04X}' for c in text)}</title>"
+
+
+def _points(points: tuple[Point, ...]) -> str:
     return " ".join(f"{x:g},{y:g}" for x, y in points)
 
 
-# -- the pen that draws pixels -------------------------------------------------------------------------------------------
+# -- fonts -----------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=256)
-def font(path, size, shaped=True):
-    """A font at a size in pixels; None is the one that comes with Pillow. None where there is no such font."""
+def font(path: str | None, size: float, shaped: bool = True) -> Any:
+    """A font at a size in pixels, None where there is no such font.
+
+    path: of the file, or its name where the system knows it; None is the font that comes with
+    Pillow.
+    """
     from PIL import ImageFont
 
     engine = None if shaped else ImageFont.Layout.BASIC
     try:
-        return (
-            ImageFont.truetype(path, size, layout_engine=engine)
-            if path
-            else ImageFont.load_default(size)
-        )
+        if path is None:
+            return ImageFont.load_default(size)
+        return ImageFont.truetype(path, size, layout_engine=engine)
     except (OSError, ValueError):  # missing, or a bitmap font that lacks this size
         return None
 
 
 @lru_cache(maxsize=4096)
-def has(path, char):
-    """Does a font have a character? It has not where it draws what it draws for a code point that nobody has."""
+def has(path: str | None, char: str) -> bool:
+    """Does a font have a character?
+
+    If not, it draws the same as for a code point that nobody has.
+    """
     face = font(path, 24, shaped=False)
     if face is None:
         return False
@@ -128,55 +167,76 @@ def has(path, char):
 
 
 @lru_cache(maxsize=1024)
-def found(char):
-    """Font files that claim to have a character, DejaVu and Noto first; none where fontconfig is not installed."""
+def found(char: str) -> tuple[str, ...]:
+    """Font files that claim to have a character, DejaVu and Noto first; none where fontconfig is
+    not installed.
+    """
+    command = ["fc-list", f":charset={ord(char):x}", "file"]
     try:
-        asked = subprocess.run(
-            ["fc-list", f":charset={ord(char):x}", "file"], capture_output=True, timeout=10
-        )
+        asked = subprocess.run(command, capture_output=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return ()
-    paths = [
-        line.rstrip(": \r") for line in asked.stdout.decode("utf-8", "replace").split("\n") if line
-    ]
-    rank = lambda path: (
-        "DejaVu" not in path,
-        "Noto" not in path,
-        "Bold" in path or "Italic" in path,
-        path,
-    )
-    return tuple(sorted(paths, key=rank))
+    lines = asked.stdout.decode("utf-8", "replace").split("\n")
+    return tuple(sorted((line.rstrip(": \r") for line in lines if line), key=_rank))
+
+
+def _rank(path: str) -> tuple[bool, bool, bool, str]:
+    """What fonts are sorted by: DejaVu, then Noto, then others, upright ones first."""
+    slanted = "Bold" in path or "Italic" in path
+    return "DejaVu" not in path, "Noto" not in path, slanted, path
 
 
 @lru_cache(maxsize=8192)
-def written(text, kind):
-    """(what to write, with which font): the first font that has every character.
+def written(text: str, kind: str) -> tuple[str, str | None]:
+    """(what to write, path of the font): the first font that has every character.
 
-    Where there is none, a character alone is written as its code point, and one among others as "?".
+    kind: a name in `FONTS`. Where there is no such font, a character alone is written as its code
+    point, and one among others as "?".
     """
-    ours = [
-        f"{name}.ttf" for name in (FONTS[kind], FONTS["sans"], *OTHERS) if font(f"{name}.ttf", 24)
-    ] + [None]
-    marks = [c for c in text if c != " "]
+    ours = _fonts_for(kind)
+    characters = [c for c in text if c != " "]
     for path in ours:
-        if all(has(path, c) for c in marks):
+        if _has_all(path, characters):
             return text, path
-    lacking = [c for c in marks if not has(ours[0], c)]
+    lacking = [c for c in characters if not has(ours[0], c)]
     for path in found(lacking[0]):
-        if all(has(path, c) for c in marks):
+        if _has_all(path, characters):
             return text, path
+    return _spelled(text, lacking), ours[0]
+
+
+def _fonts_for(kind: str) -> list[str | None]:
+    """The fonts of this machine to try first; the last one, None, comes with Pillow."""
+    files = [f"{name}.ttf" for name in (FONTS[kind], FONTS["sans"], *OTHERS)]
+    return [*(file for file in files if font(file, 24)), None]
+
+
+def _has_all(path: str | None, characters: Sequence[str]) -> bool:
+    return all(has(path, c) for c in characters)
+
+
+def _spelled(text: str, lacking: Sequence[str]) -> str:
+    """A text without the characters that no font has.
+
+    >>> _spelled("\\u25cc\\u0301", "\\u0301"), _spelled("to \\u0301", "\\u0301")
+    ('U+0301', 'to ?')
+    """
     alone = text.removeprefix("\u25cc")
-    return (
-        f"U+{ord(alone):04X}"
-        if len(alone) == 1
-        else "".join("?" if c in lacking else c for c in text)
-    ), ours[0]
+    if len(alone) == 1:
+        return f"U+{ord(alone):04X}"
+    return "".join("?" if c in lacking else c for c in text)
+
+
+# -- the pen that draws pixels ---------------------------------------------------------------------
 
 
 class Pillow:
-    """Draws a `Picture` as an image, `scale` pixels to a CSS pixel. Raises ImportError where Pillow is not installed."""
+    """Draws a `Picture` as an image, `scale` pixels to a CSS pixel.
 
-    def __init__(self, scale=1):
+    Raises ImportError where Pillow is not installed.
+    """
+
+    def __init__(self, scale: float = 1) -> None:
         try:
             from PIL import Image, ImageDraw
         except ImportError:
@@ -188,149 +248,165 @@ class Pillow:
         self.palette = Image.new("P", (1, 1))
         self.palette.putpalette(b"".join(bytes.fromhex(colour[1:]) for colour in palette()))
 
-    def __call__(self, picture):
-        """Raises ValueError for a picture of more than `MOST_PIXELS`."""
-        size = round(picture.width * self.scale), round(picture.height * self.scale)
-        if size[0] * size[1] > MOST_PIXELS:
+    def __call__(self, picture: Picture) -> Any:
+        """The picture as an image with a palette.
+
+        Raises ValueError for one of more than `MOST_PIXELS`.
+        """
+        width, height = round(picture.width * self.scale), round(picture.height * self.scale)
+        if width * height > MOST_PIXELS:
             raise ValueError(
-                f"a picture of {size[0]} x {size[1]} pixels is too large: save the trace as SVG or HTML"
+                f"a picture of {width} x {height} pixels is too large:"
+                " save the trace as SVG or HTML"
             )
-        image = self.Image.new("RGBA", size, GROUND)
+        image = self.Image.new("RGBA", (width, height), GROUND)
         for x, y, shapes in picture.parts:
             tile, left, top = self.tile(shapes)
-            image.alpha_composite(
-                tile, (max(0, round(x * self.scale) + left), max(0, round(y * self.scale) + top))
-            )
+            corner = round(x * self.scale) + left, round(y * self.scale) + top
+            image.alpha_composite(tile, (max(0, corner[0]), max(0, corner[1])))
         return image.convert("RGB").quantize(palette=self.palette, dither=0)
 
-    def _tile(self, shapes):
+    def _tile(self, shapes: tuple[Shape, ...]) -> tuple[Any, int, int]:
         """The image of some shapes, and where its corner lies from their origin, in pixels."""
-        texts = [self._text(shape) for shape in shapes if isinstance(shape, Text)]
-        boxes = [_extent(shape) for shape in shapes if not isinstance(shape, Text)]
-        boxes = (
-            [[n * self.scale for n in box] for box in boxes]
-            + [box for *_, box in texts]
-            + [(0, 0, 1, 1)]
-        )
-        left, top = (floor(min(box[i] for box in boxes)) - 1 for i in (0, 1))
-        right, bottom = (ceil(max(box[i] for box in boxes)) + 1 for i in (2, 3))
+        texts = [shape for shape in shapes if isinstance(shape, Text)]
+        solid = [shape for shape in shapes if not isinstance(shape, Text)]
+        boxes = [*map(self._extent, solid), *map(self._text_extent, texts), (0, 0, 1, 1)]
+        lefts, tops, rights, bottoms = zip(*boxes, strict=True)
+        left, top = floor(min(lefts)) - 1, floor(min(tops)) - 1
+        right, bottom = ceil(max(rights)) + 1, ceil(max(bottoms)) + 1
         tile = self.Image.new("RGBA", (right - left, bottom - top))
-        if len(boxes) > len(texts) + 1:
-            large = self.Image.new("RGBA", (tile.width * SHARP, tile.height * SHARP))
-            pen = self.ImageDraw.Draw(large)
-            for shape in shapes:
-                if not isinstance(shape, Text):
-                    self._shape(pen, shape, left, top)
-            tile = large.reduce(SHARP)
-        for shown, face, place, colour, anchor, _ in texts:
-            ink = self.Image.new("L", tile.size)
-            self.ImageDraw.Draw(ink).text(
-                (place[0] - left, place[1] - top), shown, 255, face, anchor
-            )
-            layer = self.Image.new("RGBA", tile.size, colour)
-            layer.putalpha(ink)
-            tile.alpha_composite(layer)
+        if solid:
+            tile = self._solid(solid, tile.size, left, top)
+        for text in texts:
+            tile.alpha_composite(self._ink(text, tile.size, left, top))
         return tile, left, top
 
-    def _text(self, shape):
-        shown, path = written(shape.text, shape.font)
-        size = (
-            shape.size if len(shown) <= len(shape.text) else min(shape.size, 11)
-        )  # a code point is long
-        face, anchor = (
-            font(path, size * self.scale),
-            {"start": "ls", "middle": "ms", "end": "rs"}[shape.anchor],
-        )
-        place = shape.x * self.scale, shape.y * self.scale
-        box = self.ImageDraw.Draw(self.Image.new("L", (1, 1))).textbbox(place, shown, face, anchor)
-        return shown, face, place, shape.fill, anchor, box
+    def _extent(self, shape: Box | Line | Area) -> Place:
+        return tuple(n * self.scale for n in _extent(shape))
 
-    def _shape(self, pen, shape, left, top):
+    def _solid(self, shapes: Sequence[Shape], size: tuple[int, int], left: int, top: int) -> Any:
+        """The image of shapes that are no text, drawn large and made smaller."""
+        large = self.Image.new("RGBA", (size[0] * SHARP, size[1] * SHARP))
+        pen = self.ImageDraw.Draw(large)
+        for shape in shapes:
+            self._shape(pen, shape, left, top)
+        return large.reduce(SHARP)
+
+    def _setting(self, text: Text) -> tuple[tuple[float, float], str, Any, str]:
+        """Where and how a text is drawn, in Pillow's words: place, text, font, anchor."""
+        shown, path = written(text.text, text.font)
+        size = text.size if len(shown) <= len(text.text) else min(text.size, 11)  # a code point
+        place = text.x * self.scale, text.y * self.scale
+        return place, shown, font(path, size * self.scale), ANCHORS[text.anchor]
+
+    def _text_extent(self, text: Text) -> Place:
+        return self.ImageDraw.Draw(self.Image.new("L", (1, 1))).textbbox(*self._setting(text))
+
+    def _ink(self, text: Text, size: tuple[int, int], left: int, top: int) -> Any:
+        """A layer with a text on it."""
+        (x, y), shown, face, anchor = self._setting(text)
+        ink = self.Image.new("L", size)
+        self.ImageDraw.Draw(ink).text((x - left, y - top), shown, 255, face, anchor)
+        layer = self.Image.new("RGBA", size, text.fill)
+        layer.putalpha(ink)
+        return layer
+
+    def _shape(self, pen: Any, shape: Shape, left: int, top: int) -> None:
+        """Draw a shape that is no text."""
         k = self.scale * SHARP
-        put = lambda points: [(x * k - left * SHARP, y * k - top * SHARP) for x, y in points]
-        match shape:
-            case Area(points, fill):
-                pen.polygon(put(points), fill)
-            case Line(points, stroke, width, dash):
-                for piece in _pieces(points, dash):
-                    pen.line(put(piece), stroke, round(width * k), "curve")
-            case Box(x, y, w, h, fill, stroke, width, dash, radius):
-                half = 0 if dash or not stroke else width / 2  # Pillow draws a frame inside its box
-                corners = put(((x - half, y - half), (x + w + half, y + h + half)))
-                pen.rounded_rectangle(
-                    corners, (radius + half) * k, fill, None if dash else stroke, round(width * k)
-                )
-                for piece in (
-                    _pieces(((x, y), (x + w, y), (x + w, y + h), (x, y + h), (x, y)), dash)
-                    if dash
-                    else ()
-                ):
-                    pen.line(put(piece), stroke, round(width * k))
+
+        def put(points: Sequence[Point]) -> list[Point]:
+            return [(x * k - left * SHARP, y * k - top * SHARP) for x, y in points]
+
+        if isinstance(shape, Area):
+            pen.polygon(put(shape.points), shape.fill)
+            return
+        width = round(shape.width * k)
+        if isinstance(shape, Line):
+            for dash in _dashes(shape.points, shape.dash):
+                pen.line(put(dash), shape.stroke, width, "curve")
+            return
+        whole = shape.stroke and not shape.dash
+        half = shape.width / 2 if whole else 0  # Pillow draws a frame inside its box
+        radius, edge = (shape.radius + half) * k, shape.stroke if whole else None
+        pen.rounded_rectangle(put(_corners(shape, half)), radius, shape.fill, edge, width)
+        if shape.dash:
+            for dash in _dashes(_outline(shape), shape.dash):
+                pen.line(put(dash), shape.stroke, width)
 
 
-def _extent(shape):
+def _corners(box: Box, half: float) -> tuple[Point, Point]:
+    """The upper left and the lower right corner of a box that is wider on each side."""
+    return (box.x - half, box.y - half), (box.x + box.w + half, box.y + box.h + half)
+
+
+def _outline(box: Box) -> tuple[Point, ...]:
+    """The corners of a box, around and back."""
+    x, y, right, bottom = box.x, box.y, box.x + box.w, box.y + box.h
+    return (x, y), (right, y), (right, bottom), (x, bottom), (x, y)
+
+
+def _extent(shape: Box | Line | Area) -> Place:
     """(left, top, right, bottom) of a shape, its stroke included."""
     if isinstance(shape, Box):
-        half = shape.width / 2 if shape.stroke else 0
-        return shape.x - half, shape.y - half, shape.x + shape.w + half, shape.y + shape.h + half
-    xs, ys = zip(*shape.points)
+        (left, top), (right, bottom) = _corners(shape, shape.width / 2 if shape.stroke else 0)
+        return left, top, right, bottom
+    xs, ys = zip(*shape.points, strict=True)
     half = 0 if isinstance(shape, Area) else shape.width / 2
     return min(xs) - half, min(ys) - half, max(xs) + half, max(ys) + half
 
 
-def _pieces(points, dash):
-    """A line cut into its dashes; itself where it has none."""
+def _dashes(points: Sequence[Point], dash: tuple[float, float] | None) -> Iterator[Sequence[Point]]:
+    """A line cut into its dashes; itself where it has none.
+
+    >>> [[point[0] for point in ends] for ends in _dashes(((0, 0), (10, 0)), (4, 3))]
+    [[0.0, 4.0], [7.0, 10.0]]
+    """
     if not dash:
         yield points
         return
-    for (x0, y0), (x1, y1) in zip(points, points[1:]):
+    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
         length = ((x1 - x0) ** 2 + (y1 - y0) ** 2) ** 0.5
-        at = lambda d: (x0 + (x1 - x0) * d / length, y0 + (y1 - y0) * d / length)
         start = 0.0
         while start < length:
-            yield at(start), at(min(start + dash[0], length))
+            along = (start, min(start + dash[0], length))
+            yield [(x0 + (x1 - x0) * d / length, y0 + (y1 - y0) * d / length) for d in along]
             start += sum(dash)
 
 
-# -- files ---------------------------------------------------------------------------------------------------------------
+# -- files -----------------------------------------------------------------------------------------
 
 
-def png(picture, scale=2):
+def png(picture: Picture, scale: float = 2) -> bytes:
     """A `Picture` as the bytes of a PNG file. Raises ImportError where Pillow is not installed."""
     file = BytesIO()
     Pillow(scale)(picture).save(file, "PNG")
     return file.getvalue()
 
 
-def gif(scene, seconds=10.0):
-    """A `Scene` as the bytes of an animated GIF: the clock runs evenly for `seconds`, then the end stands still."""
+def gif(scene: Scene, seconds: float = 10.0) -> bytes:
+    """A `Scene` as the bytes of an animated GIF: the clock runs evenly, then the end stands still.
+
+    seconds: that the clock runs. Raises ValueError for a number of seconds out of range,
+    ImportError where Pillow is not installed.
+    """
     if not (isinstance(seconds, (int, float)) and 0 < seconds <= 600):
         raise ValueError(f"seconds must be a number above 0 and at most 600, got {seconds!r}")
-    pen, ticks, last = Pillow(), {}, max(1, round(seconds / FRAME))
-    from PIL import ImageChops
+    pen, ticks = Pillow(), _ticks(scene, seconds)
     from tqdm.auto import tqdm
 
-    for n in range(last + 1):  # frames that look alike are one that stands longer
-        tick = round(n / last * scene.length)
-        ticks[tick] = ticks.get(tick, 0) + FRAME
-    ticks[scene.length] += HOLD
-    before, frames, file = None, [], BytesIO()
+    before, frames = None, []
     for tick in tqdm(ticks, "drawing", unit="frame", delay=2, leave=False):
-        now = frame = pen(scene.draw(tick))
-        if before:  # only what changed is stored, all else shows through
-            same = ImageChops.difference(_indices(pen, before), _indices(pen, now)).point(
-                lambda d: 255 * (not d)
-            )
-            frame = now.copy()
-            frame.paste(THROUGH, mask=same)
-        frames.append(frame)
+        now = pen(scene.draw(tick))
+        frames.append(now if before is None else _changes(pen, before, now))
         before = now
+    file = BytesIO()
     frames[0].save(
         file,
         "GIF",
         save_all=True,
         append_images=frames[1:],
-        duration=[round(1000 * s) for s in ticks.values()],
+        duration=[round(1000 * shown) for shown in ticks.values()],
         loop=0,
         optimize=False,
         transparency=THROUGH,
@@ -339,39 +415,73 @@ def gif(scene, seconds=10.0):
     return file.getvalue()
 
 
-def _indices(pen, image):
+def _ticks(scene: Scene, seconds: float) -> dict[int, float]:
+    """The ticks that a film shows, each with its seconds: frames that look alike are one that
+    stands longer.
+    """
+    ticks: dict[int, float] = {}
+    last = max(1, round(seconds / FRAME))
+    for n in range(last + 1):
+        tick = round(n / last * scene.length)
+        ticks[tick] = ticks.get(tick, 0) + FRAME
+    ticks[scene.length] += HOLD
+    return ticks
+
+
+def _changes(pen: Pillow, before: Any, now: Any) -> Any:
+    """A frame that holds only what changed; all else shows through."""
+    from PIL import ImageChops
+
+    difference = ImageChops.difference(_indices(pen, before), _indices(pen, now))
+    frame = now.copy()
+    frame.paste(THROUGH, mask=difference.point([255] + [0] * 255))
+    return frame
+
+
+def _indices(pen: Pillow, image: Any) -> Any:
     """The palette's indices of an image, as grey."""
     return pen.Image.frombytes("L", image.size, image.tobytes())
 
 
-# -- notebooks -----------------------------------------------------------------------------------------------------------
+# -- notebooks -------------------------------------------------------------------------------------
 
 HTML = """<div style="display:flow-root">
-<img alt="{title}" src="data:image/png;base64,{image}" style="float:left;width:{width}px;max-width:100%;margin-right:-100%">
+<img alt="{title}" src="data:image/png;base64,{image}" style="{style}">
 <div style="position:relative">{player}</div>
 </div>"""
+IMAGE = "float:left;width:{width}px;max-width:100%;margin-right:-100%"
 
 
-def mimebundle(traces, text, clock=None):
-    """What Jupyter shows of traces, as (data, metadata): the player as HTML, a picture as PNG, `text`.
+def mimebundle(
+    traces: Sequence[Trace], text: str, clock: str | None = None
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """What Jupyter shows of traces, as (data, metadata): the player as HTML, a picture as PNG,
+    `text`.
 
-    A notebook that is not trusted loses the player's iframe, so the picture lies below it in the HTML.
+    A notebook that is not trusted loses the player's iframe, so the picture lies below it in the
+    HTML.
     """
-    lanes, (data, metadata) = [t.to_json() for t in traces], still(traces, clock)
+    lanes = [trace.to_json() for trace in traces]
+    data, metadata = still(traces, clock)
     if not data:
         return {"text/plain": text, "text/html": player.to_iframe(lanes, clock=clock)}, {}
     size = metadata["image/png"]
     html = HTML.format(
         image=data["image/png"],
-        width=size["width"],
+        style=IMAGE.format(width=size["width"]),
         title=escape(f"the end of the trace: {text[:200]}"),
         player=player.to_iframe(lanes, max(size["height"], 640), clock),
     )
     return data | {"text/plain": text, "text/html": html}, metadata
 
 
-def still(traces, clock=None, step=None):
-    """The PNG alone, as (data, metadata); both are empty where Pillow is missing or the traces are too many or too long."""
+def still(
+    traces: Sequence[Trace], clock: str | None = None, step: int | None = None
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """The PNG alone, as (data, metadata).
+
+    Both are empty where Pillow is missing or the traces are too many or too long.
+    """
     try:
         scene = Scene(traces, clock)
         picture = scene.draw(step if step is None else min(step, scene.length))

@@ -236,7 +236,7 @@ var bltlabLane = (() => {
 .~said.~said { gap: 2px 10px; min-height: 26px; padding: 6px 0; }
 .~phase { display: inline-block; min-width: 6.4em; padding: 1px 8px; border-radius: 99px; border: 1.5px solid var(--c);
   --c: var(--soft); text-align: center; font-size: 12px; background: color-mix(in srgb, var(--c) 16%, transparent); }
-.~drafted, .~unmasked { --c: var(--orange); } .~verified { --c: var(--green); } .~committed { --c: var(--accent); }
+.~drafted, .~unmasked { --c: var(--proposed); } .~verified { --c: var(--accepted); } .~committed { --c: var(--kept); }
 .~phase:is(.~drafted, .~unmasked) { border-style: dashed; }
 .~grid { --over: 0px; --gap: 17px; --most: 6; --row: calc(var(--h) + var(--over) + var(--gap)); position: relative;
   padding: 2px 0 24px 4px; contain: layout paint; overflow: hidden auto; scrollbar-width: thin; & .~cell { cursor: pointer; }
@@ -256,7 +256,7 @@ var bltlabLane = (() => {
 .~ghosts { overflow-y: auto; contain: layout paint; height: 98px; scrollbar-width: thin; }
 .~ghost { --w: 19px; --h: 22px; --type: 14px; gap: 2px 8px; min-height: 31px;
   padding: 2px 8px; font-size: 13px; & .~word .~cell { margin: 0 1px; } }
-.~newest { background-color: color-mix(in srgb, var(--red) 9%, transparent); border-left: 3px solid var(--red);
+.~newest { background-color: color-mix(in srgb, var(--rejected) 9%, transparent); border-left: 3px solid var(--rejected);
   padding-left: 5px; } .~round { min-width: 9.6em; }
 .~word { flex-wrap: wrap; } .~view .~waste { padding: 4px 0; border-top: var(--line); font-weight: 600; }
 @media (prefers-reduced-motion: no-preference) {
@@ -265,7 +265,7 @@ var bltlabLane = (() => {
   .~brisk :is(.~together, .~boast, .~newest, .~fall .~cell) { animation: none; } }
 @keyframes ~pop { 0% { scale: 0.6; } 45% { scale: 1.18; background-color: var(--c); } }
 @keyframes ~fall { 0% { translate: 0 0; rotate: 0deg; } }
-@keyframes ~land { 0% { background-color: color-mix(in srgb, var(--red) 40%, transparent); } }
+@keyframes ~land { 0% { background-color: color-mix(in srgb, var(--rejected) 40%, transparent); } }
 `;
   return { Lane, STATS, CSS };
 })();

@@ -8,9 +8,11 @@ import json
 from html import escape
 from pathlib import Path
 
-BASE = (
-    Path(__file__).with_name("base.js").read_text(encoding="utf-8")
-)  # what every viewer shares: `bltlabBase`
+from . import colours
+
+COLOURS = f"var bltlabColours = {json.dumps(colours.css())};\n"
+# What every viewer shares: `bltlabColours` and `bltlabBase`
+BASE = COLOURS + Path(__file__).with_name("base.js").read_text(encoding="utf-8")
 
 PAGE = """<!doctype html>
 <html lang="en">

@@ -1,221 +1,229 @@
-"""What a still picture is made of: shapes with places, for whoever holds a pen. Colours and second cues are the player's.
+"""What a still picture is made of: shapes with places, for whoever holds a pen.
 
-A `Picture` is a list of parts (x, y, shapes). Shapes lie relative to their part, so that one cell is drawn once and put
-down many times. Lengths are CSS pixels, y grows downwards, colours are "#rrggbb". No torch, no imaging library.
+A `Picture` is a list of parts (x, y, shapes). Shapes lie relative to their part, so that one cell
+is drawn once and put down many times. Lengths are CSS pixels, y grows downwards, colours are
+"#rrggbb". No torch, no imaging library.
 """
 
 import codecs
 import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .. import vocab
+from .colours import INK, RED, SOFT, STATES, THIN, mix, palette  # noqa: F401
 
-GROUND, INK = "#ffffff", "#111111"
-ORANGE, GREEN, BLUE, RED, PINK = "#e69f00", "#009e73", "#0072b2", "#d55e00", "#cc79a7"
-COLOURS = dict(
-    prompt=INK,
-    masked=INK,
-    proposed=ORANGE,
-    accepted=GREEN,
-    replaced=RED,
-    bonus=PINK,
-    kept=BLUE,
-    rejected=INK,
-)
 CELL, HIGH, PITCH = 25, 31, 29  # a byte's box, and from one byte to the next
+COLOURS = STATES
+
+Point = tuple[float, float]
 
 
 class Box(NamedTuple):
+    """A rectangle with round corners. dash: lengths on and off, None for a whole line."""
+
     x: float
     y: float
     w: float
     h: float
-    fill: str = None
-    stroke: str = None
+    fill: str | None = None
+    stroke: str | None = None
     width: float = 1
-    dash: tuple = None  # on, off
+    dash: tuple[float, float] | None = None
     radius: float = 4
 
 
 class Line(NamedTuple):
-    points: tuple
+    """A line through some points."""
+
+    points: tuple[Point, ...]
     stroke: str = INK
     width: float = 1
-    dash: tuple = None
+    dash: tuple[float, float] | None = None
 
 
 class Area(NamedTuple):
-    points: tuple
+    """A filled polygon."""
+
+    points: tuple[Point, ...]
     fill: str
 
 
 class Text(NamedTuple):
+    """Words.
+
+    y: of their baseline. font: sans, bold, mono, mono-bold or mono-italic. anchor: start, middle or
+    end.
+    """
+
     x: float
-    y: float  # of the baseline
+    y: float
     text: str
     size: float
     fill: str = INK
-    font: str = "sans"  # sans, bold, mono, mono-bold, mono-italic
-    anchor: str = "start"  # start, middle, end
+    font: str = "sans"
+    anchor: str = "start"
+
+
+Shape = Box | Line | Area | Text
+Part = tuple[float, float, tuple[Shape, ...]]  # x, y, shapes
 
 
 @dataclass(frozen=True)
 class Picture:
-    """What to draw: size in pixels, parts ((x, y, shapes), ...), and one sentence for who cannot see it."""
+    """What to draw: size in pixels, the parts, and one sentence for who cannot see it."""
 
     width: int
     height: int
-    parts: tuple
+    parts: tuple[Part, ...]
     title: str
 
 
-def mix(colour, percent, ground=GROUND):
-    """`percent` of a colour on a ground.
-
-    >>> mix("#000000", 50)
-    '#808080'
-    """
-    pairs = [(int(colour[i : i + 2], 16), int(ground[i : i + 2], 16)) for i in (1, 3, 5)]
-    return "#" + "".join(f"{round(b + (a - b) * percent / 100):02x}" for a, b in pairs)
+def rectangle(left: float, top: float, right: float, bottom: float, fill: str) -> Area:
+    """A filled rectangle."""
+    return Area(((left, top), (right, top), (right, bottom), (left, bottom)), fill)
 
 
-SOFT, THIN = mix(INK, 65), mix(INK, 14)
+# -- bytes and characters --------------------------------------------------------------------------
+
+Span = tuple[int, int, str]  # start, end, kind
 
 
-def palette():
-    """Every colour of a picture, and the shades between those that touch: about 120, so that a file needs no more."""
-    tints = [(c, mix(c, n)) for c in (ORANGE, GREEN, RED, PINK, BLUE) for n in (15, 42)]
-    tints += [(RED, mix(RED, 9)), (INK, mix(INK, 4))]
-    shades = [
-        mix(c, n)
-        for c in (INK, SOFT, THIN, ORANGE, GREEN, RED, PINK, BLUE)
-        for n in (25, 50, 75, 100)
-    ]
-    shades += [
-        mix(c, n, tint)
-        for own, tint in tints
-        for c, n in ((INK, 25), (INK, 50), (INK, 75), (own, 50), (INK, 0))
-    ]
-    return tuple(dict.fromkeys([GROUND, *shades]))
+def spans(ids: Sequence[int], finished: bool) -> list[Span]:
+    """Spans (start, end, kind) that cover ids.
 
-
-# -- bytes and characters ----------------------------------------------------------------------------------------------
-
-
-def spans(ids, finished):
-    """Covers ids with (start, end, kind): a "whole" character, "pending" (it may still become one), "broken", "special".
+    kind: a "whole" character, "pending" (it may still become one), "broken" or "special".
+    finished: no byte follows the last one.
 
     >>> spans([72, 199, 260], finished=False)
     [(0, 1, 'whole'), (1, 2, 'pending'), (2, 3, 'special')]
     """
-    found, i, is_byte = [], 0, lambda i: vocab.OFFSET <= i < vocab.VOCAB_SIZE
-    while i < len(ids):
-        end = next((j for j in range(i, len(ids)) if not is_byte(ids[j])), len(ids))
-        if end == i:
-            found.append((i, i + 1, "special"))
-            i += 1
-            continue
-        data, decoder = vocab.decode(ids[i:end]), codecs.getincrementaldecoder("utf-8")("replace")
-        decoder.decode(data)
-        open_end = ids[end] == vocab.MASK_ID if end < len(ids) else not finished
-        tail = (
-            len(data) - len(decoder.getstate()[0]) if open_end else len(data)
-        )  # where a character is under way
-        inner = 0  # continuation bytes behind a MASK: their lead may still come
-        while (
-            i
-            and ids[i - 1] == vocab.MASK_ID
-            and inner < min(3, len(data))
-            and 0x80 <= data[inner] < 0xC0
-        ):
-            inner += 1
-        found += [
-            (i + a, i + b, "whole" if valid else "pending" if a < inner else "broken")
-            for a, b, valid in vocab.characters(data[:tail])
-        ]
-        found += [(i + tail, end, "pending")] if tail < len(data) else []
-        i = end
+    found, start = [], 0
+    while start < len(ids):
+        end = _end_of_bytes(ids, start)
+        if end == start:
+            found.append((start, start + 1, "special"))
+            start += 1
+        else:
+            found += _characters(ids, start, end, finished)
+            start = end
     return found
 
 
-def is_hex(i):
+def is_byte(i: int) -> bool:
+    """Is an id a byte, neither special nor MASK?"""
+    return vocab.OFFSET <= i < vocab.VOCAB_SIZE
+
+
+def _end_of_bytes(ids: Sequence[int], start: int) -> int:
+    """Where the run of bytes that begins at `start` ends."""
+    end = start
+    while end < len(ids) and is_byte(ids[end]):
+        end += 1
+    return end
+
+
+def _characters(ids: Sequence[int], start: int, end: int, finished: bool) -> Iterator[Span]:
+    """The characters of a run of bytes."""
+    data = vocab.decode(ids[start:end])
+    more_may_come = ids[end] == vocab.MASK_ID if end < len(ids) else not finished
+    tail = len(data) - (_unfinished(data) if more_may_come else 0)
+    hidden_lead = start > 0 and ids[start - 1] == vocab.MASK_ID
+    inner = _continuations(data) if hidden_lead else 0  # their lead may still come
+    for a, b, valid in vocab.characters(data[:tail]):
+        kind = "whole" if valid else "pending" if a < inner else "broken"
+        yield start + a, start + b, kind
+    if tail < len(data):
+        yield start + tail, end, "pending"
+
+
+def _unfinished(data: bytes) -> int:
+    """How many bytes at the end begin a character that is not whole yet.
+
+    >>> _unfinished("né".encode()[:-1]), _unfinished("né".encode())
+    (1, 0)
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    decoder.decode(data)
+    return len(decoder.getstate()[0])
+
+
+def _continuations(data: bytes) -> int:
+    """How many of the first three bytes, from the first on, only continue a character."""
+    count = 0
+    while count < min(3, len(data)) and 0x80 <= data[count] < 0xC0:
+        count += 1
+    return count
+
+
+def is_hex(i: int) -> bool:
+    """Is an id shown as a hexadecimal number?"""
     return i < vocab.OFFSET + 32 or vocab.OFFSET + 127 <= i < vocab.MASK_ID
 
 
-def glyph(i):
-    """What stands in the box of an id: ASCII as it is, other bytes in hex, nothing for MASK."""
-    if i == vocab.MASK_ID or i == vocab.OFFSET + 32:
+def glyph(i: int) -> str:
+    """What stands in the box of an id: ASCII as it is, other bytes in hex, nothing for MASK and
+    space.
+
+    >>> glyph(76), glyph(14), glyph(2)
+    ('H', '0A', 'EOS')
+    """
+    if i in (vocab.MASK_ID, vocab.OFFSET + 32):
         return ""
     if i < vocab.OFFSET:
         return "EOS" if i == vocab.EOS_ID else f"<{i}>"
     return f"{i - vocab.OFFSET:02X}" if is_hex(i) else chr(i - vocab.OFFSET)
 
 
-def character(ids):
-    """What stands above the bytes of a whole character: itself, or its code point where it has no picture.
+def character(ids: Sequence[int]) -> str:
+    """What stands above the bytes of a whole character: itself, or its code point if it has no
+    picture.
 
     >>> character([199, 173]), character([198, 164])
     ('é', 'U+00A0')
     """
     text = vocab.decode(ids).decode("utf-8")
-    kind = unicodedata.category(text)
-    return (
-        f"U+{ord(text):04X}"
-        if kind[0] in "CZ" and text != " " or text == "\ufffd"
-        else "\u25cc" * (kind[0] == "M") + text
-    )
+    group = unicodedata.category(text)[0]
+    if (group in "CZ" and text != " ") or text == "\ufffd":
+        return f"U+{ord(text):04X}"
+    return f"\u25cc{text}" if group == "M" else text
 
 
-# -- one byte ----------------------------------------------------------------------------------------------------------
+# -- one byte --------------------------------------------------------------------------------------
+
+DASHES = {"masked": (1.5, 2), "proposed": (4, 3)}  # of a state's box
+FRAMES = {"prompt": None, "masked": SOFT, "kept": None, "rejected": THIN}  # else the state's colour
+FEET = {"accepted": 4, "kept": 2}  # height of the bar at a box's foot
+FONTS = {"proposed": "mono-italic", "replaced": "mono-bold"}
 
 
 @lru_cache(maxsize=4096)
-def cell(i, state, now=False, opens=None, broken=False, linked=False, w=CELL, h=HIGH):
-    """The shapes of one byte: a colour and a second cue for its state, a rail below it, a bar where it opens a patch.
+def cell(
+    i: int,
+    state: str,
+    now: bool = False,
+    opens: bool | None = None,
+    broken: bool = False,
+    linked: bool = False,
+    w: float = CELL,
+    h: float = HIGH,
+) -> tuple[Shape, ...]:
+    """The shapes of one byte: its state as a colour and a second cue, a rail below, a bar if it
+    opens a patch.
 
-    now: the latest event is about it; linked: it appeared in one step with the byte before it.
+    now: the latest event is about it. opens: None while not known. broken: it is not UTF-8.
+    linked: it appeared in one step with the byte before it. w, h: size of its box.
     """
-    colour, shapes, right = COLOURS[state], [], w - 1
-    edge = dict(prompt=None, masked=SOFT, kept=None, rejected=THIN).get(state, colour)
-    fill = (
-        None
-        if state in ("prompt", "rejected")
-        else mix(colour, 4 if state == "masked" else 42 if now else 15)
-    )
-    dash = dict(masked=(1.5, 2), proposed=(4, 3)).get(state)
+    shapes: list[Shape] = []
     if linked:
-        shapes.append(
-            Area(((-4, h / 2 - 2.5), (0, h / 2 - 2.5), (0, h / 2 + 2.5), (-4, h / 2 + 2.5)), colour)
-        )
-    if state == "bonus":  # a double frame
-        shapes += [
-            Box(0.5, 0.5, w - 1, h - 1, fill, colour, 1.2),
-            Box(3, 3, w - 6, h - 6, None, colour, 1.2, None, 2),
-        ]
-    elif state == "replaced":  # a thick frame and a turned corner
-        shapes += [
-            Box(1, 1, w - 2, h - 2, fill, colour, 2),
-            Area(((right - 8, 1), (right, 1), (right, 9)), colour),
-        ]
-    elif fill or edge:
-        shapes.append(Box(0.5, 0.5, w - 1, h - 1, fill, edge, 1, dash))
-    if state == "masked":  # hatched
-        shapes += [
-            Line(
-                ((max(1, k - h + 1), min(h - 1, k - 1)), (min(w - 1, k - 1), max(1, k - w + 1))),
-                THIN,
-                1.5,
-            )
-            for k in range(8, w + h, 7)
-        ]
-    if state in ("accepted", "kept"):  # a bar at its foot
-        bar = 4 if state == "accepted" else 2
-        shapes.append(Area(((1, h - bar), (right, h - bar), (right, h), (1, h)), colour))
+        shapes.append(rectangle(-4, h / 2 - 2.5, 0, h / 2 + 2.5, STATES[state]))
+    shapes += _box(state, _fill(state, now), w, h)
+    shapes += _second_cue(state, w, h)
     shapes += label(i, state, w, h)
     if state == "rejected":  # struck out
-        shapes.append(Line(((3, h / 2 + 1), (w - 3, h / 2 + 1)), RED, 1.5))
+        shapes.append(Line(((3, h / 2 + 1), (w - 3, h / 2 + 1)), STATES[state], 1.5))
     if broken:
         shapes.append(Box(-2, -2, w + 4, h + 4, None, RED, 2, (5, 3)))
     if opens is not None:
@@ -225,71 +233,122 @@ def cell(i, state, now=False, opens=None, broken=False, linked=False, w=CELL, h=
     return tuple(shapes)
 
 
-def label(i, state, w, h):
+def _fill(state: str, now: bool) -> str | None:
+    if state in ("prompt", "rejected"):
+        return None
+    if state == "masked":
+        return mix(STATES[state], 4)
+    return mix(STATES[state], 42 if now else 15)
+
+
+def _box(state: str, fill: str | None, w: float, h: float) -> list[Shape]:
+    """The frame of a byte: double for a bonus, thick with a turned corner for a replacement."""
+    colour, right = STATES[state], w - 1
+    if state == "bonus":
+        inner = Box(3, 3, w - 6, h - 6, None, colour, 1.2, None, 2)
+        return [Box(0.5, 0.5, w - 1, h - 1, fill, colour, 1.2), inner]
+    if state == "replaced":
+        corner = Area(((right - 8, 1), (right, 1), (right, 9)), colour)
+        return [Box(1, 1, w - 2, h - 2, fill, colour, 2), corner]
+    edge = FRAMES.get(state, colour)
+    if fill or edge:
+        return [Box(0.5, 0.5, w - 1, h - 1, fill, edge, 1, DASHES.get(state))]
+    return []
+
+
+def _second_cue(state: str, w: float, h: float) -> list[Shape]:
+    """What lies on the box: hatching where masked, a bar at the foot of accepted and kept bytes."""
+    if state == "masked":
+        return [_hatch(k, w, h) for k in range(8, int(w + h), 7)]
+    if state in FEET:
+        return [rectangle(1, h - FEET[state], w - 1, h, STATES[state])]
+    return []
+
+
+def _hatch(k: float, w: float, h: float) -> Line:
+    """The k-th of the lines across a masked byte's box, clipped to it."""
+    lower = max(1, k - h + 1), min(h - 1, k - 1)
+    upper = min(w - 1, k - 1), max(1, k - w + 1)
+    return Line((lower, upper), THIN, 1.5)
+
+
+def label(i: int, state: str, w: float, h: float) -> list[Shape]:
     """The byte itself in its box; a space is drawn, so that it needs no font."""
     colour = SOFT if state in ("prompt", "rejected") else INK
     if i == vocab.OFFSET + 32:
-        y = h / 2 + 6
-        return [
-            Line(
-                ((w / 2 - 4, y - 3), (w / 2 - 4, y), (w / 2 + 4, y), (w / 2 + 4, y - 3)),
-                colour,
-                1.3,
-            )
-        ]
+        y, left, right = h / 2 + 6, w / 2 - 4, w / 2 + 4
+        return [Line(((left, y - 3), (left, y), (right, y), (right, y - 3)), colour, 1.3)]
     text, size = glyph(i), (11 if is_hex(i) else 17) * (h / HIGH) ** 0.5
-    font = {"proposed": "mono-italic", "replaced": "mono-bold"}.get(state, "mono")
-    return [Text(w / 2, h / 2 + 0.36 * size, text, size, colour, font, "middle")] if text else []
+    if not text:
+        return []
+    font = FONTS.get(state, "mono")
+    return [Text(w / 2, h / 2 + 0.36 * size, text, size, colour, font, "middle")]
 
 
 @lru_cache(maxsize=1024)
-def bracket(n, text):
-    """Above the `n` bytes of a character: a bracket, open to the right where the character is not whole (text is None)."""
+def bracket(n: int, text: str | None) -> tuple[Shape, ...]:
+    """A bracket above the `n` bytes of a character, and the character; open to the right if it is
+    not whole.
+
+    text: the character, None where it is not whole.
+    """
     left, right = 3, n * PITCH - PITCH + CELL - 3
-    points = ((left, 4), (left, 0), (right, 0)) + (((right, 4),) if text is not None else ())
-    shown = text if text is not None else "..."
-    return (
-        Line(points, INK, 1.5, None if text is not None else (3, 2)),
-        Text((left + right) / 2, -4, shown, 15 if len(shown) < 3 else 11, INK, "sans", "middle"),
-    )
+    points = ((left, 4), (left, 0), (right, 0))
+    if text is None:
+        line, shown = Line(points, INK, 1.5, (3, 2)), "..."
+    else:
+        line, shown = Line((*points, (right, 4)), INK, 1.5), text
+    size = 15 if len(shown) < 3 else 11
+    return line, Text((left + right) / 2, -4, shown, size, INK, "sans", "middle")
 
 
-# -- lines of words ----------------------------------------------------------------------------------------------------
+# -- lines of words --------------------------------------------------------------------------------
 
 
-def wide(text, size):
+def wide(text: str, size: float) -> float:
     """About how many pixels a text takes. Fonts differ, so this is on the wide side."""
-    return size * sum(
-        1.0
-        if c in "mwMW" or unicodedata.east_asian_width(c) in "WF"
-        else 0.37
-        if c in " fijlrtI.,:;'!|()-"
-        else 0.64
-        for c in text
-    )
+    return size * sum(map(_ems, text))
 
 
-def flow(items, width, gap, line):
-    """Places for items (width, ...) that wrap: [(x, y, item)], and the height."""
+def _ems(c: str) -> float:
+    """About how wide a character is, as a share of the font's size."""
+    if c in "mwMW" or unicodedata.east_asian_width(c) in "WF":
+        return 1.0
+    return 0.37 if c in " fijlrtI.,:;'!|()-" else 0.64
+
+
+def flow(
+    items: Iterable[tuple[float, Any]], width: float, gap: float, line: float
+) -> tuple[list[tuple[float, float, Any]], float]:
+    """Places for things side by side in lines of `width`: [(x, y, thing)], and the height.
+
+    items: (width, thing) each. gap: between two. line: from one line to the next.
+
+    >>> flow([(30, "a"), (30, "b"), (30, "c")], 70, 5, 20)
+    ([(0, 0, 'a'), (35, 0, 'b'), (0, 20, 'c')], 40)
+    """
     placed, x, y = [], 0, 0
-    for item in items:
-        if x and x + item[0] > width:
+    for own_width, thing in items:
+        if x and x + own_width > width:
             x, y = 0, y + line
-        placed.append((x, y, item))
-        x += item[0] + gap
+        placed.append((x, y, thing))
+        x += own_width + gap
     return placed, y + line
 
 
-def clipped(value, most=60):
-    """A setting in words."""
-    text = (
-        ", ".join(map(clipped, value))
-        if isinstance(value, (list, tuple))
-        else f"{value:g}"
-        if isinstance(value, float)
-        else ""
-        if value is None
-        else str(value)[: most + 1]
-    )
-    text = "".join(c if c.isprintable() else f"U+{ord(c):04X}" for c in text)
+def clipped(value: Any, most: int = 60) -> str:
+    """A setting in words, of at most so many characters.
+
+    >>> clipped([0.5, "ab\\n"]), clipped("abcdefgh", 6)
+    ('0.5, abU+000A', 'abc...')
+    """
+    text = "".join(c if c.isprintable() else f"U+{ord(c):04X}" for c in _in_words(value, most))
     return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def _in_words(value: Any, most: int) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(clipped, value))
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "" if value is None else str(value)[: most + 1]

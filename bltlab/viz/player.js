@@ -255,8 +255,8 @@ var bltlabPlayer = (() => {
 .~who { font-weight: 600; } .~far { min-width: 9.5em; } .~rival-run :is(.~who, .~far) { font-weight: 400; color: var(--soft); }
 .~road { display: flex; height: 16px; border-radius: 4px; overflow: hidden; background: var(--thin); }
 .~solid { background: var(--accent); } .~rival-run .~solid { background: var(--soft); }
-.~guessed { border: 1px dashed var(--orange); border-width: 1px 0; background: repeating-linear-gradient(135deg,
-  var(--orange) 0 3px, transparent 3px 6px); }
+.~guessed { border: 1px dashed var(--proposed); border-width: 1px 0; background: repeating-linear-gradient(135deg,
+  var(--proposed) 0 3px, transparent 3px 6px); }
 .~main { gap: 18px 28px; padding: 16px 0; align-items: start; }
 .~lanes { flex: 999 1 320px; min-width: 0; display: grid; gap: 30px 34px; align-content: start; }
 .~several { --w: 19px; --h: 24px; --type: 14px; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 22px 34px;

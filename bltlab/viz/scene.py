@@ -1,38 +1,47 @@
-"""Traces on one clock, laid out as a `Picture` at any of its ticks: what the player shows, for paper and slides. No torch."""
+"""Traces on one clock, laid out as a `Picture` at any of its ticks: what the player shows, for
+paper and slides.
 
-from dataclasses import replace
-from itertools import accumulate, pairwise
+No torch here.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise, starmap
+from typing import Any
 
 from .. import vocab
+from ..canvas import Canvas, Cell
 from ..costs import measured_gb, paper_gb
+from ..events import Committed, Drafted, Event, Finished, Prefilled, Unmasked, Verified
+from ..trace import Totals, Trace
+from .colours import BLUE, INK, SOFT, STATES, THIN, mix
 from .picture import (
-    BLUE,
-    COLOURS,
-    INK,
     PITCH,
-    RED,
-    SOFT,
-    THIN,
-    Area,
     Line,
+    Part,
     Picture,
+    Shape,
+    Span,
     Text,
     bracket,
     cell,
     character,
     clipped,
     flow,
-    mix,
+    rectangle,
     spans,
     wide,
 )
 
 ROW, HEAD = 64, 20  # from one row of bytes to the next; room for a bracket above
 GHOST, MOST_GHOSTS = 32, 4  # a row of rejected drafts, and how many of the newest are shown
+GHOST_BYTE, GHOST_LEFT = 23, 132  # from one rejected byte to the next; where the first stands
 MARGIN, GAP, STATS = 16, 34, 42  # around and between lanes; a row of numbers
 NUMBERS = "new bytes", "patcher", "encoder", "global", "decoder passes", "acceptance", "seconds"
 TICKS = 240  # of a clock that flows, as in the player
-CLOCKS = {  # the player's: what it counts, and what it reads off an event
+Parameters = dict[str, int]
+Reading = Callable[[Event, Parameters], float]
+CLOCKS: dict[str, tuple[str, Reading | None]] = {  # the player's: what it counts, and its reading
     "event": ("events", None),
     "passes": ("decoder + global passes", lambda e, size: e.nfe.decoder + e.nfe.global_),
     "patcher": ("patcher passes", lambda e, size: e.nfe.patcher),
@@ -46,283 +55,343 @@ CLOCKS = {  # the player's: what it counts, and what it reads off an event
 FLOWS = "paper", "measured", "seconds"  # no whole numbers
 
 
-def facts_of(trace):
+def clock_times(trace: Trace, clock: str) -> list[float]:
+    """What a clock shows after 0, 1, ... events; it never falls.
+
+    The prompt's prefill is apart, as in the totals.
+    """
+    read, size = CLOCKS[clock][1], trace.model["parameters"]
+    if read is None:
+        return list(range(len(trace.events) + 1))
+    prompts = trace.events_of(Prefilled)
+    start = read(prompts[-1], size) if prompts else 0
+    return list(accumulate([0, *(read(event, size) - start for event in trace.events)], max))
+
+
+def facts_of(trace: Trace) -> list[str]:
     """A run's method and settings in words, its model last."""
-    facts = (
-        {k: v for k, v in trace.method.items() if k != "name"}
-        | trace.settings
-        | {"model": trace.model.get("name")}
-    )
-    return [
-        f"{key.replace('_', ' ')} {clipped(value)}"
-        for key, value in facts.items()
-        if clipped(value)
-    ]
+    options = {name: value for name, value in trace.method.items() if name != "name"}
+    facts = options | trace.settings | {"model": trace.model.get("name")}
+    words = {name.replace("_", " "): clipped(value) for name, value in facts.items()}
+    return [f"{name} {value}" for name, value in words.items() if value]
+
+
+def linked(before: Cell, after: Cell) -> bool:
+    """Did two neighbours appear in one step?"""
+    hidden = vocab.MASK_ID in (before.id, after.id)
+    return before.step == after.step and after.state != "prompt" and not hidden
+
+
+def touched(event: Event | None) -> Iterable[int]:
+    """The positions that an event is about."""
+    match event:
+        case Drafted():
+            return (event.position,)
+        case Unmasked():
+            return {event.position + slot for slot in event.revealed}
+        case Verified():
+            replaced = event.replacement is not None
+            return range(event.position, event.position + event.accepted + replaced)
+        case Committed():
+            return range(event.position, event.position + len(event.ids))
+    return ()
+
+
+@dataclass(frozen=True)
+class Extent:
+    """What a lane must have room for: the longest canvas of its trace, its highest byte, its
+    ghosts.
+    """
+
+    longest: int
+    highest: int
+    ghosts: int
+    states: frozenset[str]  # those of the legend that occur
+
+    def rows(self, columns: int) -> int:
+        """Rows that the bytes take.
+
+        A row may leave up to three cells empty, as no character is split, but only where longer
+        characters occur at all.
+        """
+        leads = (0xC2, 0xE0, 0xF0)  # first bytes of characters of 2, 3 and 4 bytes begin there
+        lost = sum(self.highest - vocab.OFFSET >= lead for lead in leads)
+        return max(1, -(-self.longest // (columns - lost)))
+
+
+def extent_of(trace: Trace) -> Extent:
+    """The `Extent` of a trace at any of its steps."""
+    canvas, longest, highest = Canvas(), 0, 0
+    states: set[str] = set()
+    for step, event in enumerate(trace.events):
+        cells = canvas.apply(event, step).cells
+        longest = max(longest, len(cells))
+        highest = max([highest, *(c.id for c in cells if c.id < vocab.MASK_ID)])
+        states |= {c.state for c in cells}
+        if any(starmap(linked, pairwise(cells))):
+            states.add("linked")
+    if canvas.ghosts:
+        states.add("rejected")
+    states |= {kind for _, _, kind in spans(canvas.ids, True)}
+    return Extent(longest, highest, len(canvas.ghosts), frozenset(states))
 
 
 class Lane:
-    """One trace, `width` pixels wide: as high as its longest canvas needs, so that all steps have one size.
+    """One trace, `width` pixels wide: as high as its longest canvas needs, so that all steps have
+    one size.
 
     facts: the words beside its name.
+    clock: a name in `CLOCKS`; `times` are what it shows after 0, 1, ... events.
     """
 
-    def __init__(self, trace, facts, clock, width):
-        self.trace, self.width, self.columns = trace, width, max(1, (width - 6) // PITCH)
-        self.times = list(clock_times(trace, clock))
+    def __init__(self, trace: Trace, facts: Sequence[str], clock: str, width: int) -> None:
+        self.trace, self.width = trace, width
+        self.columns = max(1, (width - 6) // PITCH)
+        self.times = clock_times(trace, clock)
         self.header, self.head_height = self._header(facts)
-        self.numbers, height = flow(
-            [(max(wide(key, 12), 46), key) for key in NUMBERS], width, 14, STATS
-        )
-        self.top = self.head_height + height + 16  # of the bytes
-        canvas, longest, highest, self.states = trace.canvas(0), 0, 0, set()
-        for step, event in enumerate(trace.events):
-            cells = canvas.apply(event, step).cells
-            longest, highest = (
-                max(longest, len(cells)),
-                max([highest, *(c.id for c in cells if c.id < vocab.MASK_ID)]),
-            )
-            self.states |= {c.state for c in cells} | {
-                "linked" for pair in pairwise(cells) if linked(*pair)
-            }
-        self.states |= {"rejected"} if canvas.ghosts else set()
-        self.states |= {kind for _, _, kind in spans([c.id for c in canvas.cells], True)}
-        lost = sum(
-            highest - vocab.OFFSET >= lead for lead in (0xC2, 0xE0, 0xF0)
-        )  # cells that a row may leave empty,
-        self.rows = max(1, -(-longest // (self.columns - lost)))  # as no character is split
-        self.ghost_rows = min(len(canvas.ghosts), MOST_GHOSTS)
-        self.height = self.top + self.rows * ROW + self.ghost_rows * GHOST + 16
+        numbers = [(max(wide(key, 12), 46), key) for key in NUMBERS]
+        self.numbers, numbers_height = flow(numbers, width, 14, STATS)
+        self.top = self.head_height + numbers_height + 16  # of the bytes
+        extent = extent_of(trace)
+        self.states = extent.states
+        self.rows = extent.rows(self.columns)
+        ghost_rows = min(extent.ghosts, MOST_GHOSTS)
+        self.height = self.top + self.rows * ROW + ghost_rows * GHOST + 16
 
-    def _header(self, facts):
+    def _header(self, facts: Sequence[str]) -> tuple[list[Part], float]:
         name = clipped(self.trace.method["name"])
-        items = [(wide(name, 18) * 1.1, Text(0, 18, name, 18, INK, "bold"))]
-        items += [(wide(word, 13), Text(0, 18, word, 13, SOFT)) for word in facts]
-        placed, height = flow(items, self.width, 14, 24)
-        return [(x, y, (text,)) for x, y, (_, text) in placed], height
+        items = [(wide(name, 18) * 1.1, (Text(0, 18, name, 18, INK, "bold"),))]
+        items += [(wide(fact, 13), (Text(0, 18, fact, 13, SOFT),)) for fact in facts]
+        return flow(items, self.width, 14, 24)
 
-    def parts(self, step):
+    def parts(self, step: int) -> Iterator[Part]:
         """What is seen after `step` events."""
-        trace = self.trace
-        canvas, totals = trace.canvas(step), replace(trace, events=trace.events[:step]).totals
-        event = trace.events[step - 1] if step else None
+        so_far = replace(self.trace, events=self.trace.events[:step])
+        canvas = so_far.canvas()
         yield from self.header
-        yield from self._stats(totals)
-        yield from self._bytes(canvas.cells, self.top, event)
-        y = self.top + self.rows * ROW
+        yield from self._numbers(so_far.totals)
+        yield from self._bytes(canvas.cells, so_far.events[-1] if so_far.events else None)
+        top = self.top + self.rows * ROW
         for row, ghost in enumerate(canvas.ghosts[: -MOST_GHOSTS - 1 : -1]):
-            yield from self._ghost(ghost, y + row * GHOST, row)
+            yield from self._ghost(ghost, top + row * GHOST, newest=row == 0)
 
-    def _stats(self, totals):
-        accepted = (
-            "-" if totals.acceptance_rate is None else f"{100 * totals.acceptance_rate:.0f} %"
-        )
+    def _numbers(self, totals: Totals) -> Iterator[Part]:
+        rate = totals.acceptance_rate
+        accepted = "-" if rate is None else f"{100 * rate:.0f} %"
         values = totals.new_bytes, *totals.nfe.astuple(), accepted, f"{totals.seconds:.2f}"
-        for (x, y, (_, key)), value in zip(self.numbers, values):
+        for (x, y, key), value in zip(self.numbers, values, strict=True):
             yield x, self.head_height + y, (Text(0, 16, key, 12, SOFT), Text(0, 36, str(value), 17))
 
-    def _bytes(self, cells, y, event):
-        now, finished, column, y = touched(event), type(event).__name__ == "Finished", 0, y + HEAD
-        for start, end, kind in spans([c.id for c in cells], finished):
+    def _bytes(self, cells: list[Cell], event: Event | None) -> Iterator[Part]:
+        """The bytes in their rows, and a bracket above each longer character."""
+        now, finished = touched(event), isinstance(event, Finished)
+        column, y = 0, self.top + HEAD
+        for span in spans([c.id for c in cells], finished):
+            start, end, kind = span
             if column + end - start > self.columns:  # a character's bytes stay together
                 column, y = 0, y + ROW
             for i in range(start, end):
-                c = cells[i]
-                yield (
-                    2 + (column + i - start) * PITCH,
-                    y,
-                    cell(
-                        c.id,
-                        c.state,
-                        i + 1 in now,
-                        c.opens,
-                        kind == "broken",
-                        i > 0 and linked(cells[i - 1], c),
-                    ),
-                )
+                shapes = self._byte(cells, i, i + 1 in now, kind == "broken")
+                yield 2 + (column + i - start) * PITCH, y, shapes
             if kind == "pending" or end - start > 1:
-                text = character([c.id for c in cells[start:end]]) if kind == "whole" else None
-                yield 2 + column * PITCH, y - 7, bracket(end - start, text)
+                yield 2 + column * PITCH, y - 7, self._bracket(cells, span)
             column += end - start
 
-    def _ghost(self, ghost, y, row):
-        rounds = sum(type(e).__name__ == "Committed" for e in self.trace.events[: ghost["step"]])
-        words, ids = f"round {rounds + 1} rejected:", ghost["ids"]
-        if not row:  # the newest
-            yield (
-                0,
-                y,
-                (
-                    Area(
-                        ((0, 0), (self.width, 0), (self.width, GHOST - 2), (0, GHOST - 2)),
-                        mix(RED, 9),
-                    ),
-                    Area(((0, 0), (3, 0), (3, GHOST - 2), (0, GHOST - 2)), RED),
-                ),
-            )
-        where, prob = f"at byte {ghost['position'] - 1}", ghost["probs"][0]
-        if prob is not None:
-            where += f", drafted with p = {prob:.2f}"
-        left, room = 132, int((self.width - 132 - 8 - wide("...", 13)) // 23)
-        yield 0, y, (Text(8, 20, words, 13, INK if not row else SOFT),)
+    def _byte(self, cells: list[Cell], i: int, now: bool, broken: bool) -> tuple[Shape, ...]:
+        c = cells[i]
+        with_the_one_before = i > 0 and linked(cells[i - 1], c)
+        return cell(c.id, c.state, now, c.opens, broken, with_the_one_before)
+
+    def _bracket(self, cells: list[Cell], span: Span) -> tuple[Shape, ...]:
+        start, end, kind = span
+        whole = kind == "whole"
+        return bracket(end - start, character([c.id for c in cells[start:end]]) if whole else None)
+
+    def _ghost(self, ghost: dict[str, Any], y: float, newest: bool) -> Iterator[Part]:
+        """A row with the bytes that one round rejected."""
+        if newest:
+            red, bottom = STATES["rejected"], GHOST - 2
+            ground = rectangle(0, 0, self.width, bottom, mix(red, 9))
+            yield 0, y, (ground, rectangle(0, 0, 3, bottom, red))
+        earlier = self.trace.events[: ghost["step"]]
+        rounds = sum(isinstance(event, Committed) for event in earlier)
+        words = f"round {rounds + 1} rejected:"
+        yield 0, y, (Text(8, 20, words, 13, INK if newest else SOFT),)
+        ids, room = ghost["ids"], self._ghost_room()
         for k, i in enumerate(ids[:room]):
-            yield left + 23 * k, y + 3, cell(i, "rejected", w=21, h=24)
-        left += 23 * min(len(ids), room) + 8
-        words = "..." if len(ids) > room else where if left + wide(where, 13) < self.width else ""
-        yield left, y, (Text(0, 20, words, 13, SOFT),)
+            yield GHOST_LEFT + GHOST_BYTE * k, y + 3, cell(i, "rejected", w=21, h=24)
+        left = GHOST_LEFT + GHOST_BYTE * min(len(ids), room) + 8
+        where = "..." if len(ids) > room else self._where(ghost, left)
+        yield left, y, (Text(0, 20, where, 13, SOFT),)
 
+    def _ghost_room(self) -> int:
+        """How many rejected bytes fit in a row."""
+        return int((self.width - GHOST_LEFT - 8 - wide("...", 13)) // GHOST_BYTE)
 
-def linked(before, cell):
-    """Did two neighbours appear in one step?"""
-    return (
-        before.step == cell.step
-        and cell.state != "prompt"
-        and vocab.MASK_ID not in (before.id, cell.id)
-    )
-
-
-def touched(event):
-    """The positions that an event is about."""
-    if event is None or type(event).__name__ in ("Prefilled", "Finished"):
-        return ()
-    if type(event).__name__ == "Unmasked":
-        return {event.position + slot for slot in event.revealed}
-    if type(event).__name__ == "Verified":
-        return range(
-            event.position, event.position + event.accepted + (event.replacement is not None)
-        )
-    return range(event.position, event.position + len(getattr(event, "ids", (0,))))
-
-
-def clock_times(trace, clock):
-    """What a clock shows after 0, 1, ... events; it never falls. The prompt's prefill is apart, as in the totals."""
-    read, size = CLOCKS[clock][1], trace.model["parameters"]
-    if read is None:
-        return range(len(trace.events) + 1)
-    start = next(
-        (read(e, size) for e in reversed(trace.events) if type(e).__name__ == "Prefilled"), 0
-    )
-    return accumulate([0, *(read(e, size) - start for e in trace.events)], max)
+    def _where(self, ghost: dict[str, Any], left: float) -> str:
+        """Where rejected bytes stood and how sure the drafter was, if that is known and there is
+        room.
+        """
+        words, prob = f"at byte {ghost['position'] - 1}", ghost["probs"][0]
+        if prob is not None:
+            words += f", drafted with p = {prob:.2f}"
+        return words if left + wide(words, 13) < self.width else ""
 
 
 class Scene:
-    """Traces on one clock, to be drawn at any tick. Raises ValueError for an unknown clock, no trace or too narrow a width.
+    """Traces on one clock, to be drawn at any tick.
 
-    clock: one of `CLOCKS`; a tick is a step of it, as in the player. width: pixels; lanes stand side by side where
-    there is room for two.
+    clock: one of `CLOCKS`; a tick is a step of it, as in the player.
+    width: pixels; lanes stand side by side where there is room for two. Raises ValueError for an
+    unknown clock, no trace or too narrow a width.
     """
 
-    def __init__(self, traces, clock=None, width=None):
-        if clock not in (None, *CLOCKS):
-            raise ValueError(f"clock must be one of {', '.join(CLOCKS)}, got {clock!r}")
-        if not traces:
-            raise ValueError("a picture needs at least one trace, got none")
-        self.width = width or (1160 if len(traces) > 1 else 760)
-        if not (isinstance(self.width, int) and 320 <= self.width <= 4000):
-            raise ValueError(f"width must be an int of 320..4000 pixels, got {width!r}")
+    def __init__(
+        self, traces: Sequence[Trace], clock: str | None = None, width: int | None = None
+    ) -> None:
+        _check(traces, clock, width)
+        several = len(traces) > 1
+        self.width = width or (1160 if several else 760)
         self.clock = clock or "event"
-        self.columns = 2 if len(traces) > 1 and self.width >= 1000 else 1
-        inner = (self.width - 2 * MARGIN - GAP * (self.columns - 1)) // self.columns
+        self.columns = 2 if several and self.width >= 1000 else 1
         facts = [facts_of(trace) for trace in traces]
-        shared = [
-            fact for fact in facts[0] if len(facts) > 1 and all(fact in other for other in facts)
-        ]
-        self.shared, top = self._flow(
-            [(wide(fact, 13), (Text(0, 18, fact, 13, SOFT),)) for fact in shared], 24
-        )
-        self.lanes = [
-            Lane(trace, [fact for fact in own if fact not in shared], self.clock, inner)
-            for trace, own in zip(traces, facts)
-        ]
+        shared = _shared(facts)
+        self.lanes = self._lanes(traces, facts, shared)
         self.longest = max(lane.times[-1] for lane in self.lanes)
-        self.length = TICKS * bool(self.longest) if self.clock in FLOWS else self.longest
-        rows = [self.lanes[i : i + self.columns] for i in range(0, len(self.lanes), self.columns)]
-        heights = [max(lane.height for lane in row) + 12 for row in rows]
-        self.tops = list(accumulate([MARGIN + 34 + top * bool(shared), *heights]))
+        self.length = self._ticks()
+        self.shared, shared_height = self._shared_facts(shared)
+        self.tops = self._tops(MARGIN + 34 + (shared_height if shared else 0))
         self.legend, legend_height = self._legend()
         self.height = self.tops[-1] + legend_height + MARGIN
 
-    def _flow(self, items, line):
-        """Items (width, shapes) side by side over the whole width, as parts; and their height."""
-        placed, height = flow(items, self.width - 2 * MARGIN, 14, line)
-        return [(x, y, shapes) for x, y, (_, shapes) in placed], height
+    def _lanes(
+        self, traces: Sequence[Trace], facts: list[list[str]], shared: list[str]
+    ) -> list[Lane]:
+        """A lane for each trace, with the facts that not all share."""
+        inner = (self.width - 2 * MARGIN - GAP * (self.columns - 1)) // self.columns
+        lanes = []
+        for trace, known in zip(traces, facts, strict=True):
+            own = [fact for fact in known if fact not in shared]
+            lanes.append(Lane(trace, own, self.clock, inner))
+        return lanes
 
-    def _legend(self):
+    def _ticks(self) -> int:
+        """The last tick of the clock."""
+        if self.clock not in FLOWS:
+            return int(self.longest)
+        return TICKS if self.longest else 0
+
+    def _shared_facts(self, facts: list[str]) -> tuple[list[Part], float]:
+        texts = [(wide(fact, 13), (Text(0, 18, fact, 13, SOFT),)) for fact in facts]
+        return self._flow(texts, 24)
+
+    def _tops(self, first: float) -> list[float]:
+        """Where each row of lanes begins, and where the last one ends."""
+        rows = [self.lanes[i : i + self.columns] for i in range(0, len(self.lanes), self.columns)]
+        heights = [max(lane.height for lane in row) + 12 for row in rows]
+        return list(accumulate([first, *heights]))
+
+    def _flow(
+        self, items: Sequence[tuple[float, tuple[Shape, ...]]], line: float
+    ) -> tuple[list[Part], float]:
+        """Shapes side by side over the whole width, as parts; and their height."""
+        return flow(items, self.width - 2 * MARGIN, 14, line)
+
+    def _legend(self) -> tuple[list[Part], float]:
         """The states that occur, each with its box; below all lanes."""
         seen = set().union(*(lane.states for lane in self.lanes))
-        boxes = [
-            (name, cell(vocab.MASK_ID if name == "masked" else 101, name))
-            for name in COLOURS
-            if name in seen
-        ]
-        boxes += (
-            [("appeared in one step", cell(101, "proposed", linked=True))]
-            if "linked" in seen
-            else []
-        )
-        boxes += (
-            [("broken UTF-8", cell(vocab.OFFSET + 0xFF, "prompt", broken=True))]
-            if "broken" in seen
-            else []
-        )
-        boxes += [("opens a patch", cell(101, "prompt", opens=True))]
-        return self._flow(
-            [(34 + wide(name, 13), (*box, Text(33, 20, name, 13))) for name, box in boxes], 44
-        )
+        names = {name: name for name in STATES}
+        names |= {"linked": "appeared in one step", "broken": "broken UTF-8"}
+        items = [(names[key], box) for key, box in _samples().items() if key in seen]
+        items.append(("opens a patch", cell(101, "prompt", opens=True)))
+        texts = [(34 + wide(name, 13), (*box, Text(33, 20, name, 13))) for name, box in items]
+        return self._flow(texts, 44)
 
-    def steps(self, tick):
+    def steps(self, tick: int) -> list[int]:
         """How many events each lane shows at a tick."""
         due = self._value(tick) * (1 + 1e-9)
-        return [max(n for n, time in enumerate(lane.times) if time <= due) for lane in self.lanes]
+        return [sum(time <= due for time in lane.times) - 1 for lane in self.lanes]
 
-    def checked(self, tick):
-        """A tick, the last where it is None. Raises ValueError for one that the clock does not have."""
+    def checked(self, tick: int | None) -> int:
+        """A tick, the last where it is None.
+
+        Raises ValueError for one that the clock does not have.
+        """
         tick = self.length if tick is None else tick
         if not (type(tick) is int and 0 <= tick <= self.length):
             raise ValueError(f"step must be an int in 0..{self.length} on this clock, got {tick!r}")
         return tick
 
-    def draw(self, tick=None):
-        """The `Picture` at a tick, the last by default. Raises ValueError for a tick that the clock does not have."""
-        tick = self.checked(tick)
-        parts = [(MARGIN, MARGIN, self._readout(tick))]
-        parts += [(MARGIN + x, MARGIN + 26 + y, shapes) for x, y, shapes in self.shared]
-        for i, (lane, step) in enumerate(zip(self.lanes, self.steps(tick))):
-            left = MARGIN + i % self.columns * (lane.width + GAP)
-            parts += [
-                (left + x, self.tops[i // self.columns] + y, shapes)
-                for x, y, shapes in lane.parts(step)
-            ]
-        parts.append(
-            (MARGIN, self.tops[-1], (Line(((0, 0), (self.width - 2 * MARGIN, 0)), THIN, 1),))
-        )
-        parts += [(MARGIN + 4 + x, self.tops[-1] + 12 + y, shapes) for x, y, shapes in self.legend]
-        names = ", ".join(lane.trace.method["name"] for lane in self.lanes)
-        return Picture(
-            self.width,
-            self.height,
-            tuple(parts),
-            f"bltlab trace: {clipped(names, 200)}, {self.told(tick)}",
-        )
+    def draw(self, tick: int | None = None) -> Picture:
+        """The `Picture` at a tick, the last by default.
 
-    def _value(self, tick):
+        Raises ValueError for a tick that the clock does not have.
+        """
+        tick = self.checked(tick)
+        inner = self.width - 2 * MARGIN
+        parts = [(MARGIN, MARGIN, self._readout(tick))]
+        parts += _moved(self.shared, MARGIN, MARGIN + 26)
+        for i, (lane, step) in enumerate(zip(self.lanes, self.steps(tick), strict=True)):
+            row, column = divmod(i, self.columns)
+            parts += _moved(lane.parts(step), MARGIN + column * (lane.width + GAP), self.tops[row])
+        bottom = self.tops[-1]
+        parts.append((MARGIN, bottom, (Line(((0, 0), (inner, 0)), THIN, 1),)))
+        parts += _moved(self.legend, MARGIN + 4, bottom + 12)
+        names = clipped(", ".join(lane.trace.method["name"] for lane in self.lanes), 200)
+        title = f"bltlab trace: {names}, {self.told(tick)}"
+        return Picture(self.width, self.height, tuple(parts), title)
+
+    def _value(self, tick: int) -> float:
         """A tick in the clock's own unit."""
         return tick / TICKS * self.longest if self.clock in FLOWS else tick
 
-    def told(self, tick):
+    def told(self, tick: int) -> str:
         """The clock's hands in words."""
-        now, end = (
-            f"{self._value(n):.3g}" if self.clock in FLOWS else n for n in (tick, self.length)
-        )
-        return f"{now} of {end} {CLOCKS[self.clock][0]}"
+        return f"{self._shown(tick)} of {self._shown(self.length)} {CLOCKS[self.clock][0]}"
 
-    def _readout(self, tick):
+    def _shown(self, tick: int) -> str:
+        return f"{self._value(tick):.3g}" if self.clock in FLOWS else str(tick)
+
+    def _readout(self, tick: int) -> tuple[Shape, ...]:
         """The clock: a bar and its words."""
-        text = self.told(tick)
         left = max(wide(self.told(self.length), 14), 130) + 16
         right = self.width - 2 * MARGIN
         done = left + (right - left) * (tick / self.length if self.length else 1)
         return (
-            Text(0, 15, text, 14),
+            Text(0, 15, self.told(tick), 14),
             Line(((left, 10), (right, 10)), THIN, 5),
             Line(((left, 10), (done, 10)), BLUE, 5),
         )
+
+
+def _check(traces: Sequence[Trace], clock: str | None, width: int | None) -> None:
+    """Raises ValueError for what cannot be drawn."""
+    if clock not in (None, *CLOCKS):
+        raise ValueError(f"clock must be one of {', '.join(CLOCKS)}, got {clock!r}")
+    if not traces:
+        raise ValueError("a picture needs at least one trace, got none")
+    if width and not (isinstance(width, int) and 320 <= width <= 4000):
+        raise ValueError(f"width must be an int of 320..4000 pixels, got {width!r}")
+
+
+def _shared(facts: list[list[str]]) -> list[str]:
+    """The facts that several traces have in common.
+
+    >>> _shared([["seed 0", "k 8"], ["seed 0", "k 4"]]), _shared([["seed 0"]])
+    (['seed 0'], [])
+    """
+    first, *others = facts
+    return [fact for fact in first if others and all(fact in other for other in others)]
+
+
+def _samples() -> dict[str, tuple[Shape, ...]]:
+    """A byte in each state, and what else the legend may name."""
+    states = {name: cell(101, name) for name in STATES}
+    states["masked"] = cell(vocab.MASK_ID, "masked")
+    states["linked"] = cell(101, "proposed", linked=True)
+    states["broken"] = cell(vocab.OFFSET + 0xFF, "prompt", broken=True)
+    return states
+
+
+def _moved(parts: Iterable[Part], x: float, y: float) -> list[Part]:
+    return [(x + left, y + top, shapes) for left, top, shapes in parts]

@@ -1,0 +1,70 @@
+"""The colours of all viewers, pictures and figures, in one place. They are Okabe and Ito's.
+
+The colour of a byte in each state is in `STATES`: that of a rejected byte is its last line. A
+colour is never the only cue; the others are drawn by `picture.cell` and, in a page, by base.js.
+"""
+
+ORANGE, GREEN, BLUE, RED = "#e69f00", "#009e73", "#0072b2", "#d55e00"
+PINK, SKY, YELLOW = "#cc79a7", "#56b4e9", "#f0e442"
+GREY, FAINT = "#777777", "#f2f2f2"
+INK, GROUND = "#111111", "#ffffff"  # text, and what it stands on
+
+STATES = {
+    "prompt": INK,
+    "masked": INK,
+    "proposed": ORANGE,
+    "accepted": GREEN,
+    "replaced": RED,
+    "bonus": PINK,
+    "kept": BLUE,
+    "rejected": RED,  # the line that strikes it out
+}
+HUES = {"orange": ORANGE, "sky": SKY, "green": GREEN, "yellow": YELLOW}
+HUES |= {"blue": BLUE, "red": RED, "pink": PINK}
+ON_ANY_GROUND = {INK: "currentColor", BLUE: "var(--accent)"}  # a page may be dark
+
+
+def css() -> str:
+    """All colours as CSS variables: --orange and the like, and one named for each state of a byte.
+
+    >>> "--orange: #e69f00;" in css() and "--kept: var(--accent);" in css()
+    True
+    """
+    states = {name: ON_ANY_GROUND.get(colour, colour) for name, colour in STATES.items()}
+    return " ".join(f"--{name}: {colour};" for name, colour in (HUES | states).items())
+
+
+def mix(colour: str, percent: float, ground: str = GROUND) -> str:
+    """`percent` of a colour on a ground.
+
+    >>> mix("#000000", 50)
+    '#808080'
+    """
+    pairs = zip(_channels(colour), _channels(ground), strict=True)
+    return "#" + "".join(f"{round(low + (high - low) * percent / 100):02x}" for high, low in pairs)
+
+
+def _channels(colour: str) -> bytes:
+    """Red, green and blue, each in 0..255."""
+    return bytes.fromhex(colour[1:])
+
+
+SOFT, THIN = mix(INK, 65), mix(INK, 14)
+
+
+def palette() -> tuple[str, ...]:
+    """Every colour of a picture, and the shades between those that touch.
+
+    They are about 120, so that a file needs no more.
+    """
+    hues = list(dict.fromkeys([*STATES.values(), RED, BLUE]))
+    hues.remove(INK)
+    tints = [(hue, mix(hue, percent)) for hue in hues for percent in (15, 42)]
+    tints += [(STATES["rejected"], mix(STATES["rejected"], 9)), (INK, mix(INK, 4))]
+    shades = [GROUND]
+    for colour in (INK, SOFT, THIN, *hues):
+        shades += [mix(colour, percent) for percent in (25, 50, 75, 100)]
+    for own, tint in tints:
+        shades += [mix(INK, percent, tint) for percent in (0, 25, 50, 75)]
+        shades.append(mix(own, 50, tint))
+    return tuple(dict.fromkeys(shades))
