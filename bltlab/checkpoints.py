@@ -1,44 +1,52 @@
 """Weights on disk: finding them, reading and writing them, and the key layouts of other projects.
 
-Three layouts are read, as plain dicts of tensors: ours ("bltlab"), transformers' `BltForCausalLM` ("transformers") and
-facebookresearch/blt with its entropy model in a folder of its own ("original"); the first two are written as well.
-A layout is one table, `names`: our tensor -> the tensors it is the concatenation of, so that both ways use it.
+Three layouts are read, as plain dicts of tensors: ours ("bltlab"), transformers' `BltForCausalLM`
+("transformers") and facebookresearch/blt with its entropy model in a folder of its own
+("original"). The first two are written as well. A layout is one table, `names`: our tensor -> the
+tensors it is the concatenation of, so that both ways use it.
 """
 
 import json
-import os
-import tempfile
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from .config import BLTConfig, HashConfig, PatcherConfig, TransformerConfig
+from .files import gathering
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 ENTROPY_PARAMS, ENTROPY_WEIGHTS = "entropy_model/params.json", "entropy_model/consolidated.pth"
 
+Tensors = dict[str, torch.Tensor]  # by name
+Names = dict[str, list[str]]  # our name -> theirs, in the order they are concatenated in
 
-# -- finding -----------------------------------------------------------------------------------------------------------
+
+# -- finding ---------------------------------------------------------------------------------------
 
 
-def assets():
-    """The folder of shipped weights, traces and text: inside an installed wheel, or beside the package in a checkout."""
+def assets() -> Path:
+    """The folder of shipped weights, traces and text.
+
+    It is inside an installed wheel, or beside the package in a checkout.
+    """
     inside = Path(__file__).parent / "assets"
     return inside if inside.is_dir() else Path(__file__).parent.parent / "assets"
 
 
-def shipped():
+def shipped() -> list[str]:
     """Names of the models that ship with bltlab."""
-    return sorted(p.parent.name for p in assets().glob(f"*/{CONFIG}"))
+    return sorted(path.parent.name for path in assets().glob(f"*/{CONFIG}"))
 
 
-def resolve(name):
-    """A folder with a model: an existing path, else a shipped name, else a hub id ("owner/name", needs a network).
+def resolve(name: str | Path) -> Path:
+    """The folder of a model: an existing path, else a shipped name, else a hub id.
 
-    Raises FileNotFoundError that says what was looked for.
+    A hub id is "owner/name" and needs a network. Raises FileNotFoundError that says what was looked
+    for.
     """
     path = Path(name)
     if (path / CONFIG).is_file():
@@ -50,31 +58,37 @@ def resolve(name):
     if (assets() / name / CONFIG).is_file():
         return assets() / name
     if str(name).count("/") == 1 and not str(name).startswith((".", "/", "~")):
-        from huggingface_hub import snapshot_download
-
-        try:
-            return Path(
-                snapshot_download(
-                    str(name), allow_patterns=["*.json", "*.safetensors", ENTROPY_WEIGHTS]
-                )
-            )
-        except Exception as error:  # offline, unknown or gated: one sentence for all
-            raise FileNotFoundError(
-                f"{name} is neither a folder nor reachable as a hub id ({type(error).__name__}); "
-                f"shipped are {', '.join(shipped())}"
-            ) from None
-    raise FileNotFoundError(
-        f"{name} is no model folder and no shipped name; shipped are {', '.join(shipped()) or 'none'}"
-    )
+        return _download(str(name))
+    known = ", ".join(shipped()) or "none"
+    raise FileNotFoundError(f"{name} is no model folder and no shipped name; shipped are {known}")
 
 
-# -- reading -----------------------------------------------------------------------------------------------------------
+def _download(hub_id: str) -> Path:
+    """The folder of a model from the hub. Raises FileNotFoundError where it does not come."""
+    from huggingface_hub import snapshot_download
+
+    patterns = ["*.json", "*.safetensors", ENTROPY_WEIGHTS]
+    try:
+        return Path(snapshot_download(hub_id, allow_patterns=patterns))
+    except Exception as error:  # offline, unknown or gated: one sentence for all
+        raise FileNotFoundError(
+            f"{hub_id} is neither a folder nor reachable as a hub id ({type(error).__name__}); "
+            f"shipped are {', '.join(shipped())}"
+        ) from None
 
 
-def load(folder, expected_of):
-    """(BLTConfig, tensors by our names) of a folder in any layout; tensors that need no fusing stay memory-mapped.
+# -- reading ---------------------------------------------------------------------------------------
 
-    expected_of: from a config to tensors (on the meta device, say) of the names and shapes that must come out.
+
+def load(
+    folder: str | Path, expected_of: Callable[[BLTConfig], Tensors]
+) -> tuple[BLTConfig, Tensors]:
+    """The config and the tensors, by our names, of a folder in any layout.
+
+    Tensors that need no fusing stay memory-mapped.
+
+    expected_of: from a config to tensors (on the meta device, say) of the names and shapes that
+    must come out.
     Raises FileNotFoundError or ValueError, naming the file and the key.
     """
     folder = Path(folder)
@@ -88,22 +102,28 @@ def load(folder, expected_of):
     tensors, files = read_tensors(folder)
     if layout == "original":
         entropy, entropy_files = _read_pickle(folder / ENTROPY_WEIGHTS)
-        tensors, files = tensors | entropy, files | entropy_files
+        tensors |= entropy
+        files |= entropy_files
     return config, convert_in(tensors, files, layout, config, expected, folder)
 
 
-def _layout(data, path):
-    if data.get("model_type") in ("bltlab", "blt"):
-        return "bltlab" if data["model_type"] == "bltlab" else "transformers"
+def _layout(data: Mapping[str, Any], path: Path) -> str:
+    """Which layout a config.json belongs to. Raises ValueError where it is none of them."""
+    model_type = data.get("model_type")
+    if model_type == "bltlab":
+        return "bltlab"
+    if model_type == "blt":
+        return "transformers"
     if isinstance(data.get("args"), dict) and "dim_local_encoder" in data["args"]:
         return "original"
     raise ValueError(
         f"{path} is no BLT: model_type must be 'bltlab' or 'blt' (or the original's args), "
-        f"got {data.get('model_type')!r}"
+        f"got {model_type!r}"
     )
 
 
-def _read_json(path):
+def _read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file. Raises FileNotFoundError or ValueError, naming the file."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing")
     try:
@@ -115,34 +135,46 @@ def _read_json(path):
     return data
 
 
-def read_tensors(folder):
-    """(tensors by name, file by name) of a folder's safetensors, in one file or in the shards that an index names."""
+def read_tensors(folder: str | Path) -> tuple[Tensors, dict[str, str]]:
+    """Tensors by name, and the file of each, of a folder's safetensors.
+
+    They are in one file, or in the shards that an index names. Raises FileNotFoundError or
+    ValueError, naming the file.
+    """
     folder = Path(folder)
-    if (folder / INDEX).is_file() and not (folder / WEIGHTS).is_file():
-        where = _read_json(folder / INDEX).get("weight_map", {})
-    else:
-        where = None
-    tensors, files = {}, {}
-    for name in sorted(set(where.values())) if where else [WEIGHTS]:
-        if not (folder / name).is_file():
-            raise FileNotFoundError(
-                f"{folder / name} is missing" + (f", {INDEX} names it" if where else "")
-            )
-        try:
-            with safe_open(folder / name, "pt") as f:
-                for key in f.keys():
-                    tensors[key], files[key] = f.get_tensor(key), name
-        except (SafetensorError, OSError) as error:
-            raise ValueError(
-                f"{folder / name} is damaged or not a safetensors file: {error}"
-            ) from None
-    if where and (lost := sorted(set(where) - set(tensors))):
+    where = _weight_map(folder)
+    tensors: Tensors = {}
+    files: dict[str, str] = {}
+    for file in sorted(set(where.values())) or [WEIGHTS]:
+        if not (folder / file).is_file():
+            promised = f", {INDEX} names it" if where else ""
+            raise FileNotFoundError(f"{folder / file} is missing{promised}")
+        found = _read_safetensors(folder / file)
+        tensors |= found
+        files |= dict.fromkeys(found, file)
+    if lost := sorted(set(where) - set(tensors)):
         raise ValueError(f"{folder / where[lost[0]]} lacks {lost[0]}, which {INDEX} promises")
     return tensors, files
 
 
-def _read_pickle(path):
-    """The original's entropy model, tensors only: no code in the file is run."""
+def _weight_map(folder: Path) -> dict[str, str]:
+    """The file of each tensor by the index of a folder with shards; empty for a single file."""
+    if (folder / WEIGHTS).is_file() or not (folder / INDEX).is_file():
+        return {}
+    return _read_json(folder / INDEX).get("weight_map", {})
+
+
+def _read_safetensors(path: Path) -> Tensors:
+    """Tensors of one file, memory-mapped. Raises ValueError where it is damaged."""
+    try:
+        with safe_open(path, "pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is damaged or not a safetensors file: {error}") from None
+
+
+def _read_pickle(path: Path) -> tuple[Tensors, dict[str, str]]:
+    """The original's entropy model as `read_tensors` gives it: no code in the file is run."""
     if not path.is_file():
         raise FileNotFoundError(
             f"{path} is missing: the original layout keeps its entropy model there"
@@ -157,71 +189,52 @@ def _read_pickle(path):
     return tensors, dict.fromkeys(tensors, ENTROPY_WEIGHTS)
 
 
-# -- writing -----------------------------------------------------------------------------------------------------------
+# -- writing ---------------------------------------------------------------------------------------
 
 
-def save(folder, config, tensors, files=(), layout="bltlab", shard_bytes=5 * 10**9):
-    """Write a model folder: each file appears whole or not at all, weights before the config that announces them.
+def save(
+    folder: str | Path,
+    config: BLTConfig,
+    tensors: Tensors,
+    files: Iterable[tuple[str, str]] = (),
+    layout: str = "bltlab",
+    shard_bytes: int = 5 * 10**9,
+) -> None:
+    """Write a model folder: each file whole or not at all, the config that announces them last.
 
-    files: further (name, text) pairs, such as a card. Weights above `shard_bytes` are split, with an index.
+    tensors: by our names. files: further (name, text) pairs, such as a card. shard_bytes: weights
+    above it are split, with an index.
+    Raises ValueError for a layout that is not written, or that this model does not fit.
     """
     from huggingface_hub import save_torch_state_dict
 
-    folder = Path(folder)
+    text = config_text(config, layout)
     if layout == "transformers":
-        text, tensors = (
-            json.dumps(to_transformers_config(config), indent=1),
-            convert_out(tensors, names(config, layout)),
-        )
-    elif layout == "bltlab":
-        text = config.to_json()
-    else:
-        raise ValueError(f"layout must be bltlab or transformers to write, got {layout!r}")
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".part-") as part:
+        tensors = convert_out(tensors, names(config, layout))
+    folder = Path(folder)
+    with gathering(folder, last=[CONFIG]) as part:
         save_torch_state_dict(tensors, part, max_shard_size=shard_bytes)
-        weights = sorted(p.name for p in Path(part).iterdir())
-        for name, content in (*files, (CONFIG, text + "\n")):
-            (Path(part) / name).write_text(content, encoding="utf-8")
-        for name in (*weights, *(n for n, _ in files), CONFIG):
-            (Path(part) / name).chmod(0o644)
-            os.replace(Path(part) / name, folder / name)
-        for old in {WEIGHTS, INDEX} - set(weights):  # of an earlier save with other shards
-            (folder / old).unlink(missing_ok=True)
+        weights = {path.name for path in part.iterdir()}
+        for name, content in [*files, (CONFIG, text + "\n")]:
+            (part / name).write_text(content, encoding="utf-8")
+        for path in part.iterdir():
+            path.chmod(0o644)
+    for old in {WEIGHTS, INDEX} - weights:  # of an earlier save with other shards
+        (folder / old).unlink(missing_ok=True)
 
 
-def save_random(folder, config, shapes, layout, shard_bytes=2 * 10**9):
-    """Write a bf16 checkpoint of random weights, one shard in memory at a time, for measuring -> its bytes on disk.
-
-    shapes: tensors (on the meta device) by our names.
-    """
-    table = names(config, layout) if layout == "transformers" else {own: [own] for own in shapes}
-    waiting = [
-        (name, (shapes[own].shape[0] // len(parts), *shapes[own].shape[1:]))
-        for own, parts in table.items()
-        for name in parts
-    ]
-    where, disk = {}, 0
-    while waiting:
-        shard, file = {}, f"model-{len(set(where.values())) + 1:05d}.safetensors"
-        while waiting and sum(t.nbytes for t in shard.values()) < shard_bytes:
-            name, shape = waiting.pop()
-            shard[name], where[name] = (
-                torch.empty(shape, dtype=torch.bfloat16).uniform_(-0.05, 0.05),
-                file,
-            )
-        save_file(shard, Path(folder) / file)
-        disk += (Path(folder) / file).stat().st_size
-    (Path(folder) / INDEX).write_text(json.dumps({"weight_map": where}))
-    text = (
-        json.dumps(to_transformers_config(config)) if layout == "transformers" else config.to_json()
-    )
-    (Path(folder) / CONFIG).write_text(text)
-    return disk
+def config_text(config: BLTConfig, layout: str) -> str:
+    """The config.json of a layout. Raises ValueError for a layout that is not written."""
+    if layout == "bltlab":
+        return config.to_json()
+    if layout == "transformers":
+        return json.dumps(to_transformers_config(config), indent=1)
+    raise ValueError(f"layout must be bltlab or transformers to write, got {layout!r}")
 
 
-# -- key layouts -------------------------------------------------------------------------------------------------------
+# -- key layouts -----------------------------------------------------------------------------------
 
+# Our names -> transformers', without the ".weight" at the end of both.
 _LAYER = {
     "attention_norm": ["input_layernorm"],
     "feed_forward_norm": ["post_attention_layernorm"],
@@ -274,184 +287,233 @@ _ORIGINAL = {
 }
 
 
-def names(config, layout):
-    """Our tensor name -> the names, in "transformers" or "original" layout, that it is the concatenation of."""
+def names(config: BLTConfig, layout: str) -> Names:
+    """Our tensor name -> the names, in another layout, that it is the concatenation of.
+
+    layout: "transformers" or "original".
+    """
     table = {ours: [theirs] for ours, theirs in _SINGLE.items()}
     if config.keys_per_patch * config.encoder.dim == config.global_.dim:
         del table["global_.projection"]
-    for part, prefix in _STACKS.items():
+    for part, theirs in _STACKS.items():
         for n in range(getattr(config, part).n_layers):
-            table |= {
-                f"{part}.stack.layers.{n}.{own}": [f"{prefix}.layers.{n}.{p}" for p in parts]
-                for own, parts in _LAYER.items()
-            }
-    for where, prefix in [("encoder.cross", "model.local_encoder.cross_attn_layers.0")] + [
-        (f"decoder.cross.{n}", f"model.local_decoder.cross_attn_layers.{n}")
-        for n in range(config.decoder.n_layers)
-    ]:
-        table |= {
-            f"{where}.{own}": [f"{prefix}.{p}" for p in parts] for own, parts in _CROSS.items()
-        }
+            table |= _below(f"{part}.stack.layers.{n}", f"{theirs}.layers.{n}", _LAYER)
+    table |= _below("encoder.cross", f"{_STACKS['encoder']}.cross_attn_layers.0", _CROSS)
+    for n in range(config.decoder.n_layers):
+        theirs = f"{_STACKS['decoder']}.cross_attn_layers.{n}"
+        table |= _below(f"decoder.cross.{n}", theirs, _CROSS)
     if layout == "original":
-        table = {ours: [_to_original(name) for name in theirs] for ours, theirs in table.items()}
-        table["encoder.hashes.table"] = [
-            f"encoder_hash_tok_embedding.{i}" for i in range(len(config.hashes.sizes))
-        ]
-    return {
-        f"{ours}.weight": [f"{name}.weight" for name in theirs] for ours, theirs in table.items()
-    }
+        table = {ours: list(map(_to_original, theirs)) for ours, theirs in table.items()}
+        n_tables = len(config.hashes.sizes)
+        table["encoder.hashes.table"] = [f"encoder_hash_tok_embedding.{i}" for i in range(n_tables)]
+    return {f"{ours}.weight": _each(theirs, after=".weight") for ours, theirs in table.items()}
 
 
-def _to_original(name):
+def _below(ours: str, theirs: str, table: Names) -> Names:
+    """A table with a prefix before our names and one before theirs.
+
+    >>> _below("a", "b", {"out": ["o_proj"]})
+    {'a.out': ['b.o_proj']}
+    """
+    return {f"{ours}.{own}": _each(parts, before=f"{theirs}.") for own, parts in table.items()}
+
+
+def _each(parts: Iterable[str], before: str = "", after: str = "") -> list[str]:
+    """Names with the same text before or after each."""
+    return [f"{before}{name}{after}" for name in parts]
+
+
+def _to_original(name: str) -> str:
+    """The original's name of a tensor, by transformers'."""
     name = "local_decoder.output" if name == "lm_head" else name.removeprefix("model.")
     return ".".join(_ORIGINAL.get(word, word) for word in name.split("."))
 
 
-def convert_in(theirs, files, layout, config, expected, folder):
-    """Tensors of a layout -> ours. Raises ValueError, naming file and key, for a name or a shape that does not fit.
+def convert_in(
+    theirs: Tensors,
+    files: Mapping[str, str],
+    layout: str,
+    config: BLTConfig,
+    expected: Tensors,
+    folder: Path,
+) -> Tensors:
+    """Our tensors, of those of a layout.
 
-    files: file by name; expected: tensors of our names and shapes. `theirs` is emptied on the way, to hold little twice.
+    `theirs` is emptied on the way, so that little is held twice.
+
+    files: the file of each of them, and folder: that of the files, to name in an error; expected:
+    tensors of our names and shapes.
+    Raises ValueError, naming file and key, for a name or a shape that does not fit.
     """
     table = {own: [own] for own in expected} if layout == "bltlab" else names(config, layout)
-    wanted = {name for parts in table.values() for name in parts}
-    if lost := sorted(wanted - set(theirs)):
-        raise ValueError(
-            f"{folder / WEIGHTS} lacks {lost[0]}"
-            + (f" and {len(lost) - 1} more" if len(lost) > 1 else "")
-        )
-    if odd := sorted(set(theirs) - wanted):
-        raise ValueError(f"{folder / files[odd[0]]} has unknown {odd[0]}")
+    _check_names(theirs, table, files, folder)
     ours = {}
     for own, parts in table.items():
         rows, *rest = expected[own].shape
+        shape = (rows // len(parts), *rest)
         for name in parts:
-            if (want := (rows // len(parts), *rest)) != tuple(theirs[name].shape):
-                raise ValueError(
-                    f"{folder / files[name]}: {name} must have shape {want}, got {tuple(theirs[name].shape)}"
-                )
-        pieces = [theirs.pop(name) for name in parts]
-        ours[own] = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+            got = tuple(theirs[name].shape)
+            if got != shape:
+                path = folder / files[name]
+                raise ValueError(f"{path}: {name} must have shape {shape}, got {got}")
+        tensors = [theirs.pop(name) for name in parts]
+        ours[own] = tensors[0] if len(tensors) == 1 else torch.cat(tensors)
     return ours
 
 
-def convert_out(ours, table):
-    """Our tensors -> theirs. Raises ValueError for a tensor that their layout has no place for."""
+def _check_names(theirs: Tensors, table: Names, files: Mapping[str, str], folder: Path) -> None:
+    """Raise ValueError, naming file and key, for a tensor that is missing or unknown."""
+    wanted = set(chain.from_iterable(table.values()))
+    if lost := sorted(wanted - set(theirs)):
+        more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+        raise ValueError(f"{folder / WEIGHTS} lacks {lost[0]}{more}")
+    if odd := sorted(set(theirs) - wanted):
+        raise ValueError(f"{folder / files[odd[0]]} has unknown {odd[0]}")
+
+
+def convert_out(ours: Tensors, table: Names) -> Tensors:
+    """Their tensors, of ours, by a table of `names`.
+
+    Raises ValueError for a tensor that their layout has no place for.
+    """
     if odd := sorted(set(ours) - set(table)):
         raise ValueError(f"this layout has no place for {odd[0]}: it holds plain BLTs only")
-    return {
-        name: piece.clone() if len(parts) > 1 else piece
-        for own, parts in table.items()
-        for name, piece in zip(parts, ours[own].chunk(len(parts)))
-    }
+    theirs = {}
+    for own, parts in table.items():
+        if len(parts) == 1:
+            theirs[parts[0]] = ours[own]
+        else:
+            for name, tensor in zip(parts, ours[own].chunk(len(parts)), strict=True):
+                theirs[name] = tensor.clone()
+    return theirs
 
 
-# -- configs of other projects ------------------------------------------------------------------------------------------
+# -- configs of other projects ---------------------------------------------------------------------
+
+# What transformers' config classes take where a config.json is silent.
+_TRANSFORMERS_DEFAULTS = {
+    "patcher": dict(
+        hidden_size=768,
+        num_hidden_layers=14,
+        num_attention_heads=12,
+        intermediate_size=2048,
+        sliding_window=512,
+        rope_theta=10_000.0,
+    ),
+    "encoder": dict(
+        hidden_size=1024,
+        num_hidden_layers=1,
+        num_attention_heads=16,
+        intermediate_size=None,
+        rope_theta=500_000.0,
+    ),
+    "global": dict(
+        hidden_size=2048,
+        num_hidden_layers=25,
+        num_attention_heads=16,
+        intermediate_size=5632,
+        rope_theta=500_000.0,
+    ),
+    "decoder": dict(
+        hidden_size=1024,
+        num_hidden_layers=9,
+        num_attention_heads=16,
+        intermediate_size=2816,
+        rope_theta=500_000.0,
+    ),
+}
+
+# Key of transformers' config.json -> the one value that this library can read, also the default.
+_TRANSFORMERS_ONLY = {
+    "patching_mode": "entropy",
+    "encoder_hash_byte_group_nb_functions": 1,
+    "vocab_size": 260,
+}
 
 
-def _from_transformers_config(data, folder):
-    """transformers' config.json, its class defaults where it is silent."""
-    defaults = {
-        "patcher": dict(
-            hidden_size=768,
-            num_hidden_layers=14,
-            num_attention_heads=12,
-            intermediate_size=2048,
-            sliding_window=512,
-        ),
-        "encoder": dict(
-            hidden_size=1024, num_hidden_layers=1, num_attention_heads=16, intermediate_size=None
-        ),
-        "global": dict(
-            hidden_size=2048, num_hidden_layers=25, num_attention_heads=16, intermediate_size=5632
-        ),
-        "decoder": dict(
-            hidden_size=1024, num_hidden_layers=9, num_attention_heads=16, intermediate_size=2816
-        ),
-    }
+def _from_transformers_config(data: Mapping[str, Any], folder: Path) -> BLTConfig:
+    """The config in transformers' config.json, with its class's defaults where it is silent."""
     window = data.get("local_attention_window_len", 512)
-    parts = {}
-    for part, values in defaults.items():
-        v = values | {
-            k: x
-            for k, x in (data.get(f"{part}_config") or {}).items()
-            if x is not None or k == "sliding_window"
-        }
-        dim, heads = v["hidden_size"], v["num_attention_heads"]
-        if v.get("num_key_value_heads") not in (None, heads):
-            raise ValueError(
-                f"{part}_config.num_key_value_heads must be {heads}, as the query heads, "
-                f"got {v['num_key_value_heads']}"
-            )
-        rope = v.get("rope_parameters") or {}
-        theta = rope.get(
-            "rope_theta", v.get("rope_theta", 10_000.0 if part == "patcher" else 500_000.0)
+    patcher, sliding_window = _transformers_part(data, "patcher")
+    encoder, _ = _transformers_part(data, "encoder")
+    global_, _ = _transformers_part(data, "global")
+    decoder, _ = _transformers_part(data, "decoder")
+    _check_transformers_config(data)
+    return BLTConfig(
+        patcher=PatcherConfig(
+            **patcher,
+            window=sliding_window,
+            threshold=data.get("patching_threshold", PatcherConfig.threshold),
+            max_patch_length=data.get("max_patch_length"),
+        ),
+        encoder=TransformerConfig(**encoder, window=window),
+        global_=TransformerConfig(**global_),
+        decoder=TransformerConfig(**decoder, window=window),
+        hashes=HashConfig(
+            sizes=tuple(data.get("encoder_hash_byte_group_size") or HashConfig.sizes),
+            n_rows=data.get("encoder_hash_byte_group_vocab", HashConfig.n_rows),
+        ),
+        keys_per_patch=data.get("cross_attn_k", 2),
+        max_length=(data.get("encoder_config") or {}).get("max_position_embeddings", 24576),
+    )
+
+
+def _transformers_part(data: Mapping[str, Any], part: str) -> tuple[dict[str, Any], int | None]:
+    """Fields of the `TransformerConfig` of a part, its window apart, and its "sliding_window"."""
+    values = dict(_TRANSFORMERS_DEFAULTS[part])
+    for key, value in (data.get(f"{part}_config") or {}).items():
+        if value is not None or key == "sliding_window":
+            values[key] = value
+    dim, n_heads = values["hidden_size"], values["num_attention_heads"]
+    if values.get("num_key_value_heads") not in (None, n_heads):
+        raise ValueError(
+            f"{part}_config.num_key_value_heads must be {n_heads}, as the query heads, "
+            f"got {values['num_key_value_heads']}"
         )
-        shape = (dim, v["num_hidden_layers"], heads, v["intermediate_size"] or int(8 * dim / 3))
-        kind = PatcherConfig if part == "patcher" else TransformerConfig
-        parts[part] = kind(
-            *shape,
-            {"patcher": v.get("sliding_window"), "global": None}.get(part, window),
-            float(theta),
-            v.get("rms_norm_eps", 1e-5),
-        )
-    for key, only, default in (
-        ("patching_mode", "entropy", "entropy"),
-        ("encoder_hash_byte_group_nb_functions", 1, 1),
-        ("vocab_size", 260, 260),
-    ):
-        if data.get(key, default) != only:
+    rope = values.get("rope_parameters") or {}
+    fields = dict(
+        dim=dim,
+        n_layers=values["num_hidden_layers"],
+        n_heads=n_heads,
+        hidden_dim=values["intermediate_size"] or int(8 * dim / 3),
+        rope_theta=float(rope.get("rope_theta", values["rope_theta"])),
+        norm_eps=values.get("rms_norm_eps", 1e-5),
+    )
+    return fields, values.get("sliding_window")
+
+
+def _check_transformers_config(data: Mapping[str, Any]) -> None:
+    """Raise ValueError, naming the key, for what transformers can do and this library cannot."""
+    for key, only in _TRANSFORMERS_ONLY.items():
+        if data.get(key, only) != only:
             raise ValueError(f"{key} must be {only!r}, got {data[key]!r}")
     for part, only in (("encoder", False), ("decoder", True)):
         if (data.get(f"{part}_config") or {}).get("cross_attn_all_layers", only) is not only:
             raise ValueError(f"{part}_config.cross_attn_all_layers must be {only}")
-    patcher = replace(
-        parts["patcher"],
-        threshold=data.get("patching_threshold", PatcherConfig.threshold),
-        max_patch_length=data.get("max_patch_length"),
-    )
-    hashes = HashConfig(
-        tuple(data.get("encoder_hash_byte_group_size") or HashConfig.sizes),
-        data.get("encoder_hash_byte_group_vocab", HashConfig.n_rows),
-    )
-    longest = (data.get("encoder_config") or {}).get("max_position_embeddings", 24576)
-    return BLTConfig(
-        patcher,
-        parts["encoder"],
-        parts["global"],
-        parts["decoder"],
-        hashes,
-        data.get("cross_attn_k", 2),
-        max_length=longest,
-    )
 
 
-def to_transformers_config(config):
-    """The config.json that transformers' `BltConfig` reads. Raises ValueError for what a Blt there cannot be."""
-    for name, only in (
-        ("block_size", None),
-        ("decoder_input", "encoder"),
-        ("doubled_residual", True),
-    ):
+def to_transformers_config(config: BLTConfig) -> dict[str, Any]:
+    """The config.json that transformers' `BltConfig` reads.
+
+    Raises ValueError for what a Blt there cannot be.
+    """
+    needs = {"block_size": None, "decoder_input": "encoder", "doubled_residual": True}
+    for name, only in needs.items():
         if getattr(config, name) != only:
             raise ValueError(
                 f"transformers' Blt needs {name} {only!r}, this model has {getattr(config, name)!r}"
             )
     if config.patcher.rule != "entropy":
         raise ValueError(
-            f"transformers' Blt needs patcher.rule 'entropy', this model has {config.patcher.rule!r}"
+            f"transformers' Blt needs patcher.rule 'entropy', "
+            f"this model has {config.patcher.rule!r}"
         )
-    p, e, g, d = config.patcher, config.encoder, config.global_, config.decoder
-    part = lambda c, **kw: dict(
-        hidden_size=c.dim,
-        num_hidden_layers=c.n_layers,
-        num_attention_heads=c.n_heads,
-        intermediate_size=c.hidden_dim,
-        rms_norm_eps=c.norm_eps,
-        max_position_embeddings=config.max_length,
-        rope_parameters=dict(rope_type="default", rope_theta=c.rope_theta),
-        **kw,
+    part = _transformers_part_config
+    local = dict(
+        vocab_size=260,
+        cross_attn_k=config.keys_per_patch,
+        hidden_size_global=config.global_.dim,
     )
-    local = dict(vocab_size=260, cross_attn_k=config.keys_per_patch, hidden_size_global=g.dim)
     return dict(
         model_type="blt",
         architectures=["BltForCausalLM"],
@@ -459,9 +521,9 @@ def to_transformers_config(config):
         max_position_embeddings=config.max_length,
         patch_in_forward=True,
         patching_mode="entropy",
-        patching_threshold=p.threshold,
-        max_patch_length=p.max_patch_length,
-        local_attention_window_len=e.window,
+        patching_threshold=config.patcher.threshold,
+        max_patch_length=config.patcher.max_patch_length,
+        local_attention_window_len=config.encoder.window,
         cross_attn_k=config.keys_per_patch,
         tie_word_embeddings=False,
         encoder_hash_byte_group_size=list(config.hashes.sizes),
@@ -469,67 +531,104 @@ def to_transformers_config(config):
         encoder_hash_byte_group_nb_functions=1,
         bos_token_id=1,
         eos_token_id=2,
-        patcher_config=part(p, vocab_size=260, sliding_window=p.window),
-        global_config=part(g),
-        encoder_config=part(e, cross_attn_all_layers=False, **local),
-        decoder_config=part(d, cross_attn_all_layers=True, **local),
+        patcher_config=part(config, "patcher")
+        | dict(vocab_size=260, sliding_window=config.patcher.window),
+        global_config=part(config, "global_"),
+        encoder_config=part(config, "encoder") | dict(cross_attn_all_layers=False, **local),
+        decoder_config=part(config, "decoder") | dict(cross_attn_all_layers=True, **local),
     )
 
 
-def _from_original_config(data, folder):
-    """The original's config.json (`args`) and its entropy model's params.json."""
+def _transformers_part_config(config: BLTConfig, part: str) -> dict[str, Any]:
+    """What transformers' config.json says of every part."""
+    stack = getattr(config, part)
+    return dict(
+        hidden_size=stack.dim,
+        num_hidden_layers=stack.n_layers,
+        num_attention_heads=stack.n_heads,
+        intermediate_size=stack.hidden_dim,
+        rms_norm_eps=stack.norm_eps,
+        max_position_embeddings=config.max_length,
+        rope_parameters=dict(rope_type="default", rope_theta=stack.rope_theta),
+    )
+
+
+def _from_original_config(data: Mapping[str, Any], folder: Path) -> BLTConfig:
+    """The config in the original's config.json (`args`) and its entropy model's params.json."""
     args, params = data["args"], _read_json(folder / ENTROPY_PARAMS)
-    m, patching = params.get("entropy_model", {}), params.get("data", {}).get("patcher_args", {})
-    for where in (args, m):
+    entropy_model = params.get("entropy_model", {})
+    patching = params.get("data", {}).get("patcher_args", {})
+    for where in (args, entropy_model):
         if where.get("n_kv_heads") not in (None, where.get("n_heads")):
             raise ValueError(f"n_kv_heads must equal n_heads, got {where['n_kv_heads']}")
-    width = lambda dim, of: (
-        of * -(-int(8 * dim / 3) // of)
-    )  # SwiGLU width, rounded up to a multiple
-    of, eps, theta = (
-        args.get("multiple_of", 256),
-        args.get("norm_eps", 1e-5),
-        float(args.get("rope_theta", 500_000.0)),
-    )
     window = args.get("local_attention_window_len", 512)
-    stack = lambda part, window: TransformerConfig(
-        args[f"dim_{part}"],
-        args[f"n_layers_{part}"],
-        args[f"n_heads_{part}"],
-        width(args[f"dim_{part}"], of),
-        window,
-        theta,
-        eps,
-    )
     try:
-        patcher = PatcherConfig(
-            m["dim"],
-            m["n_layers"],
-            m["n_heads"],
-            width(m["dim"], m.get("multiple_of", 256)),
-            m.get("sliding_window") or 512,
-            float(m.get("rope_theta", 10_000.0)),
-            m.get("norm_eps", 1e-5),
-            patching.get("threshold", PatcherConfig.threshold),
-            patching.get("max_patch_length"),
-        )
-        sizes = args["encoder_hash_byte_group_size"]
-        sizes = [int(n) for n in sizes.split(",")] if isinstance(sizes, str) else sizes
         return BLTConfig(
-            patcher,
-            stack("local_encoder", window),
-            stack("global", None),
-            stack("local_decoder", window),
-            HashConfig(tuple(sizes), args["encoder_hash_byte_group_vocab"]),
-            args.get("cross_attn_k", 2),
+            patcher=_original_patcher(entropy_model, patching),
+            encoder=_original_stack(args, "local_encoder", window),
+            global_=_original_stack(args, "global", None),
+            decoder=_original_stack(args, "local_decoder", window),
+            hashes=HashConfig(
+                sizes=_sizes(args["encoder_hash_byte_group_size"]),
+                n_rows=args["encoder_hash_byte_group_vocab"],
+            ),
+            keys_per_patch=args.get("cross_attn_k", 2),
             max_length=args.get("max_encoder_seq_length") or 24576,
         )
     except KeyError as error:
         raise ValueError(f"args or {ENTROPY_PARAMS} lack {error}") from None
 
 
+def _original_patcher(args: Mapping[str, Any], patching: Mapping[str, Any]) -> PatcherConfig:
+    """The entropy model's shape, and when it opens a patch."""
+    return PatcherConfig(
+        dim=args["dim"],
+        n_layers=args["n_layers"],
+        n_heads=args["n_heads"],
+        hidden_dim=_swiglu_width(args["dim"], args.get("multiple_of", 256)),
+        window=args.get("sliding_window") or 512,
+        rope_theta=float(args.get("rope_theta", 10_000.0)),
+        norm_eps=args.get("norm_eps", 1e-5),
+        threshold=patching.get("threshold", PatcherConfig.threshold),
+        max_patch_length=patching.get("max_patch_length"),
+    )
+
+
+def _original_stack(args: Mapping[str, Any], part: str, window: int | None) -> TransformerConfig:
+    """The shape of a part: "local_encoder", "global" or "local_decoder"."""
+    dim = args[f"dim_{part}"]
+    return TransformerConfig(
+        dim=dim,
+        n_layers=args[f"n_layers_{part}"],
+        n_heads=args[f"n_heads_{part}"],
+        hidden_dim=_swiglu_width(dim, args.get("multiple_of", 256)),
+        window=window,
+        rope_theta=float(args.get("rope_theta", 500_000.0)),
+        norm_eps=args.get("norm_eps", 1e-5),
+    )
+
+
+def _swiglu_width(dim: int, multiple: int) -> int:
+    """8/3 of the width, rounded up to a multiple.
+
+    >>> _swiglu_width(1024, 256)
+    2816
+    """
+    return -(-int(8 * dim / 3) // multiple) * multiple
+
+
+def _sizes(value: str | Iterable[int]) -> tuple[int, ...]:
+    """N-gram sizes, from "3,4,5" or a list."""
+    return tuple(map(int, value.split(","))) if isinstance(value, str) else tuple(value)
+
+
+def _from_own_config(data: Mapping[str, Any], folder: Path) -> BLTConfig:
+    """The config in a config.json of ours."""
+    return BLTConfig.from_dict(data)
+
+
 _CONFIGS = {
-    "bltlab": lambda data, folder: BLTConfig.from_dict(data),
+    "bltlab": _from_own_config,
     "transformers": _from_transformers_config,
     "original": _from_original_config,
 }

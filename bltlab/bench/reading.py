@@ -23,6 +23,7 @@ from ..model import BLT
 from ..sampling import Pick
 from ..state import DecodingState
 from .measuring import in_turn, median_and_spread, seconds_of, synchronise
+from .random_checkpoint import save_random
 
 SPECIALS = [i for i in range(vocab.OFFSET) if i != vocab.EOS_ID]
 
@@ -276,7 +277,7 @@ def memory(arguments, model=None):
     )
     for layout in ("bltlab", "transformers"):
         with tempfile.TemporaryDirectory() as folder:
-            disk = checkpoints.save_random(folder, config, BLT.on_meta(config).state_dict(), layout)
+            disk = save_random(folder, config, BLT.on_meta(config).state_dict(), layout)
             done = subprocess.run(
                 [sys.executable, "-c", code, folder], capture_output=True, text=True, check=True
             )
