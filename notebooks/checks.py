@@ -384,7 +384,7 @@ def threshold(yours: Answer) -> None:
 
 def _mean_patch_length(config: PatcherConfig, entropies: torch.Tensor) -> float:
     """Bytes a patch where texts with these entropies (B, T) are cut by this rule."""
-    surprise = patching.surprising(config, torch.zeros_like(entropies).long(), entropies)
+    surprise = patching.opens_by_rule(config, torch.zeros_like(entropies).long(), entropies)
     rows, length = entropies.shape
     positions = torch.arange(length).expand(rows, -1)
     start = torch.zeros(rows, dtype=torch.long)

@@ -1,4 +1,4 @@
-"""Notebooks argue and never define: their anatomy, and that every exercise's check takes right answers and refuses wrong ones."""
+"""Notebooks argue and never define; the checks of exercises take right answers and no others."""
 
 import ast
 import json
@@ -28,7 +28,8 @@ QUESTIONS = {
     "07_self_speculation": "How far can the decoder run ahead of the model?",
     "08_diffusion_verification": "Can a wrong draft still be useful?",
 }
-FORBIDDEN = r"\b(tokens?|chunks?|emits?|finalise\w*|speculate_k|hidden_size|n_embd|alpha|tau)\b"  # STYLE.md 5.1
+# STYLE.md 5.1
+FORBIDDEN = r"\b(tokens?|chunks?|emits?|finalise\w*|speculate_k|hidden_size|n_embd|alpha|tau)\b"
 
 
 class Notebook:
@@ -57,7 +58,7 @@ def notebook(request):
     return Notebook(request.param)
 
 
-# -- anatomy -----------------------------------------------------------------------------------------------------------
+# -- anatomy ---------------------------------------------------------------------------------------
 
 
 def test_the_known_notebooks_are_there():
@@ -131,7 +132,7 @@ def test_it_ends_with_a_summary_three_timed_exercises_and_what_is_next(notebook)
     ]
     code = [source for kind, source in exercises if kind == "code"]
     assert len(code) == 6
-    for exercise, check in zip(code[::2], code[1::2]):
+    for exercise, check in zip(code[::2], code[1::2], strict=True):
         name = ast.parse(exercise).body[0].name
         called = re.fullmatch(r"checks\.(\w+)\((\w+)\)", check)
         assert called and called[2] == name and called[1] in RIGHT, f"{name} is not checked"
@@ -155,7 +156,7 @@ def test_it_keeps_to_the_glossary_and_links_to_what_is_there(notebook):
         assert (FOLDER / target).is_file(), target
 
 
-# -- the exercises: right answers, written without the library's own ------------------------------------------------------
+# -- the exercises: right answers, written without the library's own -------------------------------
 
 
 def right_new_bytes(data):
@@ -232,7 +233,10 @@ def right_reads(opens):
 
 def right_may_read(ids, window):
     document = [sum(i == 1 for i in ids[: t + 1]) for t in range(len(ids))]
-    near = lambda q, kv: kv <= q and (window is None or q - kv < window)
+
+    def near(q, kv):
+        return kv <= q and (window is None or q - kv < window)
+
     return [
         [int(near(q, kv) and document[q] == document[kv]) for kv in range(len(ids))]
         for q in range(len(ids))
@@ -249,7 +253,7 @@ def right_hash_rows(ids, n, prime, n_rows):
 
 def right_bits_per_byte(logits, ids):
     bits = []
-    for row, row_ids in zip(logits.log_softmax(-1), ids.tolist()):
+    for row, row_ids in zip(logits.log_softmax(-1), ids.tolist(), strict=True):
         bits += [
             -row[t, i].item() / math.log(2) for t, i in enumerate(row_ids[1:]) if i not in (-1, 1)
         ]
@@ -271,13 +275,13 @@ def right_threshold(entropies, patch_length):
 
 
 def right_confident(probs, masked, threshold):
-    tops = [max(slot) if m else -1 for slot, m in zip(probs, masked)]
+    tops = [max(slot) if m else -1 for slot, m in zip(probs, masked, strict=True)]
     return [top > threshold or (top == max(tops) <= threshold) for top in tops]
 
 
 def right_bounded(probs, masked, gamma):
     nats = [-sum(v * math.log(v) for v in slot) for slot in probs]
-    order = sorted((n, i) for i, (n, m) in enumerate(zip(nats, masked)) if m)
+    order = sorted((n, i) for i, (n, m) in enumerate(zip(nats, masked, strict=True)) if m)
     chosen, total = {order[0][1]}, 0.0
     for n, i in order:
         total += n
@@ -305,7 +309,8 @@ def right_training_mask(length, starts, size, under=False, causal=False):
 
 
 def right_accepted_length(drafted, target):
-    return next((i for i, (a, b) in enumerate(zip(drafted, target)) if a != b), len(drafted))
+    pairs = zip(drafted, target, strict=True)
+    return next((i for i, (a, b) in enumerate(pairs) if a != b), len(drafted))
 
 
 def right_draw(logits, temperature, seed, position):
@@ -316,7 +321,10 @@ def right_draw(logits, temperature, seed, position):
 
 def right_write(state, n, k=4, keep=lambda i: i):
     start, pick = state.length, bltlab.sampling.Pick()
-    choose = lambda logits: pick(logits[:, None], torch.zeros(1, 1, dtype=torch.long)).item()
+
+    def choose(logits):
+        return pick(logits[:, None], torch.zeros(1, 1, dtype=torch.long)).item()
+
     while state.length < start + n:
         at, ids = state.length, [choose(state.logits)]
         for _ in range(k):
@@ -417,7 +425,9 @@ WRONG = {
     "may_read": [
         lambda ids, window: right_may_read(ids, None),
         lambda ids, window: right_may_read([9] * len(ids), window),
-        lambda ids, window: [list(column) for column in zip(*right_may_read(ids, window))],
+        lambda ids, window: [
+            list(column) for column in zip(*right_may_read(ids, window), strict=True)
+        ],
     ],
     "hash_rows": [
         lambda ids, n, prime, rows: [h % rows for h in right_hash_rows(ids, n, prime, 2**63)],
@@ -442,15 +452,18 @@ WRONG = {
         lambda h, n: right_threshold(h, n + 0.5),
     ],
     "confident": [
-        lambda p, m, t: [max(slot) > t and mm for slot, mm in zip(p, m)],
+        lambda p, m, t: [max(slot) > t and mm for slot, mm in zip(p, m, strict=True)],
         lambda p, m, t: right_confident(p, [True] * len(m), t),
         lambda p, m, t: [
-            x or (mm and max(slot) >= t) for slot, mm, x in zip(p, m, right_confident(p, m, t))
+            x or (mm and max(slot) >= t)
+            for slot, mm, x in zip(p, m, right_confident(p, m, t), strict=True)
         ],
     ],
     "bounded": [
         lambda p, m, g: right_bounded(p, [True] * len(m), g),
-        lambda p, m, g: [mm and -sum(v * math.log(v) for v in slot) <= g for slot, mm in zip(p, m)],
+        lambda p, m, g: [
+            mm and -sum(v * math.log(v) for v in slot) <= g for slot, mm in zip(p, m, strict=True)
+        ],
         lambda p, m, g: right_bounded(p, m, g / math.log(2)),
     ],
     "training_mask": [
@@ -459,7 +472,7 @@ WRONG = {
         lambda n, s, k: right_training_mask(n, s, k, causal=True),
     ],
     "accepted_length": [
-        lambda a, b: sum(x == y for x, y in zip(a, b)),
+        lambda a, b: sum(x == y for x, y in zip(a, b, strict=True)),
         lambda a, b: right_accepted_length(a, b) + 1,
         lambda a, b: next(i for i in range(len(a)) if a[i] != b[i]),
     ],
