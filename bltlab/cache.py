@@ -1,165 +1,211 @@
-"""What a decoding state keeps for attention, and which of its positions a pass is about."""
+"""What a decoding state keeps for attention, and which positions a pass is about.
 
+A `Cache` has a slot for every position; a `Span` names some positions of every row; a `JoinedSpan`
+is several spans in one pass; a `Packing` leaves out the padding of a ragged span.
+"""
+
+from collections.abc import Callable, Sequence
 from math import prod
 
 import torch
 import torch.nn.functional as F
 
+Attend = Callable[[int, torch.Tensor, torch.Tensor], torch.Tensor]
 
-class Cache:
-    """Per-layer tensors with one slot a position along axis 1 + len(outer); the last slot takes what nobody will read.
 
-    Each is (B, *outer, capacity + 1, *inner): keys and values are (B, 2, H, capacity + 1, head), so that a head's keys
-    lie side by side.
+class Span:
+    """Some positions of each row, one after another: what one pass is about.
+
+    first, counts: where each row's positions begin, and how many there are. `positions` (B, T) are
+    the positions; a row with fewer than T repeats its last one, and `real` (B, T) is False there
+    (None where all rows have T). only: numbers of the rows of the batch that take part, None for
+    all.
+
+    >>> span = Span([4, 7], [3, 2], torch.device("cpu"))
+    >>> span.positions.tolist(), span.real.tolist()
+    ([[4, 5, 6], [7, 8, 8]], [[True, True, True], [True, True, False]])
     """
 
-    def __init__(self, n_layers, outer, inner, batch_size, dtype, device, before=0, capacity=64):
-        self.axis, self.before = 1 + len(outer), before  # `before`: zeros ahead of slot 0
-        self.layers = [
-            torch.zeros(
-                batch_size, *outer, before + capacity + 1, *inner, dtype=dtype, device=device
-            )
-            for _ in range(n_layers)
-        ]
-        self.slot_bytes = (
-            n_layers * prod(outer) * prod(inner) * self.layers[0].itemsize
-        )  # one position of one row
+    def __init__(
+        self,
+        first: Sequence[int],
+        counts: Sequence[int],
+        device: torch.device,
+        only: Sequence[int] | None = None,
+    ):
+        self.first, self.counts = list(first), list(counts)
+        self.width = max(self.counts)
+        self.end = max(f + n for f, n in zip(self.first, self.counts, strict=True))
+        self.only = None if only is None else torch.tensor(only, device=device)
+        same = len(set(self.first)) == 1 and len(set(self.counts)) == 1
+        self.uniform = same and only is None  # a plain slice of every row of the batch
+        self.rows = torch.arange(len(self.first), device=device) if only is None else self.only
+        self.rows = self.rows[:, None]  # (B, 1): the rows' numbers, to index a cache by
+        if same:
+            one = torch.arange(self.first[0], self.end, device=device)
+            self.positions, self.real = one.expand(len(self.first), -1), None
+        else:
+            self.positions, self.real = self._ragged(device)
+
+    def _ragged(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        offset = torch.arange(self.width, device=device)
+        start = torch.tensor(self.first, device=device)[:, None]
+        count = torch.tensor(self.counts, device=device)[:, None]
+        positions = (start + torch.minimum(offset, count - 1)).clamp_min(0)
+        return positions, offset < count
+
+    def real_mask(self) -> torch.Tensor:
+        """`real` as a tensor in any case: (B, T) bool."""
+        return torch.ones_like(self.positions, dtype=torch.bool) if self.real is None else self.real
+
+
+class JoinedSpan:
+    """Several spans of the same rows in one pass, one after another along T."""
+
+    def __init__(self, spans: Sequence[Span]):
+        self.first = [min(starts) for starts in zip(*(s.first for s in spans), strict=True)]
+        self.end = max(span.end for span in spans)
+        self.uniform, self.only, self.rows = False, None, spans[0].rows
+        self.positions = torch.cat([span.positions for span in spans], 1)
+        self.real = torch.cat([span.real_mask() for span in spans], 1)
+        self.width = self.positions.shape[1]
+
+
+class Cache:
+    """One tensor a layer with a slot for every position; the last slot takes what nobody will read.
+
+    A layer is (B, *outer, before + capacity + 1, *inner). Keys and values have outer = (2, H) and
+    inner = (head width), so that the keys of one head lie side by side. `before` zeros stand ahead
+    of slot 0. Positions past the frontier are simply written over: forgetting is moving an index.
+
+    >>> cache = Cache(1, (), (3,), batch_size=1, dtype=torch.float32, device=torch.device("cpu"))
+    >>> cache.write(0, Span([4], [2], torch.device("cpu")), torch.ones(1, 2, 3))
+    >>> cache.read(0, 3, 7)[0, :, 0].tolist()
+    [0.0, 1.0, 1.0, 0.0]
+    """
+
+    def __init__(
+        self,
+        n_layers: int,
+        outer: tuple[int, ...],
+        inner: tuple[int, ...],
+        batch_size: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        before: int = 0,
+        capacity: int = 64,
+    ):
+        self.axis, self.before = 1 + len(outer), before
+        shape = (batch_size, *outer, before + capacity + 1, *inner)
+        self.layers = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(n_layers)]
+        one_slot = prod(outer) * prod(inner) * self.layers[0].itemsize
+        self.slot_bytes = n_layers * one_slot  # of one position of one row, over all layers
 
     @property
-    def capacity(self):
+    def capacity(self) -> int:
+        """How many positions there is room for."""
         return self.layers[0].shape[self.axis] - 1 - self.before
 
-    def reserve(self, n):
-        """Room for n slots, by doubling. Raises MemoryError, and keeps what there is, where the machine has none."""
-        if n > self.capacity:
-            capacity = max(n, 2 * self.capacity)
-            grow = [0, 0] * (self.layers[0].ndim - 1 - self.axis) + [0, capacity - self.capacity]
-            try:
-                self.layers = [F.pad(x, grow) for x in self.layers]
-            except RuntimeError as error:  # torch.OutOfMemoryError is one
-                size = len(self.layers[0]) * self.slot_bytes * capacity / 1e9
-                raise MemoryError(
-                    f"no memory for a cache of {capacity} positions in {len(self.layers[0])} rows "
-                    f"({size:.1f} GB): shorten the text or the batch"
-                ) from error
+    def reserve(self, n: int) -> None:
+        """Make room for n positions, by doubling.
 
-    def write(self, layer, span, values):
-        """values (B, *outer, T, *inner) to the slots of `span`."""
+        Raises MemoryError, and keeps what there is, where the machine has no memory for it.
+        """
+        if n <= self.capacity:
+            return
+        capacity, rows = max(n, 2 * self.capacity), len(self.layers[0])
+        grow = [0, 0] * (self.layers[0].ndim - 1 - self.axis) + [0, capacity - self.capacity]
+        try:
+            self.layers = [F.pad(layer, grow) for layer in self.layers]
+        except RuntimeError as error:  # torch.OutOfMemoryError is one
+            size = rows * self.slot_bytes * capacity / 1e9
+            raise MemoryError(
+                f"no memory for a cache of {capacity} positions in {rows} rows ({size:.1f} GB):"
+                " shorten the text or the batch"
+            ) from error
+
+    def write(self, layer: int, span: Span | JoinedSpan, values: torch.Tensor) -> None:
+        """Put values (B, *outer, T, *inner) into the slots of a span."""
         buffer = self.layers[layer]
         if span.uniform:
-            buffer.narrow(self.axis, self.before + span.first[0], span.width).copy_(values)
-        else:
-            slots = (
-                span.positions
-                if span.real is None
-                else torch.where(span.real, span.positions, self.capacity)
-            )
-            buffer.movedim(self.axis, 1)[span.rows, self.before + slots] = values.movedim(
-                self.axis, 1
-            )
+            begin = self.before + span.first[0]
+            buffer.narrow(self.axis, begin, span.width).copy_(values)
+            return
+        slots = span.positions
+        if span.real is not None:
+            slots = torch.where(span.real, slots, self.capacity)
+        by_position = buffer.movedim(self.axis, 1)  # (B, slots, *outer, *inner)
+        by_position[span.rows, self.before + slots] = values.movedim(self.axis, 1)
 
-    def read(self, layer, low, end, rows=None):
+    def read(
+        self, layer: int, low: int, end: int, rows: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Slots low .. end - 1 of all rows, or of some: (B, *outer, end - low, *inner)."""
         slots = self.layers[layer].narrow(self.axis, self.before + low, end - low)
         return slots if rows is None else slots[rows]
 
-    def at(self, layer, span):
-        """The slots of `span` alone: (B, T, *outer, *inner)."""
+    def at(self, layer: int, span: Span) -> torch.Tensor:
+        """The slots of a span alone: (B, T, *outer, *inner)."""
         if span.uniform:
             return self.read(layer, span.first[0], span.end).movedim(self.axis, 1)
         return self.layers[layer].movedim(self.axis, 1)[span.rows, self.before + span.positions]
 
-    def windows(self, span):
-        """For each position of `span` the slots that end there, `before` + 1 of them: (B, T, before + 1)."""
+    def windows(self, span: Span) -> torch.Tensor:
+        """For each position of a span the `before` + 1 slots that end there: (B, T, before + 1)."""
         if span.uniform:
-            return self.read(0, span.first[0] - self.before, span.end).unfold(1, self.before + 1, 1)
+            slots = self.read(0, span.first[0] - self.before, span.end)
+            return slots.unfold(1, self.before + 1, 1)
         reach = torch.arange(self.before + 1, device=span.positions.device)
         return self.layers[0][span.rows[..., None], span.positions[..., None] + reach]
 
     @torch.inference_mode()
-    def select(self, rows):
-        """Keep these rows, in this order; rows that only close ranks move up in place."""
+    def select(self, rows: list[int]) -> None:
+        """Keep these rows, in this order; where rows only close ranks they move up in place."""
         if rows != sorted(rows):
-            self.layers = [x[rows] for x in self.layers]
+            self.layers = [layer[rows] for layer in self.layers]
             return
-        for x in self.layers:
+        for layer in self.layers:
             for to, row in enumerate(rows):
                 if to != row:
-                    x[to] = x[row]
-        self.layers = [x[: len(rows)] for x in self.layers]
-
-
-class Span:
-    """Positions first[b] .. first[b] + counts[b] - 1 of each row as a (B, T) tensor; beyond a row's count `real` is False.
-
-    only: the rows of the batch that it is about, None for all. `rows` (B, 1) are their numbers, to index a cache by.
-    """
-
-    def __init__(self, first, counts, device, only=None):
-        self.first, self.counts, self.width = first, counts, max(counts)
-        self.only = None if only is None else torch.tensor(only, device=device)
-        same = len(set(first)) == 1 and len(set(counts)) == 1
-        self.uniform, self.end = same and only is None, max(f + c for f, c in zip(first, counts))
-        self.rows = (
-            torch.arange(len(first), device=device)[:, None] if only is None else self.only[:, None]
-        )
-        self.real = None
-        if same:
-            self.positions = torch.arange(first[0], self.end, device=device).expand(len(first), -1)
-        else:
-            offset = torch.arange(self.width, device=device)
-            start, count = (torch.tensor(x, device=device)[:, None] for x in (first, counts))
-            self.real = offset < count
-            self.positions = (start + torch.minimum(offset, count - 1)).clamp_min(0)
-
-
-class JoinedSpan:
-    """Several spans of all rows in one pass, one after another along T."""
-
-    def __init__(self, spans):
-        self.first = [min(f) for f in zip(*(s.first for s in spans))]
-        self.end, self.uniform, self.only, self.rows = (
-            max(s.end for s in spans),
-            False,
-            None,
-            spans[0].rows,
-        )
-        self.positions = torch.cat([s.positions for s in spans], 1)
-        everywhere = lambda s: (
-            torch.ones_like(s.positions, dtype=torch.bool) if s.real is None else s.real
-        )
-        self.real = torch.cat([everywhere(s) for s in spans], 1)
-        self.width = self.positions.shape[1]
+                    layer[to] = layer[row]
+        self.layers = [layer[: len(rows)] for layer in self.layers]
 
 
 class Packing:
-    """Lays the real positions of a ragged span side by side, (1, N, ...), so that products skip the padding of (B, T, ...).
+    """Lays the real positions of a ragged span side by side, so that products skip the padding.
 
-    Where there is no padding, everything is handed through as it is.
+    `pack` turns (B, T, ...) into (1, N, ...) with the N real positions, `pad` turns it back. Where
+    there is no padding, both hand through what they get.
     """
 
-    def __init__(self, span):
+    def __init__(self, span: Span):
         self._flat = None
         if sum(span.counts) < span.positions.numel():
-            flat = [b * span.width + t for b, count in enumerate(span.counts) for t in range(count)]
-            self._flat = torch.tensor(flat, device=span.positions.device)
-            self._back = torch.zeros_like(span.positions).flatten()
-            self._back[self._flat] = torch.arange(len(flat), device=span.positions.device)
-            self._back = self._back.view_as(span.positions)  # padding shows the first position
+            flat = torch.arange(span.positions.numel(), device=span.positions.device)
+            self._flat = flat[span.real_mask().flatten()]  # (N,)
+            back = torch.zeros_like(flat)  # padding shows the first position
+            back[self._flat] = torch.arange(len(self._flat), device=flat.device)
+            self._back = back.view_as(span.positions)  # (B, T)
 
-    def pack(self, x):
+    def pack(self, x: torch.Tensor) -> torch.Tensor:
         """(B, T, ...) -> (1, N, ...)."""
         return x if self._flat is None else x.flatten(0, 1)[self._flat][None]
 
-    def pad(self, x):
+    def pad(self, x: torch.Tensor) -> torch.Tensor:
         """(1, N, ...) -> (B, T, ...)."""
         return x if self._flat is None else x[0, self._back]
 
-    def around(self, attend):
-        """`attend`, which takes (B, T), for packed queries, keys and values."""
+    def around(self, attend: Attend) -> Attend:
+        """An `attend` over packed queries, keys and values from one over (B, T)."""
         if self._flat is None:
             return attend
-        padded = lambda x: self.pad(x.movedim(-2, 1)).movedim(1, -2)  # T is the last axis but one
-        return lambda layer, q, kv: self.pack(
-            attend(layer, padded(q), padded(kv)).movedim(-2, 1)
-        ).movedim(1, -2)
+
+        def packed(layer: int, q: torch.Tensor, kv: torch.Tensor) -> torch.Tensor:
+            read = attend(layer, self._pad_heads(q), self._pad_heads(kv))
+            return self.pack(read.movedim(-2, 1)).movedim(1, -2)
+
+        return packed
+
+    def _pad_heads(self, x: torch.Tensor) -> torch.Tensor:
+        """`pad` where positions are the last axis but one."""
+        return self.pad(x.movedim(-2, 1)).movedim(1, -2)

@@ -1,7 +1,8 @@
-"""What an option is: a dataclass field with its help and its limits, described once and checked in one place.
+"""What an option is: a dataclass field with its help and its limits, described once and checked in
+one place.
 
-A method, a rule and a training run are dataclasses whose fields are options. The command line makes flags of
-them, the app and the notebook make controls, traces and links carry their values:
+A method, a rule and a training run are dataclasses whose fields are options. The command line makes
+flags of them, the app and the notebook make controls, traces and links carry their values:
 
     @dataclass(frozen=True)
     class Lookup:
@@ -28,16 +29,19 @@ WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0":
 def option(default: Any, help: str, **limits: Any) -> Any:
     """A dataclass field that is an option.
 
-    limits: `min` and `max` of a number, both included; `choices`, a tuple of texts; `kind`, the type of an
-    option whose default is None, which then stands for "left open"; `rules`, the named small dataclasses of
-    which the value is one, or an object of another class that can be called.
+    limits: `min` and `max` of a number, both included; `choices`, a tuple of texts; `kind`, the
+    type of an option whose default is None, which then stands for "left open"; `rules`, the named
+    small dataclasses of which the value is one, or an object of another class that can be called.
     """
     return field(default=default, metadata={"help": help, **limits})
 
 
 @dataclass(frozen=True)
 class Option:
-    """One field of a dataclass as a person meets it. kind: int, float, bool or str; None for a rule."""
+    """One field of a dataclass as a person meets it.
+
+    kind: int, float, bool or str; None for a rule.
+    """
 
     name: str
     kind: type | None
@@ -65,7 +69,9 @@ class Option:
         return KINDS[self.kind] + _range_in_words(self.low, self.high)
 
     def check(self, value: Any) -> Any:
-        """The value itself. Raises ValueError or TypeError, in one sentence, where it is not accepted."""
+        """The value itself. Raises ValueError or TypeError, in one sentence, where it is not
+        accepted.
+        """
         if value is None and self.may_be_open:
             return value
         if self.rules is not None:
@@ -154,8 +160,8 @@ def _option_of(f: Field, owner: type) -> Option:
     kind = None if rules is not None else told.get("kind", type(default))
     if rules is None and kind not in KINDS:
         raise TypeError(
-            f"option {f.name} of {owner.__name__} must be an int, a float, a bool, a text or a rule,"
-            f" got {kind.__name__}"
+            f"option {f.name} of {owner.__name__} must be an int, a float, a bool, a text or a"
+            f" rule, got {kind.__name__}"
         )
     return Option(
         name=f.name,
@@ -170,7 +176,10 @@ def _option_of(f: Field, owner: type) -> Option:
 
 
 def check_options(holder: Any) -> None:
-    """Check all options of an object; for `__post_init__`. Raises ValueError or TypeError in one sentence."""
+    """Check all options of an object; for `__post_init__`.
+
+    Raises ValueError or TypeError in one sentence.
+    """
     for name, one in options_of(holder).items():
         one.check(getattr(holder, name))
 
@@ -178,7 +187,8 @@ def check_options(holder: Any) -> None:
 def build(kind: type, given: Mapping[str, Any], title: str = "") -> Any:
     """An object of the dataclass from options by name, as values or as text.
 
-    Raises ValueError, naming what there is, for an option that it does not have or a value out of range.
+    Raises ValueError, naming what there is, for an option that it does not have or a value out of
+    range.
     """
     known = options_of(kind)
     for name in given:
@@ -193,13 +203,14 @@ def plain_options(holder: Any) -> dict[str, Any]:
     return {name: one.plain(getattr(holder, name)) for name, one in options_of(holder).items()}
 
 
-# -- rules: small dataclasses that are written as one word, "confidence:0.7" ------------------------------------
+# -- rules: small dataclasses that are written as one word, "confidence:0.7" -----------------------
 
 
 def parse_rule_of(text: str, rules: Mapping[str, type], what: str = "a rule") -> Any:
     """A rule from "name", "name:value:value" or "name:field=value"; also "module:Class:value".
 
-    rules: the classes that have a short name. Raises ValueError with the accepted forms, or TypeError.
+    rules: the classes that have a short name. Raises ValueError with the accepted forms, or
+    TypeError.
     """
     name, *values = text.split(":")
     kind = rules.get(name)
@@ -229,8 +240,8 @@ def _named(kind: type, values: list[str]) -> dict[str, str]:
 def format_rule_of(rule: Any) -> str:
     """The text that `parse_rule_of` reads.
 
-    A rule's class says its short name as `name`; another one goes by "module:Class". What is no dataclass
-    shows as its repr.
+    A rule's class says its short name as `name`; another one goes by "module:Class". What is no
+    dataclass shows as its repr.
     """
     if not is_dataclass(rule):
         return repr(rule)
@@ -239,13 +250,14 @@ def format_rule_of(rule: Any) -> str:
     return ":".join([name, *(str(getattr(rule, f.name)) for f in fields(rule))])
 
 
-# -- classes of somebody's own ----------------------------------------------------------------------------------
+# -- classes of somebody's own ---------------------------------------------------------------------
 
 
 def load_class(where: str) -> type:
     """A class from "module:Class" or "file.py:Class", looked for in the working directory too.
 
-    Raises ValueError, in one sentence, where there is no such module or class, or where importing it fails.
+    Raises ValueError, in one sentence, where there is no such module or class, or where importing
+    it fails.
     """
     place, _, name = where.rpartition(":")
     if not place or not name.isidentifier():

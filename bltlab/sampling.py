@@ -1,17 +1,19 @@
-"""Choosing bytes: temperature, top-k and top-p with position-keyed draws.
+"""Choosing bytes: temperature, top-k and top-p, with draws keyed by position.
 
-Everything here is a pure function of its arguments. Draws are keyed by (seed, position): the same uniform number for
-draft and target, turned into a byte by the inverse CDF in id order. So a speculative method that accepts while equal
-writes the very bytes of autoregression, at any temperature.
+Everything here is a pure function of its arguments. A draw is keyed by (seed, position): the same
+uniform number for draft and target, turned into a byte by the inverse CDF in id order. So a method
+that accepts a guess while it equals the model's own draw writes the very bytes of autoregression,
+at any temperature.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
 
 from . import vocab
-from .unmasking import (  # noqa: F401  (their first home: the names stay importable here)
+from .unmasking import (  # noqa: F401  (importable from here since the first release)
     RULES,
     Confidence,
     EntropyBound,
@@ -22,48 +24,61 @@ from .unmasking import (  # noqa: F401  (their first home: the names stay import
     rule_title,
 )
 
-ALLOWED = (vocab.EOS_ID, *range(vocab.OFFSET, vocab.VOCAB_SIZE))  # ids that may ever be generated
+ALLOWED = (vocab.EOS_ID, *range(vocab.OFFSET, vocab.VOCAB_SIZE))  # ids that may be generated
 
 
 @lru_cache(maxsize=16)
-def _banned(n_ids, device):
+def _banned(n_ids: int, device: torch.device) -> torch.Tensor:
     banned = torch.ones(n_ids, dtype=torch.bool)
     banned[list(ALLOWED)] = False
     return banned.to(device)
 
 
-def allowed_logits(logits):
-    """Logits (..., V) with the specials that are never generated at -inf; EOS may be."""
+def allowed_logits(logits: torch.Tensor) -> torch.Tensor:
+    """Logits (..., V) with the specials that are never generated at -inf; EOS may be generated."""
     return logits.masked_fill(_banned(logits.shape[-1], logits.device), -torch.inf)
 
 
-def _shift(z, n):
+def beliefs(logits: torch.Tensor) -> torch.Tensor:
+    """Probabilities (..., V) at temperature 1, specials removed: what rules and events see."""
+    return allowed_logits(logits).softmax(-1)
+
+
+def uniforms(seeds: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """One number in [0, 1) for each (seed, position), by the splitmix64 mixer.
+
+    Both int64; their shapes broadcast; float64 comes out.
+    """
+    z = seeds * _wrapped(0xD1342543DE82EF95) + (positions + 1) * _wrapped(0x9E3779B97F4A7C15)
+    z = (z ^ _shifted(z, 30)) * _wrapped(0xBF58476D1CE4E5B9)
+    z = (z ^ _shifted(z, 27)) * _wrapped(0x94D049BB133111EB)
+    return _shifted(z ^ _shifted(z, 31), 11).double() / 2**53
+
+
+def _wrapped(n: int) -> int:
+    """An unsigned 64-bit number as the int64 of the same bits."""
+    return (n + 2**63) % 2**64 - 2**63
+
+
+def _shifted(z: torch.Tensor, n: int) -> torch.Tensor:
     """Logical right shift of int64."""
     return (z >> n) & ((1 << (64 - n)) - 1)
 
 
-def uniforms(seeds, positions):
-    """One number in [0, 1) for each (seed, position), by the splitmix64 mixer. Both int64, shapes broadcast -> float64."""
-    wrap = lambda n: (n + 2**63) % 2**64 - 2**63
-    z = seeds * wrap(0xD1342543DE82EF95) + (positions + 1) * wrap(0x9E3779B97F4A7C15)
-    z = (z ^ _shift(z, 30)) * wrap(0xBF58476D1CE4E5B9)
-    z = (z ^ _shift(z, 27)) * wrap(0x94D049BB133111EB)
-    return _shift(z ^ _shift(z, 31), 11).double() / 2**53
-
-
 @dataclass(frozen=True)
 class Pick:
-    """Logits and positions to ids. temperature 0 takes the best; top_k 0 and top_p 1 keep every byte.
+    """Turns logits and positions into ids.
 
-    seeds: one int per row. Raises ValueError for values out of range.
+    temperature 0 takes the best; top_k 0 and top_p 1 keep every byte. seeds: one int for each row.
+    Raises ValueError or TypeError for values out of range.
     """
 
     temperature: float = 0.0
     top_k: int = 0
     top_p: float = 1.0
-    seeds: tuple = (0,)
+    seeds: tuple[int, ...] = (0,)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("temperature", "top_p"):
             if not isinstance(getattr(self, name), (int, float)):
                 raise TypeError(f"{name} must be a number, got {getattr(self, name)!r}")
@@ -78,24 +93,28 @@ class Pick:
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}")
 
-    def __call__(self, logits, positions):
-        """logits (B, ..., V), positions (B, ...) int64 of the bytes to choose -> ids (B, ...)."""
+    def __call__(self, logits: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """ids (B, ...) from logits (B, ..., V), for the bytes at positions (B, ...)."""
         logits = allowed_logits(logits)
         if self.temperature == 0:
             return logits.argmax(-1)
-        probs = ((logits.double() - logits.amax(-1, keepdim=True)) / self.temperature).softmax(-1)
-        if self.top_k or self.top_p < 1:
-            probs = self._truncate(probs)
-        seeds = torch.tensor(self.seeds, device=logits.device).view(-1, *[1] * (positions.ndim - 1))
+        probs = self._probabilities(logits)
+        seeds = torch.tensor(self.seeds, device=logits.device)
+        seeds = seeds.view(-1, *[1] * (positions.ndim - 1))
         u = uniforms(seeds, positions)[..., None]
         cumulative = probs.cumsum(-1)
         chosen = (cumulative <= u * cumulative[..., -1:]).sum(-1)
-        last = (
-            logits.shape[-1] - 1 - (probs.flip(-1) > 0).int().argmax(-1)
-        )  # rounding must not step past it
+        # Rounding must not step past the last byte that has any probability.
+        last = logits.shape[-1] - 1 - (probs.flip(-1) > 0).int().argmax(-1)
         return torch.minimum(chosen, last)
 
-    def _truncate(self, probs):
+    def _probabilities(self, logits: torch.Tensor) -> torch.Tensor:
+        """(B, ..., V) float64, truncated to top_k and top_p; not normalised after that."""
+        relative = logits.double() - logits.amax(-1, keepdim=True)
+        probs = (relative / self.temperature).softmax(-1)
+        return self._truncated(probs) if self.top_k or self.top_p < 1 else probs
+
+    def _truncated(self, probs: torch.Tensor) -> torch.Tensor:
         """The top_k best, of them the smallest set that holds top_p; ties go to the lower id."""
         order = probs.sort(dim=-1, descending=True, stable=True)
         keep = torch.ones_like(order.values, dtype=torch.bool)
@@ -105,6 +124,7 @@ class Pick:
         keep &= (kept.cumsum(-1) - kept) < self.top_p * kept.sum(-1, keepdim=True)
         return torch.zeros_like(probs).scatter(-1, order.indices, order.values * keep)
 
-    def rows(self, rows):
+    def rows(self, rows: Sequence[int]) -> "Pick":
         """The same for some rows of the batch."""
-        return Pick(self.temperature, self.top_k, self.top_p, tuple(self.seeds[b] for b in rows))
+        seeds = tuple(self.seeds[number] for number in rows)
+        return Pick(self.temperature, self.top_k, self.top_p, seeds)

@@ -1,511 +1,510 @@
 """What a decoder remembers: caches, the open patch, counters; and the few verbs that change them.
 
-position     0    1  2  3  4  5  6 | 7  8  9        Everything from `length` (here 7) on is scratch: drafts and blocks
-id          BOS   T  h  e  ␣  b  y | t  _  _        are written there and overwritten by the next extend, so forgetting
-opens        1    1  0  0  0  1  0 | 0              is only moving an index. `opens` is known one position ahead.
-latents     o_0  o_1 (closed)  o_2 (open)           The slot behind the last closed patch holds the open one's latent.
+    position     0    1  2  3  4  5  6 | 7  8  9   From `length` (here 7) on all is scratch: drafts
+    id          BOS   T  h  e  ␣  b  y | t  _  _   and blocks are written there, and the next extend
+    opens        1    1  0  0  0  1  0 | 0         writes over them. So forgetting is only moving an
+    latents     o_0  o_1 (closed)  o_2 (open)      index. `opens` is known one position ahead.
+
+The slot behind the last closed patch holds the open one's latent.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
 import torch
-import torch.nn.functional as F
 
 from . import vocab
-from .cache import Cache, JoinedSpan, Packing, Span
-from .clock import Clock, timed
+from .cache import Cache, Span
+from .clock import Clock
 from .costs import NFE
-from .masks import additive, causal, denoising
-from .patching import GrowingPatches, entropy, surprising
+from .model import BLT
+from .passes import CachedModel, Part
+from .patching import GrowingPatches
 
-LATENTS = ("closed", "open")
+LATENTS = ("closed", "open")  # what drafts read: the last closed patch's latent, the open one's
 RECORDS = ("all", "totals", "")  # every event with candidates; without; only what was committed
+
+Ids = torch.Tensor | Sequence[int] | Sequence[Sequence[int]]
+
+
+@dataclass
+class Scratch:
+    """What stands past the frontier. counts: clean bytes in each row; `extend` forgets them.
+
+    before_block: they were read by `denoise` ahead of its block, so a draft does not go on from
+    them. open_ready: the open patch's latent is in its slot.
+    """
+
+    counts: list[int]
+    before_block: bool = False
+    open_ready: bool = False
+
+
+@dataclass
+class Frontier:
+    """Logits (B, T, V) of the last bytes that were decoded.
+
+    first: each row's position of the first.
+    """
+
+    logits: torch.Tensor
+    first: list[int]
 
 
 class DecodingState:
-    """Caches of one batch of texts under one model, with the verbs extend, rollback, draft, denoise, peek_latent.
+    """What a model knows of a batch of texts, and the verbs that change it.
 
-    max_length: bytes a row may hold, BOS and one proposal included. Rows have their own lengths. record: how much the
-    moves tell about what they do with this state, one of `RECORDS`.
+    The verbs: extend, rollback, draft, denoise, peek_latent; and select, which drops rows.
+    max_length: bytes a row may hold, BOS and one proposal included (the model's own by default).
+    Rows have their own lengths. record: how much the moves tell about what they do, one of
+    `RECORDS`. stop_at_eos: the moves run nothing for what comes after an EOS; otherwise it is a
+    byte like others. Raises ValueError for a size below 1.
     """
 
-    def __init__(self, model, batch_size=1, max_length=None, record="all"):
-        c, self.model, self.record = model.config, model, record
-        self.max_length = c.max_length if max_length is None else max_length
+    def __init__(
+        self,
+        model: BLT,
+        batch_size: int = 1,
+        max_length: int | None = None,
+        record: str = "all",
+        stop_at_eos: bool = False,
+    ):
+        config = model.config
+        self.model, self.record, self.stop_at_eos = model, record, stop_at_eos
+        self.max_length = config.max_length if max_length is None else max_length
         if batch_size < 1 or self.max_length < 1:
             raise ValueError(
-                f"batch_size and max_length must be at least 1, got {batch_size} and {self.max_length}"
+                "batch_size and max_length must be at least 1,"
+                f" got {batch_size} and {self.max_length}"
             )
-        self.rows = [GrowingPatches(c.patcher.max_patch_length) for _ in range(batch_size)]
-        cache = lambda n, inner, outer=(), dtype=model.dtype, before=0: Cache(
-            n, outer, inner, batch_size, dtype, model.device, before
-        )
-        kv = lambda s, **kw: cache(s.n_layers, (s.dim // s.n_heads,), (2, s.n_heads), **kw)
-        self._kv = {
-            "patcher": kv(c.patcher, dtype=model.patcher.output.weight.dtype),
-            "encoder": kv(c.encoder),
-            "global_": kv(c.global_),
-            "decoder": kv(c.decoder),
-        }
-        d = c.decoder
-        self._keys = cache(1, (d.n_layers, c.keys_per_patch, 2, d.n_heads, d.dim // d.n_heads))
-        self._states, self._latents = cache(1, (c.encoder.dim,)), cache(1, (c.global_.dim,))
-        self._ids = cache(
-            1, (), dtype=torch.long, before=model.encoder.hashes.reach - 1
-        )  # zeros before BOS
-        self._n_scratch = 0  # bytes of drafts past the frontier
-        self._after = None  # (ids, latent) of the clean bytes that the last denoise cached
-        self._open_ready = False
-        self._logits, self._logits_first = None, None
-        self._weights = model.weight_bytes()
-        self.nfe, self.weight_bytes, self.cache_bytes, self.clock = NFE(), 0, 0, Clock()
-        self.seconds_by_part = dict.fromkeys(self._kv, 0.0)
+        longest = config.patcher.max_patch_length
+        self.rows = [GrowingPatches(longest) for _ in range(batch_size)]
+        self._passes = CachedModel(model, batch_size)
+        self._scratch = Scratch([0] * batch_size)
+        self._frontier: Frontier | None = None
+        self.clock = Clock()
 
-    # -- what can be asked -------------------------------------------------------------------------------------------
+    # -- what can be asked -----------------------------------------------------------------------
 
     @property
-    def batch_size(self):
+    def batch_size(self) -> int:
+        """How many texts there are."""
         return len(self.rows)
 
     @property
-    def lengths(self):
-        """Bytes of each row, BOS included, as a list."""
+    def lengths(self) -> list[int]:
+        """Bytes of each row, BOS included."""
         return [row.length for row in self.rows]
 
     @property
-    def length(self):
+    def length(self) -> int | list[int]:
         """Bytes of the row, BOS included: an int for one row, a list for several."""
         return self.lengths[0] if self.batch_size == 1 else self.lengths
 
     @property
-    def logits(self):
-        """(B, V) at the frontier. Raises RuntimeError where the last extend left them pending or rollback went past it."""
-        if self._logits is None or any(row.decoded < row.length for row in self.rows):
-            raise RuntimeError("no logits at the frontier: extend first, with logits=True")
-        at = [length - 1 - first for length, first in zip(self.lengths, self._logits_first)]
+    def logits(self) -> torch.Tensor:
+        """(B, V) at the frontier; bytes whose decoder part was left pending are decoded now.
+
+        Raises RuntimeError where there are none: before the first extend, or where a rollback went
+        behind the bytes that were decoded last.
+        """
+        if any(self._pending_counts()):
+            self._decode_pending()
+        if self._frontier is None:
+            raise RuntimeError("no logits at the frontier: extend first")
+        first = self._frontier.first
+        at = [length - 1 - f for length, f in zip(self.lengths, first, strict=True)]
         if min(at) < 0:
             raise RuntimeError("no logits at the frontier: rollback went before the last extend")
-        return (
-            self._logits[:, at[0]]
-            if len(set(at)) == 1
-            else self._logits[torch.arange(self.batch_size), at]
-        )
+        logits = self._frontier.logits
+        if len(set(at)) == 1:
+            return logits[:, at[0]]
+        return logits[torch.arange(self.batch_size), at]
 
-    def stamp(self):
+    @property
+    def nfe(self) -> NFE:
+        """Passes so far, by part."""
+        return self._passes.nfe
+
+    @property
+    def seconds_by_part(self) -> dict[str, float]:
+        """Seconds that each part took so far."""
+        return self._passes.seconds_by_part
+
+    @property
+    def caches(self) -> list[Cache]:
+        """Every cache that is held."""
+        return self._passes.caches
+
+    def stamp(self) -> dict[str, Any]:
         """The counters now, as an event carries them."""
         return dict(
-            nfe=self.nfe,
-            weight_bytes=self.weight_bytes,
-            cache_bytes=self.cache_bytes,
+            nfe=self._passes.nfe,
+            weight_bytes=self._passes.weight_bytes,
+            cache_bytes=self._passes.cache_bytes,
             seconds=self.clock.read(),
         )
 
-    def snapshot(self):
-        """What is cached, scratch left out: one dict of lists and tensors a row. For showing and testing."""
-        shown = []
-        for b, row in enumerate(self.rows):
-            upto = {"global_": row.closed, "decoder": row.decoded}
-            kv = {
-                name: [x[b, :, :, : upto.get(name, row.length)].clone() for x in cache.layers]
-                for name, cache in self._kv.items()
-            }
-            shown.append(
-                dict(
-                    ids=list(row.ids),
-                    opens=list(row.opens),
-                    entropies=list(row.entropies),
-                    reads=list(row.reads),
-                    states=self._states.layers[0][b, : row.length].clone(),
-                    kv=kv,
-                    keys=self._keys.layers[0][b, : row.closed].clone(),
-                    latents=self._latents.layers[0][b, : row.closed].clone(),
-                )
-            )
-        return shown
+    def snapshot(self) -> list[dict[str, Any]]:
+        """What is cached, scratch left out:
 
-    # -- the verbs -----------------------------------------------------------------------------------------------------
+        a dict of lists and tensors for each row, for showing and testing.
+        """
+        return [self._snapshot_of(number, row) for number, row in enumerate(self.rows)]
+
+    def _snapshot_of(self, number: int, row: GrowingPatches) -> dict[str, Any]:
+        ends = {"global_": row.closed, "decoder": row.decoded}
+        kv = {}
+        for name, cache in self._passes.kv.items():
+            end = ends.get(name, row.length)
+            kv[name] = [layer[number, :, :, :end].clone() for layer in cache.layers]
+        return dict(
+            ids=list(row.ids),
+            opens=list(row.opens),
+            entropies=list(row.entropies),
+            reads=list(row.reads),
+            kv=kv,
+            states=self._passes.states.layers[0][number, : row.length].clone(),
+            keys=self._passes.keys.layers[0][number, : row.closed].clone(),
+            latents=self._passes.latents.layers[0][number, : row.closed].clone(),
+        )
+
+    # -- the verbs -------------------------------------------------------------------------------
 
     @torch.inference_mode()
-    def extend(self, ids, logits=True, open_latent=False):
+    def extend(
+        self, ids: Ids, logits: bool = True, open_latent: bool = False
+    ) -> torch.Tensor | None:
         """Append known bytes, any number at once -> logits (B, T, V) at every new position.
 
-        ids: (B, T), rows right-padded with -1 (a flat list for one row). logits=False leaves the decoder's part to the
-        next pass. open_latent=True adds the open patch to the same global pass. Raises ValueError past max_length, and
+        ids: (B, T), rows right-padded with -1; a flat list for one row. logits=False leaves the
+        decoder's part to the next pass, and returns None. open_latent=True adds the open patch to
+        the same global pass. Raises ValueError for ids out of range and past max_length, and
         MemoryError, with nothing appended, where a cache cannot grow.
         """
         rows = self._as_rows(ids)
-        counts = [len(r) for r in rows]
-        if not any(counts):
+        if not any(rows):
             return None
-        if (longest := max(n + row.length for n, row in zip(counts, self.rows))) > self.max_length:
+        span = self._passes.span(self.lengths, [len(row) for row in rows])
+        if span.end > self.max_length:
             raise ValueError(
-                f"max_length is {self.max_length} bytes with BOS, got a text of {longest}"
+                f"max_length is {self.max_length} bytes with BOS, got a text of {span.end}"
             )
         self._forget_scratch()
-        span = self._span(self.lengths, counts)
-        given = torch.is_tensor(ids) and ids.shape == span.positions.shape and span.real is None
-        tensor = ids if given else self._pad(rows, span.width)
+        known = torch.is_tensor(ids) and ids.shape == span.positions.shape and span.real is None
+        tensor = ids if known else self._passes.padded(rows, span.width)
         try:
-            nats, surprise = self._find_patches(tensor, span)
-            self._encode(tensor, span)
-            closed_before = [row.closed for row in self.rows]
-            for b, row in enumerate(self.rows):
-                row.append(rows[b], nats[b], surprise[b])
-            self._close_patches(closed_before, open_latent)
-            offset = [f - row.decoded for f, row in zip(span.first, self.rows)]
-            decoded = self._decode_pending() if logits else None  # (B, pending + new, V)
+            self._take_in(rows, tensor, span, open_latent)
+            return self._decoded_now(span) if logits else None
         except MemoryError:
             self.rollback(span.first)
             raise
-        if decoded is None or not any(offset):
-            return decoded
-        index = torch.tensor(offset, device=decoded.device)[:, None] + torch.arange(
-            span.width, device=decoded.device
-        )
-        return decoded[
-            torch.arange(self.batch_size)[:, None], index.clamp_max(decoded.shape[1] - 1)
-        ]
 
-    def rollback(self, length):
-        """Forget everything past a byte position: an int, or one per row."""
-        lengths = (
-            [int(length)] * self.batch_size if isinstance(length, int) else [int(n) for n in length]
-        )
-        if wrong := [
-            (n, row.length)
-            for row, n in zip(self.rows, lengths, strict=True)
-            if not 0 <= n <= row.length
-        ]:
-            raise ValueError(f"rollback must go to a length in 0..{wrong[0][1]}, got {wrong[0][0]}")
-        for row, n in zip(self.rows, lengths):
-            row.truncate(n)
-        self._forget_scratch()
+    def rollback(self, length: int | Sequence[int]) -> None:
+        """Forget everything past a byte position, an int or one for each row: moves an index, runs
+        nothing.
+
+        A position past the frontier keeps that much of the scratch. Raises ValueError for one where
+        nothing stands.
+        """
+        many = [length] * self.batch_size if isinstance(length, int) else list(length)
+        standing = [row.length + n for row, n in zip(self.rows, self._scratch.counts, strict=True)]
+        for n, most in zip(many, standing, strict=True):
+            if not 0 <= n <= most:
+                raise ValueError(f"rollback must go to a length in 0..{most}, got {n}")
+        kept = [max(0, n - row.length) for n, row in zip(many, self.rows, strict=True)]
+        if any(n < row.length for row, n in zip(self.rows, many, strict=True)):
+            self._forget_scratch()
+            for row, n in zip(self.rows, many, strict=True):
+                row.truncate(n)
+        self._scratch.counts, self._scratch.before_block = kept, False
 
     @torch.inference_mode()
-    def draft(self, ids, latent="closed"):
-        """One decoder step past the frontier on one byte a row, patch rule ignored -> logits (B, V). Scratch.
+    def draft(
+        self,
+        ids: int | Ids,
+        latent: str = "closed",
+        counts: Sequence[int] | None = None,
+        every: bool = False,
+    ) -> torch.Tensor:
+        """Read bytes past the frontier and the scratch so far in one decoder pass, patch rule
+        ignored.
 
-        ids: one id a row; an int where there is one row.
+        ids: one id for each row (an int for one row), or (B, T). counts: how many of a row's ids
+        are real, T by default. Returns logits (B, V) after each row's last byte, or (B, T, V) with
+        `every`. The bytes stay as scratch. Raises ValueError for another number of rows.
         """
-        ids = torch.as_tensor(ids, device=self.model.device).reshape(-1, 1)
-        if len(ids) != self.batch_size:
+        rows = torch.as_tensor(ids, device=self.model.device)
+        rows = rows if rows.ndim == 2 else rows.reshape(-1, 1)
+        if len(rows) != self.batch_size:
             raise ValueError(
-                f"draft needs one id for each of the {self.batch_size} texts, got {len(ids)}"
+                f"draft needs one id for each of the {self.batch_size} texts, got {len(rows)}"
             )
         self._prepare(latent)
-        self._after = None
-        if any(row.decoded < row.length for row in self.rows):
+        if self._scratch.before_block:
+            self._drop_scratch_bytes()
+        if any(self._pending_counts()):
             self._decode_pending()
-        x, span = self._enter_scratch(ids)
-        mask = self._causal_mask(span, self.model.config.decoder.window)
-        return self._run_decoder(x, span, self._frontier_reads(latent), mask)[:, -1]
+        logits = self._passes.decode(self._clean_part(rows, latent, counts))
+        if every:
+            return logits
+        if counts is None:
+            return logits[:, -1]
+        last = torch.tensor(counts, device=logits.device) - 1
+        return logits[torch.arange(self.batch_size, device=last.device), last.clamp_min(0)]
 
     @torch.inference_mode()
-    def denoise(self, block_ids, after=(), latent="closed", busy=None):
-        """Logits (B, S, V) of a block with MASKs: causal on the prefix, bidirectional inside. Scratch.
+    def denoise(
+        self,
+        block_ids: Ids,
+        after: Ids | None = (),
+        latent: str = "closed",
+        busy: torch.Tensor | Sequence[bool] | None = None,
+    ) -> torch.Tensor:
+        """Logits (B, S, V) of a block with MASKs: causal on the prefix, bidirectional inside.
+        Scratch.
 
-        block_ids (B, S). after: clean scratch bytes between frontier and block, (B, A) or one list for all rows; the
-        tensor of the call before is taken as unchanged and not run again. busy (B,) bool: only these rows are asked for;
-        where nothing else is left to run, the others cost nothing and their logits are 0.
+        block_ids (B, S). after: clean bytes between frontier and block, (B, A) or one list for all
+        rows, read in the same pass; None: the block stands behind the scratch of the calls before,
+        which is not run again. busy (B,) bool: only these rows are asked for; where nothing else
+        has to run, the others cost nothing and their logits are 0. Raises ValueError for a plain
+        BLT (Fast BLT section 3.1.1).
         """
-        block = torch.as_tensor(block_ids, device=self.model.device).expand(self.batch_size, -1)
         if self.model.config.block_size is None:
             raise ValueError(
-                "denoise needs a model with a diffusion head (config.block_size set), got a plain BLT"
+                "denoise needs a model with a diffusion head (config.block_size set),"
+                " got a plain BLT"
             )
+        block = torch.as_tensor(block_ids, device=self.model.device).expand(self.batch_size, -1)
         self._prepare(latent)
-        known = (
-            torch.is_tensor(after)
-            and self._after is not None
-            and self._after[0] is after
-            and self._after[1] == latent
-        )
-        self._after, after = (after, latent), self._columns(after)
-        pieces, spans, n_after, frontier = [], [], after.shape[1], self._frontier_reads(latent)
-        pending = [row.length - row.decoded for row in self.rows]
-        if any(pending):
-            spans.append(self._span([row.decoded for row in self.rows], pending))
-            pieces.append(self._inputs(spans[-1]))
-        self._n_scratch = 0
-        if n_after and not known:  # else they are cached already
-            x, span = self._enter_scratch(after)
-            pieces, spans, self._n_scratch = pieces + [x], spans + [span], 0
-        some = [] if spans or busy is None or busy.all() else busy.nonzero()[:, 0].tolist()
-        rows = some or list(range(self.batch_size))
-        spans.append(
-            self._span(
-                [self.rows[b].length + n_after for b in rows],
-                [block.shape[1]] * len(rows),
-                some or None,
-            )
-        )
-        pieces.append(self.model.decoder.embedding(block[rows] if some else block))
-        joined = spans[0] if len(spans) == 1 else JoinedSpan(spans)
-        reads = [frontier[b] for b in rows]
-        if any(pending):
-            reads = [
-                r + f * (joined.width - len(r)) for r, f in zip(self._row_reads(spans[0]), frontier)
-            ]
-        low, kv = self._keys_of(joined, window := self.model.config.decoder.window)
-        mask = denoising(
-            joined.positions[..., None],
-            kv,
-            spans[-1].positions[:, :1, None],
-            block.shape[1],
-            window,
-        )
-        logits = self._run_decoder(torch.cat(pieces, 1), joined, reads, (low, mask))
-        if any(pending):
-            self._keep_logits(logits[:, : spans[0].width], spans[0])
+        parts = []
+        if any(self._pending_counts()):
+            parts.append(self._pending_part())
+        pending = parts[0].span if parts else None
+        if after is not None:
+            self._drop_scratch_bytes()
+            clean = self._columns(after)
+            if clean.shape[1]:
+                parts.append(self._clean_part(clean, latent))
+            self._scratch.before_block = True
+        rows = None if parts else self._rows_asked_for(busy)
+        parts.append(self._block_part(block, latent, rows))
+        logits = self._passes.decode_block(parts, block.shape[1])
+        if pending is not None:
+            self._keep_logits(logits[:, : pending.width], pending)
         logits = logits[:, -block.shape[1] :]
-        return (
-            logits.new_zeros(*block.shape, logits.shape[-1]).index_copy(0, joined.only, logits)
-            if some
-            else logits
-        )
+        if rows is None:
+            return logits
+        everybody = logits.new_zeros(*block.shape, logits.shape[-1])
+        return everybody.index_copy(0, parts[-1].span.only, logits)
 
     @torch.inference_mode()
-    def peek_latent(self):
-        """(B, G): the latent that the open patch would have if it closed here (an empty one: the last closed). Scratch."""
+    def peek_latent(self) -> torch.Tensor:
+        """(B, G): the latent that the open patch would have if it closed here. Scratch.
+
+        Where the open patch is empty, it is that of the last closed one.
+        """
         self._prepare("closed")
-        if not self._open_ready:
+        if not self._scratch.open_ready:
             self._close_patches([row.closed for row in self.rows], open_latent=True)
         at = [row.closed if row.has_open else row.closed - 1 for row in self.rows]
-        return self._latents.layers[0][torch.arange(self.batch_size), at]
+        return self._passes.latents.layers[0][torch.arange(self.batch_size), at]
 
-    def select(self, rows):
-        """Keep these rows, in this order: indices, or one bool a row. Raises ValueError for a row named twice."""
-        rows = torch.as_tensor(rows)
-        rows = (rows.nonzero()[:, 0] if rows.dtype == torch.bool else rows).tolist()
+    def select(self, rows: torch.Tensor | Sequence[int] | Sequence[bool]) -> "DecodingState":
+        """Keep these rows, in this order:
+
+        numbers, or one bool a row. Raises ValueError for a row named twice.
+        """
+        chosen = torch.as_tensor(rows)
+        chosen = chosen.nonzero()[:, 0] if chosen.dtype == torch.bool else chosen
+        rows = chosen.tolist()
         if len(set(rows)) < len(rows) or not set(rows) <= set(range(self.batch_size)):
             raise ValueError(f"select takes different rows of 0..{self.batch_size - 1}, got {rows}")
-        self.rows = [self.rows[b] for b in rows]
-        for cache in (*self._kv.values(), self._keys, self._states, self._latents, self._ids):
-            cache.select(rows)
+        self.rows = [self.rows[number] for number in rows]
+        self._passes.select(rows)
         self._forget_scratch()
-        if self._logits is not None:
-            self._logits, self._logits_first = (
-                self._logits[rows],
-                [self._logits_first[b] for b in rows],
-            )
+        if self._frontier is not None:
+            first = [self._frontier.first[number] for number in rows]
+            self._frontier = Frontier(self._frontier.logits[rows], first)
         return self
 
-    # -- shapes --------------------------------------------------------------------------------------------------------
+    # -- ids as they come ------------------------------------------------------------------------
 
-    def _as_rows(self, ids):
-        """Anything the verbs accept as ids -> a list of B lists without padding. Raises ValueError for ids out of range."""
+    def _as_rows(self, ids: Ids) -> list[list[int]]:
+        """Anything `extend` takes as ids -> a list of B lists without padding.
+
+        Raises ValueError.
+        """
         rows = ids.tolist() if torch.is_tensor(ids) else list(ids)
         if rows and not isinstance(rows[0], (list, tuple)):
-            rows = [rows] * self.batch_size if not torch.is_tensor(ids) or ids.ndim == 1 else rows
+            rows = [rows] * self.batch_size
         if len(rows) != self.batch_size:
             raise ValueError(
                 f"ids must have one row for each of the {self.batch_size} texts, got {len(rows)}"
             )
-        rows = [[int(i) for i in row] for row in rows]
-        rows = [
-            row[: row.index(vocab.PAD_ID)] if set(row[-1:]) == {vocab.PAD_ID} else row
-            for row in rows
-        ]
-        for row, known in zip(rows, self.rows):
-            for at, i in enumerate(row, known.length):
-                if not 0 <= i < vocab.VOCAB_SIZE or (i == vocab.BOS_ID) != (at == 0):
-                    raise ValueError(
-                        f"ids must be in 0..{vocab.VOCAB_SIZE - 1}, BOS at the start and only there, got {i}"
-                    )
+        rows = [_without_padding(row) for row in rows]
+        for row, known in zip(rows, self.rows, strict=True):
+            _check_ids(row, known.length)
         return rows
 
-    def _columns(self, ids):
-        """Scratch ids, (B, A) or one list for all rows -> (B, A)."""
+    def _columns(self, ids: Ids) -> torch.Tensor:
+        """Scratch ids, (B, A) or one list for all rows, as a tensor (B, A). Raises ValueError."""
         if not torch.is_tensor(ids):
             rows = [ids] if len(ids) == 0 or isinstance(ids[0], int) else ids
-            if len({len(r) for r in rows}) > 1:
-                raise ValueError(
-                    f"after must hold equally many bytes in each row, got {[len(r) for r in rows]}"
-                )
-            if not all(0 <= i < vocab.VOCAB_SIZE for r in rows for i in r):
-                raise ValueError(f"ids must be in 0..{vocab.VOCAB_SIZE - 1}, got {rows}")
-            ids = torch.tensor(rows, dtype=torch.long, device=self.model.device)
-        return ids.expand(self.batch_size, -1)
+            lengths = [len(row) for row in rows]
+            if len(set(lengths)) > 1:
+                raise ValueError(f"after must hold equally many bytes in each row, got {lengths}")
+            for row in rows:
+                _check_ids(row, 1)
+            ids = torch.tensor(rows, dtype=torch.long)
+        return ids.to(self.model.device).expand(self.batch_size, -1)
 
-    def _span(self, first, counts, only=None):
-        return Span(list(first), list(counts), self.model.device, only)
+    # -- new bytes, as far as the decoder's door -------------------------------------------------
 
-    def _pad(self, rows, width):
-        return torch.tensor([r + [0] * (width - len(r)) for r in rows], device=self.model.device)
+    def _take_in(
+        self, rows: list[list[int]], ids: torch.Tensor, span: Span, open_latent: bool
+    ) -> None:
+        """Entropies and patches of new bytes, their states, and latents of patches that closed."""
+        nats, opens = self._passes.find_patches(ids, span)
+        self._passes.encode(ids, span)
+        closed_before = [row.closed for row in self.rows]
+        for number, row in enumerate(self.rows):
+            row.append(rows[number], nats[number], opens[number])
+        self._close_patches(closed_before, open_latent)
 
-    # -- attention over the caches ---------------------------------------------------------------------------------------
+    def _close_patches(self, closed_before: list[int], open_latent: bool) -> None:
+        """Latents of the patches that closed since, and of the open one if asked: one pass."""
+        self._scratch.open_ready = open_latent
+        rows, first, edges = [], [], []
+        for number, (row, before) in enumerate(zip(self.rows, closed_before, strict=True)):
+            ends = row.starts[before:]  # of patches: where one ends the next begins
+            if open_latent and row.has_open:
+                ends = [*ends, row.length]
+            if len(ends) > 1:
+                rows.append(number)
+                first.append(before)
+                edges.append(ends)
+        if rows:
+            self._passes.close_patches(rows, first, edges)
 
-    def _keys_of(self, span, window):
-        """(low, kv): the slots that any query of `span` may read, as the first and an index tensor."""
-        low = 0 if window is None else max(0, min(span.first) - window + 1)
-        return low, torch.arange(low, span.end, device=span.positions.device)
+    # -- the decoder -----------------------------------------------------------------------------
 
-    def _causal_mask(self, span, window):
-        low, kv = self._keys_of(span, window)
-        alone = span.uniform and span.width == 1  # it may read all of them
-        return low, None if alone else causal(span.positions[..., None], kv, window)
+    def _pending_counts(self) -> list[int]:
+        """How many bytes of each row the decoder has not committed to its cache."""
+        return [row.length - row.decoded for row in self.rows]
 
-    def _attend(self, part, span, low_mask):
-        """An `attend` that writes keys and values to the cache and reads slots low .. end. mask (B, T, end - low)."""
-        cache, (low, mask) = self._kv[part], low_mask
-        cache.reserve(span.end)
-        self.cache_bytes += cache.slot_bytes * (span.end - low) * len(span.first)
-        mask = None if mask is None else additive(mask[:, None], cache.layers[0].dtype)
+    def _decoded_now(self, span: Span) -> torch.Tensor:
+        """Decode what is pending -> logits (B, T, V) at a span, the newest bytes."""
+        offset = [first - row.decoded for first, row in zip(span.first, self.rows, strict=True)]
+        decoded = self._decode_pending()  # (B, pending + new, V)
+        if not any(offset):
+            return decoded
+        new = torch.arange(span.width, device=decoded.device)
+        index = torch.tensor(offset, device=decoded.device)[:, None] + new
+        rows = torch.arange(self.batch_size, device=decoded.device)[:, None]
+        return decoded[rows, index.clamp_max(decoded.shape[1] - 1)]
 
-        def attend(layer, q, kv):
-            cache.write(layer, span, kv)
-            k, v = cache.read(layer, low, span.end, span.only).unbind(1)  # (B, H, keys, head)
-            return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    def _decode_pending(self) -> torch.Tensor:
+        """Decode the bytes that are pending -> their logits (B, T, V), kept for the frontier."""
+        part = self._pending_part()
+        logits = self._passes.decode(part)
+        self._keep_logits(logits, part.span)
+        return logits
 
-        return attend
-
-    def _count(self, part, *weights):
-        self.nfe += NFE(**{part: 1})
-        self.weight_bytes += sum(self._weights[w] for w in weights)
-
-    # -- the parts -----------------------------------------------------------------------------------------------------
-
-    @timed("patcher")
-    def _find_patches(self, ids, span):
-        """Entropy after each of new ids (B, T), and whether it lets the next byte open a patch, as lists."""
-        c = self.model.config.patcher
-        logits = self.model.patcher(
-            ids, span.positions, self._attend("patcher", span, self._causal_mask(span, c.window))
-        )
-        self._count("patcher", "patcher")
-        nats = entropy(logits)
-        return nats.tolist(), surprising(c, ids, nats).tolist()
-
-    @timed("encoder")
-    def _encode(self, ids, span):
-        """Run new bytes (B, T) through the encoder and keep their states."""
-        self._ids.reserve(span.end)
-        self._ids.write(0, span, ids)
-        grams = self._ids.windows(span)  # (B, T, reach)
-        mask = self._causal_mask(span, self.model.config.encoder.window)
-        states = self.model.encoder(ids, grams, span.positions, self._attend("encoder", span, mask))
-        self._count("encoder", "encoder")
-        self._states.reserve(span.end)
-        self._states.write(0, span, states)
-        return states
-
-    @timed("global_")
-    def _close_patches(self, closed_before, open_latent):
-        """Pool and pass through the global transformer all patches closed since `closed_before`, and the open one if asked."""
-        counts = [
-            row.closed - n + (open_latent and row.has_open)
-            for row, n in zip(self.rows, closed_before)
-        ]
-        self._open_ready = open_latent
-        closing = [b for b, n in enumerate(counts) if n]
-        if not closing:
-            return
-        only = closing if len(closing) < self.batch_size else None  # the other rows cost nothing
-        patches = self._span(
-            [closed_before[b] for b in closing], [counts[b] for b in closing], only
-        )
-        begins, ends = [], []
-        for b, n, count in zip(closing, patches.first, patches.counts):
-            starts = [*self.rows[b].starts, self.rows[b].length]
-            begins.append(starts[n])
-            ends.append(starts[n + 1 : n + 1 + count])
-        spread = self._span(begins, [e[-1] - a for a, e in zip(begins, ends)], only)
-        bins = [
-            [p for p, (a, z) in enumerate(zip([begin] + e, e)) for _ in range(z - a)]
-            for begin, e in zip(begins, ends)
-        ]
-        patch = torch.tensor(
-            [b + [patches.width] * (spread.width - len(b)) for b in bins], device=self.model.device
-        )
-        pooled = self.model.encoder.pool(self._states.at(0, spread), patch, patches.width)
-        mask = self._causal_mask(patches, self.model.config.global_.window)
-        attend, packing = self._attend("global_", patches, mask), Packing(patches)
-        latents = self.model.global_(
-            packing.pack(pooled), packing.pack(patches.positions), packing.around(attend)
-        )
-        self._count("global_", "global_", "pool", "keys")
-        keys = torch.stack(self.model.decoder.keys(latents), 2)  # (B, P, layers, K, 2, H, head)
-        for cache, values in ((self._latents, latents), (self._keys, keys)):
-            cache.reserve(patches.end)
-            cache.write(0, patches, packing.pad(values))
-
-    def _inputs(self, span):
-        """Decoder inputs (B, T, D) of committed bytes."""
+    def _pending_part(self) -> Part:
+        """The bytes that are known, but not decoded yet."""
+        span = self._passes.span([row.decoded for row in self.rows], self._pending_counts())
+        reads, ids = [], []
+        for row, first, count in zip(self.rows, span.first, span.counts, strict=True):
+            reads.append(row.reads[first : first + count] + [0] * (span.width - count))
+            ids.append(row.ids[first : first + count])
         if self.model.decoder.from_embedding:
-            ids = [row.ids[f : f + n] for row, f, n in zip(self.rows, span.first, span.counts)]
-            return self.model.decoder.embedding(self._pad(ids, span.width))
-        return self._states.at(0, span)
+            return Part(
+                self.model.decoder.embedding(self._passes.padded(ids, span.width)), span, reads
+            )
+        return Part(self._passes.states.at(0, span), span, reads)
 
-    def _row_reads(self, span):
-        """The latent that each committed byte reads: B lists, padded to the span."""
+    def _clean_part(
+        self, ids: torch.Tensor, latent: str, counts: Sequence[int] | None = None
+    ) -> Part:
+        """Bytes (B, T) behind the frontier and the scratch so far; they become scratch."""
+        counts = [ids.shape[1]] * self.batch_size if counts is None else list(counts)
+        standing = self._scratch.counts
+        first = [n + before for n, before in zip(self.lengths, standing, strict=True)]
+        span = self._passes.span(first, counts)
+        inputs = self._passes.inputs(ids, span)
+        self._scratch.counts = [a + b for a, b in zip(standing, counts, strict=True)]
+        return Part(inputs, span, self._frontier_reads(latent))
+
+    def _block_part(self, block: torch.Tensor, latent: str, rows: list[int] | None) -> Part:
+        """A block (B, S) behind the scratch, of all rows or of some."""
+        numbers = range(self.batch_size) if rows is None else rows
+        first = [self.rows[number].length + self._scratch.counts[number] for number in numbers]
+        span = self._passes.span(first, [block.shape[1]] * len(first), rows)
+        reads = self._frontier_reads(latent)
+        ids = block if rows is None else block[rows]
+        inputs = self.model.decoder.embedding(ids)
+        return Part(inputs, span, [reads[number] for number in numbers])
+
+    def _rows_asked_for(self, busy: torch.Tensor | Sequence[bool] | None) -> list[int] | None:
+        """The numbers of the busy rows; None where that is all of them."""
+        if busy is None:
+            return None
+        asked = busy.tolist() if torch.is_tensor(busy) else list(busy)
+        rows = [number for number, wanted in enumerate(asked) if wanted]
+        return rows if 0 < len(rows) < len(asked) else None
+
+    def _frontier_reads(self, latent: str) -> list[list[int]]:
+        """The latent that scratch reads: a list of one for each row."""
         return [
-            row.reads[f : f + n] + [0] * (span.width - n)
-            for row, f, n in zip(self.rows, span.first, span.counts)
+            [row.closed if latent == "open" and row.has_open else row.closed - 1]
+            for row in self.rows
         ]
 
-    def _frontier_reads(self, latent):
-        """The latent that scratch reads: B lists of one."""
-        return [[row.closed - 1 + (latent == "open" and row.has_open)] for row in self.rows]
-
-    def _decode_pending(self):
-        """Run the decoder over all bytes it has not committed -> logits (B, T, V), kept for the frontier."""
-        first = [row.decoded for row in self.rows]
-        span = self._span(first, [row.length - f for row, f in zip(self.rows, first)])
-        mask = self._causal_mask(span, self.model.config.decoder.window)
-        logits = self._run_decoder(self._inputs(span), span, self._row_reads(span), mask)
-        self._keep_logits(logits, span)
-        return logits
-
-    def _keep_logits(self, logits, span):
-        """Logits of newly decoded bytes; a row without any keeps what it had at its frontier."""
-        first = list(span.first)
-        for b, row in enumerate(self.rows):
-            before = row.length - 1 - self._logits_first[b] if self._logits is not None else -1
-            if span.counts[b] == 0 and before >= 0:
-                logits[b, 0], first[b] = self._logits[b, before], row.length - 1
+    def _keep_logits(self, logits: torch.Tensor, span: Span) -> None:
+        """Keep logits (B, T, V) of newly decoded bytes; a row without any keeps its last ones."""
+        first, before = list(span.first), self._frontier
+        for number, row in enumerate(self.rows):
+            at = row.length - 1 - before.first[number] if before else -1
+            if span.counts[number] == 0 and at >= 0:
+                logits[number, 0] = before.logits[number, at]
+                first[number] = row.length - 1
             row.decoded = row.length
-        self._logits, self._logits_first = logits, first
+        self._frontier = Frontier(logits, first)
 
-    @timed("decoder")
-    def _run_decoder(self, x, span, reads, low_mask):
-        """x (B, T, D); reads: B lists with a latent for each position, or one for all -> logits (B, T, V)."""
-        keys = self._keys.layers[0]
-        if self.batch_size == 1 and len(set(reads[0])) == 1:
-            keys = keys.narrow(1, reads[0][0], 1)  # (1, 1, layers, K, 2, H, head)
-        else:
-            keys = keys[
-                span.rows, torch.tensor(reads, device=keys.device)
-            ]  # (B, T or 1, layers, ...)
-        logits = self.model.decoder(
-            x,
-            span.positions,
-            lambda layer: keys[:, :, layer],
-            self._attend("decoder", span, low_mask),
-        )
-        self._count("decoder", "decoder")
-        self.cache_bytes += self._keys.slot_bytes * x.shape[1] * len(x)
-        return logits
+    # -- scratch ---------------------------------------------------------------------------------
 
-    # -- scratch -------------------------------------------------------------------------------------------------------
-
-    def _prepare(self, latent):
+    def _prepare(self, latent: str) -> None:
+        """Check that there is a frontier to go on from, and that the latent asked for is there."""
         if latent not in LATENTS:
             raise ValueError(f"latent must be one of {', '.join(LATENTS)}, got {latent!r}")
         if min(self.lengths) == 0:
             raise ValueError("extend with BOS first: an empty text has no frontier to draft from")
-        if latent == "open" and not self._open_ready:
+        if latent == "open" and not self._scratch.open_ready:
             self.peek_latent()
 
-    def _enter_scratch(self, ids):
-        """Clean bytes (B, T) behind the frontier and the scratch so far -> decoder inputs (B, T, D) and their span."""
-        span = self._span(
-            [n + self._n_scratch for n in self.lengths], [ids.shape[1]] * self.batch_size
-        )
-        x = (
-            self.model.decoder.embedding(ids)
-            if self.model.decoder.from_embedding
-            else self._encode(ids, span)
-        )
-        self._n_scratch += ids.shape[1]
-        return x, span
+    def _drop_scratch_bytes(self) -> None:
+        self._scratch.counts = [0] * self.batch_size
+        self._scratch.before_block = False
 
-    def _forget_scratch(self):
-        self._n_scratch, self._after, self._open_ready = 0, None, False
+    def _forget_scratch(self) -> None:
+        self._scratch = Scratch([0] * self.batch_size)
+
+
+def _without_padding(row: Sequence[int]) -> list[int]:
+    """A row up to its first PAD, if it ends with one.
+
+    >>> _without_padding([5, 6, -1, -1])
+    [5, 6]
+    """
+    row = list(map(int, row))
+    return row[: row.index(vocab.PAD_ID)] if row and row[-1] == vocab.PAD_ID else row
+
+
+def _check_ids(row: Sequence[int], position: int) -> None:
+    """Raise ValueError for ids that may not stand from this position on."""
+    last = vocab.VOCAB_SIZE - 1
+    for at, i in enumerate(row, position):
+        if not 0 <= i <= last or (i == vocab.BOS_ID) != (at == 0):
+            raise ValueError(f"ids must be in 0..{last}, BOS at the start and only there, got {i}")

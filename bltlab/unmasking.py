@@ -1,99 +1,123 @@
-"""Unmasking rules: (probs (B, S, V) at temperature 1, masked (B, S)) -> revealed (B, S). Pure functions of their arguments."""
+"""Unmasking rules: which slots of a block a denoising step reveals (Fast BLT section 3.1.2).
+
+A rule is called with probs (B, S, V), probabilities at temperature 1 without specials, and masked
+(B, S), and returns revealed (B, S), bool: at least one masked slot wherever there is any. It is a
+pure function of its arguments, so that runs may share it. One of your own is a frozen dataclass
+like these: its fields are its options, and its `name` is what the command line calls it.
+"""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 
-
-def _option(default, help, **limits):
-    return field(default=default, metadata={"help": help, **limits})
-
-
-def _at_least_best(chosen, score, masked):
-    """`chosen`, or the masked slot with the highest score in rows where none is."""
-    best = torch.zeros_like(masked).scatter(
-        1, score.masked_fill(~masked, -torch.inf).argmax(1, keepdim=True), True
-    )
-    return torch.where(chosen.any(1, keepdim=True), chosen, best) & masked
+from .options import check_options, format_rule_of, option, parse_rule_of
 
 
 @dataclass(frozen=True)
 class Confidence:
-    """Reveal every slot whose best byte is more probable than `threshold`; if there is none, the surest slot.
+    """Reveal every slot whose best byte is more probable than `threshold`; if none, the surest one.
 
-    >>> import torch
     >>> probs = torch.tensor([[[0.8, 0.2], [0.5, 0.5], [0.1, 0.9]]])
     >>> Confidence(0.7)(probs, torch.ones(1, 3, dtype=torch.bool)).int().tolist()
     [[1, 0, 1]]
     """
 
-    threshold: float = _option(0.7, "probability that the best byte must exceed", min=0.0, max=1.0)
+    name: ClassVar[str] = "confidence"
+    threshold: float = option(0.7, "probability that the best byte must exceed", min=0.0, max=1.0)
 
-    def __post_init__(self):
-        if not (isinstance(self.threshold, (int, float)) and 0 <= self.threshold <= 1):
-            raise ValueError(
-                f"the confidence threshold must be a number in 0..1, got {self.threshold!r}"
-            )
+    def __post_init__(self) -> None:
+        check_options(self)
 
-    def __call__(self, probs, masked):
+    def __call__(self, probs: torch.Tensor, masked: torch.Tensor) -> torch.Tensor:
+        """revealed (B, S)."""
         top = probs.amax(-1)
-        return _at_least_best((top > self.threshold) & masked, top, masked)
+        return at_least_one(top > self.threshold, top, masked)
 
 
 @dataclass(frozen=True)
 class EntropyBound:
-    """Reveal the surest slots while their entropies, in nats, add up to at most `gamma`; at least one."""
+    """Reveal the surest slots while their entropies add up to at most `gamma` nats, or one."""
 
-    gamma: float = _option(0.5, "sum of entropies, in nats, revealed at once", min=0.0, max=20.0)
+    name: ClassVar[str] = "entropy"
+    gamma: float = option(0.5, "sum of entropies, in nats, revealed at once", min=0.0, max=20.0)
 
-    def __post_init__(self):
-        if not (isinstance(self.gamma, (int, float)) and 0 <= self.gamma < float("inf")):
-            raise ValueError(
-                f"gamma must be a finite number of nats of at least 0, got {self.gamma!r}"
-            )
+    def __post_init__(self) -> None:
+        check_options(self)
 
-    def __call__(self, probs, masked):
+    def __call__(self, probs: torch.Tensor, masked: torch.Tensor) -> torch.Tensor:
+        """revealed (B, S)."""
         nats = -torch.special.xlogy(probs, probs).sum(-1)
         order = nats.masked_fill(~masked, torch.inf).sort(dim=1, stable=True)
-        chosen = torch.zeros_like(masked).scatter(
-            1, order.indices, order.values.cumsum(1) <= self.gamma
-        )
-        return _at_least_best(chosen & masked, -nats, masked)
+        within = order.values.cumsum(1) <= self.gamma
+        chosen = torch.zeros_like(masked).scatter(1, order.indices, within)
+        return at_least_one(chosen, -nats, masked)
 
 
 @dataclass(frozen=True)
 class TopK:
-    """Reveal the k surest slots each step."""
+    """Reveal the `k` surest slots each step."""
 
-    k: int = _option(2, "slots revealed each step", min=1, max=64)
+    name: ClassVar[str] = "topk"
+    k: int = option(2, "slots revealed each step", min=1, max=64)
 
-    def __post_init__(self):
-        if not (isinstance(self.k, int) and self.k >= 1):
-            raise ValueError(f"k must be an int of at least 1 slot, got {self.k}")
+    def __post_init__(self) -> None:
+        check_options(self)
 
-    def __call__(self, probs, masked):
-        order = (
-            probs.amax(-1)
-            .masked_fill(~masked, -torch.inf)
-            .sort(dim=1, descending=True, stable=True)
-        )
-        return torch.zeros_like(masked).scatter(1, order.indices[:, : self.k], True) & masked
+    def __call__(self, probs: torch.Tensor, masked: torch.Tensor) -> torch.Tensor:
+        """revealed (B, S)."""
+        surest = probs.amax(-1).masked_fill(~masked, -torch.inf)
+        order = surest.sort(dim=1, descending=True, stable=True).indices
+        return torch.zeros_like(masked).scatter(1, order[:, : self.k], True) & masked
 
 
 @dataclass(frozen=True)
 class OneStep:
     """Reveal the whole block at once."""
 
-    def __call__(self, probs, masked):
+    name: ClassVar[str] = "onestep"
+
+    def __call__(self, probs: torch.Tensor, masked: torch.Tensor) -> torch.Tensor:
+        """revealed (B, S)."""
         return masked
 
 
-RULES = {"confidence": Confidence, "entropy": EntropyBound, "topk": TopK, "onestep": OneStep}
+RULES: dict[str, type] = {kind.name: kind for kind in (Confidence, EntropyBound, TopK, OneStep)}
 
 
-def rule_title(kind):
-    """The name of a rule in words.
+def at_least_one(chosen: torch.Tensor, score: torch.Tensor, masked: torch.Tensor) -> torch.Tensor:
+    """The masked slots of `chosen` (B, S); in a row without any, the one of the best score."""
+    chosen = chosen & masked
+    best = score.masked_fill(~masked, -torch.inf).argmax(1, keepdim=True)
+    only_best = torch.zeros_like(masked).scatter(1, best, True)
+    return torch.where(chosen.any(1, keepdim=True), chosen, only_best) & masked
+
+
+def check_revealed(rule: Any, revealed: Any, masked: torch.Tensor) -> torch.Tensor:
+    """What a rule returned, without slots that were not masked.
+
+    Raises TypeError for something other than a bool tensor of the mask's shape, ValueError where no
+    slot is revealed.
+    """
+    if not torch.is_tensor(revealed) or revealed.dtype != torch.bool:
+        got = revealed.dtype if torch.is_tensor(revealed) else type(revealed).__name__
+        raise TypeError(f"an unmasking rule must return a bool tensor (B, S), {rule} gave {got}")
+    if revealed.shape != masked.shape:
+        raise TypeError(
+            f"an unmasking rule must return a bool tensor of {tuple(masked.shape)}, the slots of"
+            f" the block, {rule} gave {tuple(revealed.shape)}"
+        )
+    revealed = revealed & masked
+    if not revealed.any():
+        raise ValueError(
+            f"an unmasking rule must reveal at least one slot a step, {rule} revealed none"
+        )
+    return revealed
+
+
+def rule_title(kind: type) -> str:
+    """The name of a rule's class in words.
 
     >>> rule_title(EntropyBound)
     'entropy bound'
@@ -101,27 +125,21 @@ def rule_title(kind):
     return re.sub(r"(?<!^)([A-Z])", r" \1", kind.__name__).lower()
 
 
-def parse_rule(text):
-    """ "confidence:0.7", "entropy:0.5", "topk:2" or "onestep" -> the rule. Raises ValueError with the accepted forms.
+def parse_rule(text: str) -> Any:
+    """A rule from "confidence:0.7", "entropy:0.5", "topk:2", "onestep" or "my.module:MyRule:0.5".
 
     >>> parse_rule("topk:3")
     TopK(k=3)
+
+    Raises ValueError with the accepted forms.
     """
-    name, _, value = str(text).partition(":")
-    accepted = "confidence:0.7, entropy:0.5, topk:2, onestep"
-    if name not in RULES or (name == "onestep" and value):
-        raise ValueError(f"an unmasking rule is one of {accepted}, got {text!r}")
-    try:
-        return RULES[name](*([(int if name == "topk" else float)(value)] if value else []))
-    except ValueError as error:
-        raise ValueError(f"an unmasking rule is one of {accepted}, got {text!r}: {error}") from None
+    return parse_rule_of(str(text), RULES, "an unmasking rule")
 
 
-def format_rule(rule):
-    """The text that `parse_rule` reads; a rule of your own shows as its repr.
+def format_rule(rule: Any) -> str:
+    """The text that `parse_rule` reads; a rule that is no dataclass shows as its repr.
 
     >>> format_rule(Confidence(0.7))
     'confidence:0.7'
     """
-    name = next((n for n, kind in RULES.items() if type(rule) is kind), None)
-    return ":".join([name, *map(repr, vars(rule).values())]) if name else repr(rule)
+    return format_rule_of(rule)

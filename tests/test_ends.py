@@ -116,7 +116,7 @@ def test_an_interrupt_while_the_prompt_is_read(model, monkeypatch):
     def interrupted(self, *args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bltlab.decoding.DecodingState.extend", interrupted)
+    monkeypatch.setattr("bltlab.state.DecodingState.extend", interrupted)
     out = bltlab.generate(model, "abc", max_new_bytes=20)
     assert (
         out.stopped == "interrupted" and out.bytes == b"" and Trace.from_json(out.trace.to_json())

@@ -8,8 +8,8 @@ import torch
 from conftest import random_model
 
 import bltlab
-from bltlab import decoding, layers
-from bltlab.decoding import METHODS, Autoregressive, Stream, moves
+from bltlab import cache
+from bltlab.decoding import METHODS, Autoregressive, Stream, moves, rounds
 from bltlab.state import DecodingState
 from bltlab.trace import Committed, Drafted, Finished, Prefilled, Trace, Unmasked, Verified
 
@@ -153,7 +153,7 @@ def test_a_prompt_read_in_pieces_and_rows_of_very_unequal_length_write_what_each
     model = random_model(9)
     prompts = ["a", "".join("abcdefgh"[(i * i + i // 7) % 8] for i in range(300)), "hgf" * 30]
     whole = [bltlab.generate(model, p, "blt-dv", max_new_bytes=20).bytes for p in prompts]
-    monkeypatch.setattr(decoding, "PREFILL", 64)
+    monkeypatch.setattr(rounds, "PREFILL", 64)
     assert [o.bytes for o in bltlab.generate(model, prompts, "blt-dv", max_new_bytes=20)] == whole
 
 
@@ -163,7 +163,7 @@ def test_where_no_memory_is_left_the_text_stays_as_it_was(monkeypatch, failing):
     state, same = DecodingState(model), DecodingState(model)
     for s in (state, same):
         s.extend([1, *b"abcabcabc"])
-    calls, pad = [], layers.F.pad
+    calls, pad = [], cache.F.pad
 
     def out_of_memory(x, grow):
         calls.append(1)
@@ -171,7 +171,7 @@ def test_where_no_memory_is_left_the_text_stays_as_it_was(monkeypatch, failing):
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         return pad(x, grow)
 
-    monkeypatch.setattr(layers.F, "pad", out_of_memory)
+    monkeypatch.setattr(cache.F, "pad", out_of_memory)
     with pytest.raises(
         MemoryError,
         match="no memory for a cache of .* positions in 1 rows .*: shorten the text or the batch",

@@ -18,7 +18,7 @@ LAYERS = """
     events schema canvas trace
     masks layers
     patching model diffusion
-    cache state
+    cache passes state
     unmasking sampling
     decoding
     data training

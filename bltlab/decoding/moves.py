@@ -1,279 +1,439 @@
-"""The four moves that decoders are made of: `chain` and `unmask` propose, `trust` and `verify` commit.
+"""The moves that decoders are made of: `chain` and `unmask` propose, `trust` and `verify` commit.
 
-Each is a generator of events over all rows of a state; `chain` and `unmask` also return what they propose. `pick` turns
-logits and positions into ids; as its draws are keyed by position, drafter and model choose alike where they agree.
+Each is a generator of events over all rows of a state; those that propose also return a `Proposal`,
+and may stand behind another one (`after`). `propose` announces the bytes of a drafter of your own.
+`pick` turns logits and positions into ids; its draws are keyed by position, so drafter and model
+choose alike where they agree. Whatever was proposed, `verify` writes the bytes of autoregression.
 """
 
-import warnings
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from ..events import Committed, Drafted, Unmasked, Verified
-from ..sampling import allowed_logits
-from ..vocab import MASK_ID
+from .. import vocab
+from ..events import Committed, Drafted, Event, Unmasked, Verified
+from ..sampling import ALLOWED, Pick
+from ..state import DecodingState
+from ..unmasking import check_revealed
+from .proposal import Proposal, Weighed, ahead, beliefs, ends_of, nothing, weigh
 
-N_CANDIDATES = 5
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """Bytes put forward. ids (B, n); probs (B, n), the drafter's, or None where nobody asked; own: how many in front are the
-    model's own choice."""
-
-    ids: torch.Tensor
-    probs: torch.Tensor | None
-    own: int
+Proposing = Generator[Event, None, Proposal]
 
 
-def accepted_length(drafted, target):
+def accepted_length(drafted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Length of the agreed prefix of each row, (..., k) and (..., k) -> (...).
 
     >>> accepted_length(torch.tensor([[5, 6, 7]]), torch.tensor([[5, 9, 7]]))
     tensor([1])
     """
-    return (torch.as_tensor(drafted) == torch.as_tensor(target)).long().cumprod(-1).sum(-1)
+    same = torch.as_tensor(drafted) == torch.as_tensor(target)
+    return same.long().cumprod(-1).sum(-1)
 
 
-def chain(state, pick, draft_length=0, latent="closed", min_confidence=0.0):
-    """The model's own next byte, then up to `draft_length` guesses: decoder step after decoder step on one latent.
+# -- propose -------------------------------------------------------------------------------------
 
-    Drafting ends early where the last guess of every row was less probable than `min_confidence`.
+
+def chain(
+    state: DecodingState,
+    pick: Pick,
+    draft_length: int = 0,
+    latent: str = "closed",
+    min_confidence: float = 0.0,
+    after: Proposal | None = None,
+) -> Proposing:
+    """Decoder step after decoder step on one latent (Fast BLT section 5.1).
+
+    Without `after`: the model's own next byte, then up to `draft_length` guesses. Behind another
+    proposal: `draft_length` guesses that go on from it. Drafting ends early where the last guess of
+    every row was less probable than `min_confidence`.
     """
-    logits, steps, stamps = state.logits, [], []
-    for n in range(draft_length + 1):
-        byte = pick(logits[:, None], ahead(state, n, 1))  # (B, 1)
-        steps.append(weigh(state, logits[:, None], byte, always=min_confidence > 0))
+    before = after or nothing(state)
+    count = draft_length if after else draft_length + 1
+    if count == 0:
+        return before
+    logits = _behind(state, before, latent)  # (B, V)
+    steps: list[Weighed] = []
+    stamps: list[dict[str, Any]] = []
+    for n in range(count):
+        byte = pick(logits[:, None], ahead(state, before.length + n, 1))  # (B, 1)
+        steps.append(weigh(state, byte, logits[:, None], always=min_confidence > 0))
         stamps.append(state.stamp())
-        if n == draft_length or n and min_confidence and (steps[-1].probs < min_confidence).all():
+        is_guess = n > 0 or after is not None
+        if n == count - 1 or _all_over(state, steps) or _unsure(steps, min_confidence, is_guess):
             break
         logits = state.draft(byte, latent)
-    guess = Weighed.join(steps)
-    if state.record:
-        ids, probs, candidates = guess.ids.tolist(), *guess.plain()
-        for n, stamp in enumerate(stamps):
-            for row, length in enumerate(state.lengths):
+    guesses = Weighed.join(steps)
+    yield from _drafted(state, before.length, guesses, stamps)
+    proposal = before.then(guesses.ids, guesses.probs) if after else _own_and(guesses)
+    return _cut_at_eos(state, proposal)
+
+
+def _behind(state: DecodingState, before: Proposal, latent: str) -> torch.Tensor:
+    """Logits (B, V) behind a proposal; behind none, those at the frontier."""
+    if not before.length:
+        return state.logits
+    state.rollback(state.lengths)  # what was drafted on the way to the proposal is read again
+    return state.draft(before.ids, latent)
+
+
+def _own_and(guesses: Weighed) -> Proposal:
+    """The model's own byte, with guesses behind it."""
+    return Proposal(guesses.ids, guesses.probs, own=1)
+
+
+def _unsure(steps: Sequence[Weighed], min_confidence: float, is_guess: bool) -> bool:
+    """Was the last guess of every row less probable than that?"""
+    if not min_confidence or not is_guess:
+        return False
+    return bool((steps[-1].probs < min_confidence).all())
+
+
+def _all_over(state: DecodingState, steps: Sequence[Weighed]) -> bool:
+    """Has every row written an EOS, so that nothing behind it matters?"""
+    if not state.stop_at_eos:
+        return False
+    written = zip(*(step.ids[:, 0].tolist() for step in steps), strict=True)
+    return all(vocab.EOS_ID in row for row in written)
+
+
+def _drafted(
+    state: DecodingState, offset: int, guesses: Weighed, stamps: Sequence[dict[str, Any]]
+) -> Iterator[Drafted]:
+    """One `Drafted` for each byte and row, if somebody listens."""
+    if not state.record:
+        return
+    ids, probs = guesses.ids.tolist(), guesses.plain_probs()
+    candidates = guesses.plain_candidates()
+    ends = ends_of(ids) if state.stop_at_eos else [len(stamps)] * len(ids)
+    for n, stamp in enumerate(stamps):
+        for row, length in enumerate(state.lengths):
+            if n <= ends[row]:
                 yield Drafted(
                     row=row,
-                    position=length + n,
+                    position=length + offset + n,
                     id=ids[row][n],
                     prob=probs[row][n],
                     candidates=candidates[row][n],
                     **stamp,
                 )
-    return Proposal(guess.ids, guess.probs, own=1)
 
 
-def unmask(state, pick, rule, block_size, after=None, latent="closed"):
-    """A block of MASKs, denoised until no MASK is left; each step reveals the slots that `rule` is sure of.
+def _cut_at_eos(state: DecodingState, proposal: Proposal) -> Proposal:
+    """The proposal with EOS all behind a first EOS: nothing there will ever be read."""
+    if not state.stop_at_eos:
+        return proposal
+    over = (proposal.ids == vocab.EOS_ID).cumsum(1) > 0
+    return Proposal(proposal.ids.masked_fill(over, vocab.EOS_ID), proposal.probs, proposal.own)
 
-    after: a `Proposal` that stands clean between frontier and block (the model's own byte).
+
+def propose(
+    state: DecodingState,
+    ids: torch.Tensor | Sequence[Sequence[int]],
+    probs: torch.Tensor | None = None,
+    after: Proposal | None = None,
+) -> Proposing:
+    """Bytes that somebody else thought of, announced as `Drafted` events.
+
+    ids (B, n); probs (B, n): how sure the drafter is, if it knows. after: the bytes in front of
+    them, usually `yield from chain(state, pick)`, the model's own. Raises ValueError for ids that
+    no text may hold, for another number of rows, and for no bytes at all.
     """
-    own = (
-        after.ids
-        if after
-        else torch.empty(state.batch_size, 0, dtype=torch.long, device=state.model.device)
-    )
-    at = ahead(state, own.shape[1], block_size)  # (B, S)
-    block = torch.full_like(at, MASK_ID)
-    masked, steps = block == MASK_ID, []
-    while masked.any():
-        logits = state.denoise(block, own, latent, masked.any(1))  # (B, S, V)
-        probs = beliefs(logits)
-        revealed = rule(probs, masked) & masked
-        if not revealed.any():
+    ids = torch.as_tensor(ids, dtype=torch.long, device=state.model.device)
+    if ids.ndim != 2 or len(ids) != state.batch_size:
+        raise ValueError(
+            f"a proposal must be ids (B, n) for {state.batch_size} texts, got {tuple(ids.shape)}"
+        )
+    before = after or nothing(state)
+    if before.length + ids.shape[1] == 0:
+        raise ValueError("a proposal must hold at least one byte, got none")
+    _check_allowed(ids.flatten().tolist())
+    if probs is not None:
+        probs = torch.as_tensor(probs, device=ids.device).expand(ids.shape)
+    guesses = Weighed(ids, probs)
+    yield from _drafted(state, before.length, guesses, [state.stamp()] * ids.shape[1])
+    return _cut_at_eos(state, before.then(ids, probs))
+
+
+def _check_allowed(ids: Sequence[int]) -> None:
+    """Raise ValueError for an id that no method may propose."""
+    for i in ids:
+        if i not in _ALLOWED:
             raise ValueError(
-                f"an unmasking rule must reveal at least one slot a step, {rule} revealed none"
+                f"a method may propose bytes (ids {vocab.OFFSET}..{vocab.VOCAB_SIZE - 1}) and EOS"
+                f" ({vocab.EOS_ID}), got {i}"
             )
-        block = torch.where(revealed, pick(logits, at), block)
-        if state.record:
-            steps.append((masked, block, probs, state.stamp()))
-        masked = block == MASK_ID
-    final = (yield from _unmasked(state, own.shape[1], steps)) if steps else None
-    before = [after.probs] if after and after.probs is not None else []
-    return Proposal(
-        torch.cat([own, block], 1),
-        None if final is None else torch.cat([*before, final], 1),
-        own.shape[1],
-    )
 
 
-def _unmasked(state, offset, steps):
-    """One `Unmasked` a step for each row that had masks before it; returns how sure each byte was when it was revealed,
-    (B, S), or None. Numbers of all steps are weighed and fetched at once: n steps, B rows, S slots.
-    """
-    masked, block, probs = (
-        torch.stack(part) for part in list(zip(*steps))[:3]
-    )  # (n, B, S) twice, (n, B, S, V)
-    n, still = len(steps), block == MASK_ID
-    ids = torch.where(still, probs.argmax(-1), block) if state.record == "all" else block
-    step = weigh(state, None, ids.flatten(0, 1), probs.flatten(0, 1))
-    if step.probs is not None:  # a byte keeps that of its step
-        revealed_at = (masked.sum(0) - 1).clamp_max(
-            torch.arange(n, device=block.device)[:, None, None]
-        )
-        step = replace(
-            step, probs=step.probs.unflatten(0, (n, -1)).gather(0, revealed_at).flatten(0, 1)
-        )
-    sure, candidates = step.plain()
-    shown = zip(masked.any(-1).tolist(), block.tolist(), (masked & ~still).tolist())
-    for at, (busy, blocks, slots) in enumerate(shown):
-        for row in (row for row, was_busy in enumerate(busy) if was_busy):
-            one = at * state.batch_size + row
-            yield Unmasked(
-                row=row,
-                position=state.lengths[row] + offset,
-                block=tuple(blocks[row]),
-                revealed=tuple(slot for slot, now in enumerate(slots[row]) if now),
-                probs=sure[one],
-                candidates=candidates[one],
-                **steps[at][-1],
-            )
-    return None if step.probs is None else step.probs[-state.batch_size :]
-
-
-def trust(state, proposal, logits=True, open_latent=False):
-    """Commit what was proposed."""
-    since = state.lengths
-    state.extend(proposal.ids, logits, open_latent)
-    yield from committed(state, since)
-
-
-def verify(state, pick, proposal):
-    """Hold the guesses against the model and commit the agreed prefix: one pass of the whole model.
-
-    The model's own byte in front (own = 1) needs no check, and where guesses part from the model, the byte it wants is
-    the next round's own. Without one (own = 0, the paper's form) that byte is committed here, by a second pass.
-    """
-    since, own = state.lengths, proposal.own
-    guesses, frontier = proposal.ids[:, own:], state.logits[:, None]  # (B, k), (B, 1, V)
-    at = ahead(state, own, guesses.shape[1] + 1)  # (B, k + 1)
-    logits = torch.cat([frontier, state.extend(proposal.ids)], 1)[:, own:]  # (B, k + 1, V)
-    target = pick(logits, at)  # (B, k + 1)
-    agreed = accepted_length(guesses, target[:, :-1])
-    follow = target.gather(1, agreed[:, None])  # (B, 1)
-    accepted = agreed.tolist()
-    if state.record:
-        yield from _verified(
-            state, since, proposal, accepted, follow, weigh(state, logits[:, :-1], guesses)
-        )
-    state.rollback([n + own + kept for n, kept in zip(since, accepted)])
-    if not own:
-        state.extend(follow)
-    yield from committed(state, since)
-
-
-def _verified(state, since, proposal, accepted, follow, step):
-    """One `Verified` a row."""
-    own, drafted, follow = (
-        proposal.own,
-        proposal.ids[:, proposal.own :].tolist(),
-        follow[:, 0].tolist(),
-    )
-    draft_probs = Weighed(
-        step.ids, None if proposal.probs is None else proposal.probs[:, own:], None
-    ).plain()[0]
-    stamp, (probs, candidates) = state.stamp(), step.plain()
-    for row, kept in enumerate(accepted):
-        yield Verified(
-            row=row,
-            position=since[row] + own,
-            drafted=tuple(drafted[row]),
-            accepted=kept,
-            replacement=follow[row] if kept < len(drafted[row]) else None,
-            draft_probs=draft_probs[row],
-            target_probs=probs[row],
-            candidates=candidates[row],
-            **stamp,
-        )
-
-
-def committed(state, since):
-    """One `Committed` a row for everything past `since`."""
-    stamp = state.stamp()
-    for row, (known, start) in enumerate(zip(state.rows, since)):
-        yield Committed(
-            row=row,
-            position=start,
-            ids=tuple(known.ids[start:]),
-            opens=tuple(known.opens[start : known.length]),
-            entropies=tuple(known.entropies[start:]),
-            **stamp,
-        )
-
-
-def ahead(state, offset, n):
-    """(B, n): the positions from `offset` bytes past each row's frontier on."""
-    if state.batch_size == 1:
-        return torch.arange(
-            state.length + offset, state.length + offset + n, device=state.model.device
-        )[None]
-    start = torch.tensor(state.lengths, device=state.model.device)[:, None]
-    return start + offset + torch.arange(n, device=start.device)
-
-
-def beliefs(logits):
-    """Probabilities (..., V) at temperature 1, specials removed: what rules and events see."""
-    return allowed_logits(logits).softmax(-1)
+_ALLOWED = frozenset(ALLOWED)
 
 
 @dataclass(frozen=True)
-class Weighed:
-    """How sure a part was: ids (B, n); probs (B, n) of them; top, the best candidates' ids and probabilities (B, n, 5).
+class DenoisingStep:
+    """What a step saw and left: masked (B, S) before it; block (B, S) after it; probs (B, S, V)."""
 
-    probs and top are None where nobody asked; events then carry None and no candidates.
+    masked: torch.Tensor
+    block: torch.Tensor
+    probs: torch.Tensor
+    stamp: dict[str, Any]
+
+
+def unmask(
+    state: DecodingState,
+    pick: Pick,
+    rule: Any,
+    block_size: int,
+    after: Proposal | None = None,
+    latent: str = "closed",
+) -> Proposing:
+    """A block of MASKs, denoised until no MASK is left (Fast BLT section 3.1, Algorithm 1).
+
+    Each step reveals the slots that `rule` is sure of. after: bytes that stand clean between
+    frontier and block, usually the model's own. Raises ValueError or TypeError for a rule that
+    reveals nothing, or something else than slots.
     """
+    before = after or nothing(state)
+    if block_size == 0:
+        return before
+    at = ahead(state, before.length, block_size)  # (B, S)
+    block = torch.full_like(at, vocab.MASK_ID)
+    over = _over(state, before)
+    steps: list[DenoisingStep] = []
+    clean: torch.Tensor | None = before.ids
+    while any(busy := _rows_to_go_on(state, block, over)):
+        logits = state.denoise(block, clean, latent, busy)  # (B, S, V)
+        clean = None  # read now: the next step goes on behind it
+        masked = _masked(block, busy)
+        probs = beliefs(logits)
+        revealed = check_revealed(rule, rule(probs, masked), masked)
+        block = torch.where(revealed, pick(logits, at), block)
+        if state.record:
+            steps.append(DenoisingStep(masked, block, probs, state.stamp()))
+    sure = None
+    if steps:
+        sure = yield from _unmasked(state, before.length, steps)
+    return _cut_at_eos(state, before.then(block, sure))
 
-    ids: torch.Tensor
-    probs: torch.Tensor | None
-    top: tuple | None
 
-    @classmethod
-    def join(cls, steps):
-        """Steps of one byte each, side by side."""
-        cat = lambda parts: None if parts[0] is None else torch.cat(parts, 1)
-        tops = [s.top or (None, None) for s in steps]
-        top = tuple(cat([t[i] for t in tops]) for i in (0, 1))
-        return cls(
-            cat([s.ids for s in steps]),
-            cat([s.probs for s in steps]),
-            None if top[0] is None else top,
+def _masked(block: torch.Tensor, busy: Sequence[bool]) -> torch.Tensor:
+    """(B, S): the MASKs of the busy rows."""
+    masked = block == vocab.MASK_ID
+    return masked if all(busy) else masked & torch.tensor(busy, device=block.device)[:, None]
+
+
+def _over(state: DecodingState, proposal: Proposal) -> list[bool]:
+    """Which rows end inside the proposal, so that nothing behind it matters."""
+    if not state.stop_at_eos or not proposal.length:
+        return [False] * state.batch_size
+    return [vocab.EOS_ID in row for row in proposal.ids.tolist()]
+
+
+def _rows_to_go_on(state: DecodingState, block: torch.Tensor, over: Sequence[bool]) -> list[bool]:
+    """Which rows have a MASK that matters: one before the first EOS of the block."""
+    rows = block.tolist()
+    ends = ends_of(rows) if state.stop_at_eos else [len(row) for row in rows]
+    return [
+        not done and vocab.MASK_ID in row[:end]
+        for done, row, end in zip(over, rows, ends, strict=True)
+    ]
+
+
+def _unmasked(
+    state: DecodingState, offset: int, steps: Sequence[DenoisingStep]
+) -> Generator[Unmasked, None, torch.Tensor | None]:
+    """One `Unmasked` a step for each row that had masks before it.
+
+    Returns how sure each byte was when it was revealed, (B, S), or None where nobody asked. Numbers
+    of all steps are weighed and fetched at once: n steps, B rows, S slots.
+    """
+    masked = torch.stack([step.masked for step in steps])  # (n, B, S)
+    block = torch.stack([step.block for step in steps])
+    hidden = block == vocab.MASK_ID
+    weighed = _weigh_steps(state, steps, masked, block, hidden)
+    sure, candidates = weighed.plain_probs(), weighed.plain_candidates()
+    blocks, revealed = block.tolist(), (masked & ~hidden).tolist()
+    had_masks = masked.any(-1).tolist()
+    for at, step in enumerate(steps):
+        for row in range(state.batch_size):
+            if had_masks[at][row]:
+                one = at * state.batch_size + row
+                yield Unmasked(
+                    row=row,
+                    position=state.lengths[row] + offset,
+                    block=tuple(blocks[at][row]),
+                    revealed=_slots(revealed[at][row]),
+                    probs=sure[one],
+                    candidates=candidates[one],
+                    **step.stamp,
+                )
+    return None if weighed.probs is None else weighed.probs[-state.batch_size :]
+
+
+def _weigh_steps(
+    state: DecodingState,
+    steps: Sequence[DenoisingStep],
+    masked: torch.Tensor,
+    block: torch.Tensor,
+    hidden: torch.Tensor,
+) -> Weighed:
+    """`Weighed` of all steps, one after another along the batch: (n * B, S)."""
+    if state.record != "all":
+        return Weighed(block.flatten(0, 1))
+    probs = torch.stack([step.probs for step in steps])  # (n, B, S, V)
+    ids = torch.where(hidden, probs.argmax(-1), block)  # where hidden: of the best candidate
+    weighed = weigh(state, ids.flatten(0, 1), probs=probs.flatten(0, 1))
+    n = torch.arange(len(steps), device=block.device)[:, None, None]
+    revealed_at = (masked.sum(0) - 1).clamp(0).clamp_max(n)  # a byte keeps the number of its step
+    sure = weighed.probs.unflatten(0, (len(steps), -1)).gather(0, revealed_at)
+    return Weighed(weighed.ids, sure.flatten(0, 1), weighed.top)
+
+
+def _slots(revealed: Sequence[bool]) -> tuple[int, ...]:
+    """The numbers of the slots that are marked.
+
+    >>> _slots([False, True, True])
+    (1, 2)
+    """
+    return tuple(slot for slot, now in enumerate(revealed) if now)
+
+
+# -- commit --------------------------------------------------------------------------------------
+
+
+def trust(
+    state: DecodingState, proposal: Proposal, logits: bool = True, open_latent: bool = False
+) -> Iterator[Event]:
+    """Commit what was proposed. logits, open_latent: as `DecodingState.extend` takes them."""
+    since, ends = state.lengths, _ends(state, proposal)
+    state.extend(_up_to(proposal.ids, ends), logits, open_latent)
+    yield from committed(state, since, [end < proposal.length for end in ends])
+
+
+def verify(state: DecodingState, pick: Pick, proposal: Proposal) -> Iterator[Event]:
+    """Hold the guesses against the model and commit the agreed prefix: one pass of the whole model.
+
+    The model's own byte in front (own = 1) needs no check, and where guesses part from the model,
+    the byte it wants is the next round's own. Without one (own = 0, the paper's form, Fast BLT
+    section 5.2, Algorithm 2) that byte is committed here, and decoded with the next round's block.
+    """
+    since, own, ends = state.lengths, proposal.own, _ends(state, proposal)
+    at = ahead(state, own, proposal.length - own + 1)
+    read = _read(state, proposal.ids, ends)[:, own:]  # (B, t, V): of guesses and the byte behind
+    guesses = proposal.ids[:, own : own + read.shape[1]]  # (B, k)
+    target = pick(read, at[:, : read.shape[1]])  # (B, t)
+    agreed = accepted_length(guesses, target[:, : guesses.shape[1]]).tolist()
+    checked = [max(0, min(end + 1, proposal.length) - own) for end in ends]
+    accepted = [min(counts) for counts in zip(agreed, checked, strict=True)]
+    follow = _follow(target, accepted)
+    if state.record:
+        weighed = weigh(state, guesses, read[:, : guesses.shape[1]])
+        yield from _verified(state, since, proposal, checked, accepted, follow, weighed)
+    over = _ended(ends, proposal.length, checked, accepted)
+    kept = [end if done else own + n for end, done, n in zip(ends, over, accepted, strict=True)]
+    state.rollback([begin + n for begin, n in zip(since, kept, strict=True)])
+    if not own:
+        over = _extend_by(state, follow, over)
+    yield from committed(state, since, over)
+
+
+def _ends(state: DecodingState, proposal: Proposal) -> list[int]:
+    """How many bytes of each row are to be read: those before an EOS, if the state stops there.
+
+    Raises ValueError for a proposal without bytes.
+    """
+    if proposal.length == 0:
+        raise ValueError("a proposal must hold at least one byte, got none")
+    if not state.stop_at_eos:
+        return [proposal.length] * state.batch_size
+    return ends_of(proposal.ids.tolist())
+
+
+def _up_to(ids: torch.Tensor, ends: Sequence[int]) -> torch.Tensor | list[list[int]]:
+    """ids (B, n), each row up to its end."""
+    if all(end == ids.shape[1] for end in ends):
+        return ids
+    return [row[:end] for row, end in zip(ids.tolist(), ends, strict=True)]
+
+
+def _read(state: DecodingState, ids: torch.Tensor, ends: Sequence[int]) -> torch.Tensor:
+    """Logits (B, 1 + T, V) at the frontier and at the bytes that the state is extended by."""
+    frontier = state.logits[:, None]
+    if not any(ends):
+        return frontier
+    return torch.cat([frontier, state.extend(_up_to(ids, ends))], 1)
+
+
+def _follow(target: torch.Tensor, accepted: Sequence[int]) -> list[int]:
+    """The model's own byte behind the agreed prefix of each row, of target (B, t)."""
+    last = target.shape[1] - 1
+    return [
+        row[min(n, last)] if row else 0 for row, n in zip(target.tolist(), accepted, strict=True)
+    ]
+
+
+def _ended(
+    ends: Sequence[int], length: int, checked: Sequence[int], accepted: Sequence[int]
+) -> list[bool]:
+    """Which rows end here: an EOS was proposed, and the model agrees."""
+    rows = zip(ends, checked, accepted, strict=True)
+    return [end < length and n == most for end, most, n in rows]
+
+
+def _extend_by(state: DecodingState, follow: Sequence[int], over: Sequence[bool]) -> list[bool]:
+    """Commit the byte that the model wants in rows that go on; returns which rows are over now."""
+    stop = vocab.EOS_ID if state.stop_at_eos else None
+    over = [done or i == stop for done, i in zip(over, follow, strict=True)]
+    state.extend([[] if done else [i] for done, i in zip(over, follow, strict=True)], logits=False)
+    return over
+
+
+def _verified(
+    state: DecodingState,
+    since: Sequence[int],
+    proposal: Proposal,
+    checked: Sequence[int],
+    accepted: Sequence[int],
+    follow: Sequence[int],
+    weighed: Weighed,
+) -> Iterator[Verified]:
+    """One `Verified` for each row in which something was guessed, or could have been."""
+    own, drafted, stamp = proposal.own, weighed.ids.tolist(), state.stamp()
+    width = weighed.ids.shape[1]
+    known = None if proposal.probs is None else proposal.probs[:, own : own + width]
+    draft_probs = Weighed(weighed.ids, known).plain_probs()
+    target_probs, candidates = weighed.plain_probs(), weighed.plain_candidates()
+    for row, (most, kept) in enumerate(zip(checked, accepted, strict=True)):
+        yield Verified(
+            row=row,
+            position=since[row] + own,
+            drafted=tuple(drafted[row][:most]),
+            accepted=kept,
+            replacement=follow[row] if kept < most else None,
+            draft_probs=draft_probs[row][:most],
+            target_probs=target_probs[row][:most],
+            candidates=candidates[row][:most],
+            **stamp,
         )
 
-    def plain(self):
-        """probs and candidates as tuples, a row each: what events carry."""
-        B, n = self.ids.shape
-        probs = (
-            [(None,) * n] * B if self.probs is None else [tuple(row) for row in self.probs.tolist()]
+
+def committed(
+    state: DecodingState, since: Sequence[int], over: Sequence[bool] = ()
+) -> Iterator[Committed]:
+    """One `Committed` for each row with everything past `since`, and EOS where a row is over.
+
+    Raises ValueError where a method committed an id that no text may hold.
+    """
+    stamp = state.stamp()
+    over = over or [False] * state.batch_size
+    for row, (known, start, done) in enumerate(zip(state.rows, since, over, strict=True)):
+        ids = tuple(known.ids[start:])
+        _check_allowed(ids)
+        yield Committed(
+            row=row,
+            position=start,
+            ids=(*ids, vocab.EOS_ID) if done else ids,
+            opens=tuple(known.opens[start : known.length + done]),
+            entropies=(*known.entropies[start:], 0.0) if done else tuple(known.entropies[start:]),
+            **stamp,
         )
-        if self.top is None:
-            return probs, [((),) * n] * B
-        return probs, [
-            tuple(tuple(zip(i, p)) for i, p in zip(*row))
-            for row in zip(*(t.tolist() for t in self.top))
-        ]
-
-
-def weigh(state, logits, ids, probs=None, always=False):
-    """`Weighed` ids (B, n) under logits (B, n, V), as far as `state.record` asks; `always` wants the probabilities anyway."""
-    if state.record != "all" and not always:
-        return Weighed(ids, None, None)
-    probs = beliefs(logits) if probs is None else probs
-    top = probs.topk(N_CANDIDATES, -1) if state.record == "all" else None
-    return Weighed(ids, probs.gather(-1, ids[..., None])[..., 0], top and (top.indices, top.values))
-
-
-def fit_block(method, model):
-    """The method with the model's own block size where none was asked for. Raises ValueError for a plain BLT."""
-    trained = model.config.block_size
-    if trained is None:
-        raise ValueError(
-            f"method {method.name!r} needs a BLT-D (a model trained with blocks), got a plain BLT"
-        )
-    if method.block_size is not None and method.block_size > trained:
-        warnings.warn(
-            f"block_size {method.block_size} is above the {trained} this model was trained with: "
-            "expect worse text",
-            stacklevel=4,
-        )
-    return replace(method, block_size=method.block_size or trained)
