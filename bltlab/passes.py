@@ -13,7 +13,7 @@ from .clock import timed
 from .costs import NFE
 from .masks import additive, causal, denoising
 from .model import BLT
-from .patching import entropy, surprising
+from .patching import entropy, opens_by_rule
 
 Mask = tuple[int, torch.Tensor | None]  # the first slot that is read, and who may read what from it
 
@@ -137,7 +137,7 @@ class CachedModel:
         attend = self._attend("patcher", span, self._causal_mask(span, config.window))
         nats = entropy(self.model.patcher(ids, span.positions, attend))
         self._count("patcher", "patcher")
-        return nats.tolist(), surprising(config, ids, nats).tolist()
+        return nats.tolist(), opens_by_rule(config, ids, nats).tolist()
 
     @timed("encoder")
     def encode(self, ids: torch.Tensor, span: Span) -> torch.Tensor:

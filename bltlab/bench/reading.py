@@ -14,7 +14,6 @@ from functools import partial
 import torch
 
 from .. import checkpoints, vocab
-from ..cache import Cache
 from ..config import BLTConfig
 from ..costs import cache_bytes_per_byte
 from ..decoding import PREFILL, Autoregressive
@@ -144,12 +143,7 @@ def cached_bytes(model, ids):
     used = sum(size(kept[name]) for name in ("states", "keys", "latents")) + sum(
         map(size, kept["kv"].values())
     )
-    holders = [
-        c
-        for value in vars(state).values()
-        for c in (value.values() if isinstance(value, dict) else [value])
-    ]
-    reserved = sum(size(c.layers) for c in holders if isinstance(c, Cache))
+    reserved = sum(size(cache.layers) for cache in state.caches)
     bytes_per_patch = state.length / state.rows[0].closed
     formula = cache_bytes_per_byte(
         model.config,

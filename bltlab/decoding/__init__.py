@@ -81,8 +81,8 @@ from .method import (
 )
 from .moves import accepted_length, ahead, chain, committed, propose, trust, unmask, verify
 from .proposal import Proposal
-from .self_speculation import SelfSpeculation
 from .rounds import PREFILL, Generation, Stream, generate, stream
+from .self_speculation import SelfSpeculation
 
 for _kind in (Autoregressive, SelfSpeculation, BlockDiffusion, DiffusionVerification):
     register(_kind)
