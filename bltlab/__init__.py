@@ -4,6 +4,7 @@ Names are loaded when first used, so that traces, costs and the player open with
 """
 
 from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -20,7 +21,8 @@ _HOMES = {
     "sampling": "Pick",
     "unmasking": "Confidence EntropyBound TopK OneStep",
     "evaluation": "score",
-    "decoding": "stream generate Autoregressive SelfSpeculation BlockDiffusion DiffusionVerification",
+    "decoding": "stream generate Autoregressive SelfSpeculation BlockDiffusion"
+    " DiffusionVerification",
     "viz": "view",
     "viz.explorer": "explore",
 }
@@ -28,7 +30,8 @@ _WHERE = {name: home for home, names in _HOMES.items() for name in names.split()
 __all__ = list(_WHERE)
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
+    """A public name or a room, loaded now."""
     if name in _WHERE:
         return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
     if name in _HOMES or name in ("checkpoints", "layers", "data", "training"):
@@ -36,5 +39,6 @@ def __getattr__(name):
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
+    """The public names beside those already loaded, for completion."""
     return sorted([*globals(), *_WHERE])

@@ -6,9 +6,12 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.mark.slow
 def test_an_installed_wheel_finds_its_weights_and_its_player(tmp_path):
     source, site = tmp_path / "source", tmp_path / "site"
     for name in ("bltlab", "assets"):
@@ -32,6 +35,8 @@ def test_an_installed_wheel_finds_its_weights_and_its_player(tmp_path):
     )
     (wheel,) = tmp_path.glob("*.whl")
     zipfile.ZipFile(wheel).extractall(site)
+    assert (site / "bltlab" / "py.typed").is_file()  # its types are for others to check against
+    assert (site / "bltlab" / "__init__.pyi").is_file()
     code = """
 import bltlab
 assert bltlab.__file__.startswith({site!r}), bltlab.__file__
