@@ -1,87 +1,126 @@
-"""The named endpoints for `gradio_client`: /decode, /race, /patches and /inside. Bad input is an error of one sentence.
+"""The named endpoints for `gradio_client`. Bad input is an error of one sentence.
 
 client = Client("http://127.0.0.1:7860")
-trace = client.predict("In the beginning ", "blt-dv", api_name="/decode")            # bltlab.trace/1
+trace = client.predict("In the beginning ", "blt-dv", api_name="/decode")      # bltlab.trace/1
 for trace in client.submit("In ", "blt-d", {"unmasking": "topk:2"}, api_name="/decode"): ...
 """
 
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Any
 
 import gradio as gr
-from session import frames
+from links import Link
+from session import LANES, Demo, frames
 from shown import ERRORS
 
 from bltlab.decoding import METHODS
 
 
-def endpoints(demo):
-    """The functions by their names. Each needs the model, so they share its queue."""
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """What bad input raises inside reaches the client as its sentence alone."""
+    try:
+        yield
+    except ERRORS as error:
+        raise gr.Error(str(error), print_exception=False) from None
 
-    def settings(max_new_bytes, temperature, top_k, top_p, seed, stop):
-        return dict(
-            max_new_bytes=max_new_bytes,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            seed=seed,
-            stop=stop,
-        )
+
+class Endpoints:
+    """The functions that clients call. Each needs the model, so they share its queue.
+
+    Gradio reads their arguments and types from the signatures; the type that a generator returns is
+    here that of what it yields.
+    """
+
+    def __init__(self, demo: Demo) -> None:
+        self.demo = demo
 
     def decode(
+        self,
         prompt: str,
         method: str = "ar",
-        options: dict = {},
+        options: dict | None = None,
         max_new_bytes: int = 128,
         temperature: float = 0.0,
         top_k: int = 0,
         top_p: float = 1.0,
         seed: int = 0,
-        stop: list[str] = [],
+        stop: list[str] | None = None,
     ) -> dict:
-        """Decode, and stream the trace (bltlab.trace/1). options: the method's own, {"unmasking": "confidence:0.7"}."""
-        try:
-            given = settings(max_new_bytes, temperature, top_k, top_p, seed, stop)
-            (events,) = demo.streams(prompt, [method], given, {method: options})
-            with closing(frames(events)) as traces:
-                for trace in traces:
-                    yield trace.to_json()
-        except ERRORS as error:
-            raise gr.Error(str(error), print_exception=False) from None
+        """Decode, and stream the trace (bltlab.trace/1).
+
+        options: the method's own, {"unmasking": "confidence:0.7"}.
+        """
+        settings = _settings(max_new_bytes, temperature, top_k, top_p, seed, stop)
+        link = Link("watch", prompt, [method], settings, {method: options or {}})
+        for (trace,) in self._traces(link):
+            yield trace
 
     def race(
+        self,
         prompt: str,
-        methods: list[str] = [*METHODS],
-        options: dict = {},
+        methods: list[str] | None = None,
+        options: dict | None = None,
         max_new_bytes: int = 128,
         temperature: float = 0.0,
         top_k: int = 0,
         top_p: float = 1.0,
         seed: int = 0,
-        stop: list[str] = [],
+        stop: list[str] | None = None,
     ) -> list[dict]:
-        """One prompt with several methods; streams the list of traces. options: by method, {"blt-d": {"block_size": 4}}."""
-        try:
-            given, done = settings(max_new_bytes, temperature, top_k, top_p, seed, stop), []
-            for events in demo.streams(prompt, methods, given, options):
+        """One prompt with several methods, four if none are named; streams the list of traces.
+
+        options: by method, {"blt-d": {"block_size": 4}}.
+        """
+        settings = _settings(max_new_bytes, temperature, top_k, top_p, seed, stop)
+        names = [*METHODS][:LANES] if methods is None else methods
+        yield from self._traces(Link("race", prompt, names, settings, options or {}))
+
+    def patches(self, text: str) -> dict:
+        """Where the model's patches begin: bytes, the entropy before each in nats, and the rule."""
+        with one_sentence():
+            return self.demo.survey_of(text)
+
+    def inside(self, text: str, seed: int = 0) -> dict:
+        """Inside the model for a short text (bltlab.inside/1).
+
+        Masks, training blocks, a denoised block and hashes.
+        """
+        with one_sentence():
+            return self.demo.look_at(text, seed)
+
+    def _traces(self, link: Link) -> Iterator[list[dict[str, Any]]]:
+        """Decode with one method after the other; the traces so far as JSON, again and again."""
+        done = []
+        with one_sentence():
+            for events in self.demo.streams(link):
                 with closing(frames(events)) as traces:
                     for trace in traces:
                         yield [*done, trace.to_json()]
                 done.append(trace.to_json())
-        except ERRORS as error:
-            raise gr.Error(str(error), print_exception=False) from None
 
-    def patches(text: str) -> dict:
-        """Where the model's patches begin: bytes, the entropy before each in nats, threshold and max_patch_length."""
-        try:
-            return demo.survey_of(text)
-        except ERRORS as error:
-            raise gr.Error(str(error), print_exception=False) from None
 
-    def inside(text: str, seed: int = 0) -> dict:
-        """Inside the model for a short text (bltlab.inside/1): masks, training blocks, a denoised block, hashes."""
-        try:
-            return demo.look_at(text, seed)
-        except ERRORS as error:
-            raise gr.Error(str(error), print_exception=False) from None
+def _settings(
+    max_new_bytes: int,
+    temperature: float,
+    top_k: int,
+    top_p: float,
+    seed: int,
+    stop: list[str] | None,
+) -> dict[str, Any]:
+    """The settings by name, as `Link` holds them."""
+    return dict(
+        max_new_bytes=max_new_bytes,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        seed=seed,
+        stop=stop or [],
+    )
 
-    return [decode, race, patches, inside]
+
+def endpoints(demo: Demo) -> list[Callable]:
+    """The functions of the API, in order; their names are those of the endpoints."""
+    api = Endpoints(demo)
+    return [api.decode, api.race, api.patches, api.inside]

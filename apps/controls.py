@@ -1,253 +1,238 @@
-"""Controls made from the fields of methods and rules, options made from their values, and back. A new method needs no line.
+"""Controls made from the options of methods and rules, options read from their values, and back.
 
-A link carries what a page shows, as the query that `page.js` writes: tab, prompt, method, settings, the options of each
-method ("blt-d.unmasking=confidence:0.7") and where the viewer stands ("view.step=44"). Anyone may have written it.
+All that a control needs is said by `bltlab.options.options_of`: a new method or rule needs no line
+here. A rule is chosen in a list, and the options of the chosen one stand below it.
 """
 
-import json
-from dataclasses import dataclass, field, fields
-from urllib.parse import parse_qsl
+from dataclasses import is_dataclass
+from typing import Any, NamedTuple
 
 import gradio as gr
+from gradio.components import Component
 
-from bltlab.decoding import METHODS, method_of
-from bltlab.unmasking import RULES, format_rule, parse_rule, rule_title
+from bltlab.decoding import METHODS, method_from_header
+from bltlab.options import Option, options_of
+from bltlab.unmasking import rule_title
 
-
-def control(f, value=None, **more):
-    """A control for one field of a dataclass, from its metadata. value: another one than the field's default."""
-    value = f.default if value is None else value
-    more |= dict(label=f.name.replace("_", " "), info=f.metadata.get("help"))
-    if f.metadata.get("rule"):
-        return gr.Dropdown(
-            [(rule_title(kind).capitalize(), name) for name, kind in RULES.items()],
-            value=format_rule(value).split(":")[0],
-            **more | dict(info=more["info"].split(":")[0]),
-        )
-    if "choices" in f.metadata:
-        return gr.Radio(list(f.metadata["choices"]), value=value, **more)
-    if isinstance(value, bool):
-        return gr.Checkbox(value, **more)
-    if f.metadata.get("kind") is int:  # an int that may be left open: 0 on the slider
-        return gr.Slider(
-            0, f.metadata["max"], value or 0, step=1, **more | dict(info=f"{more['info']} (0)")
-        )
-    if not isinstance(value, (int, float)):
-        return gr.Textbox(str(value), **more)
-    step, low, high = (
-        1 if isinstance(value, int) else 0.01,
-        f.metadata.get("min"),
-        f.metadata.get("max"),
-    )
-    if low is None or high is None:
-        return gr.Number(
-            value, step=step, precision=0 if step == 1 else None, minimum=low, maximum=high, **more
-        )
-    return gr.Slider(low, high, value, step=step, **more)
+OPEN = ("left open", "")  # the choice that stands for None: the model or the method decides
 
 
-def keys():
-    """(method, field, part) of every control, in order: part is None, or the rule whose parameter the control sets."""
-    return [
-        (method, f.name, part)
-        for method, kind in METHODS.items()
-        for f in fields(kind)
-        for part in [
-            None,
-            *(name for name in RULES if fields(RULES[name]) and f.metadata.get("rule")),
-        ]
-    ]
+class Key(NamedTuple):
+    """Names a control: that of a method's option or, with rule and field, of a rule's option."""
+
+    method: str
+    option: str
+    rule: str | None = None
+    field: str | None = None
 
 
-def method_controls(kind):
-    """The controls of one method, in the order of `keys`. A rule shows the parameter of the rule that is chosen."""
+# -- one option and its control --------------------------------------------------------------------
+
+
+def offered(one: Option) -> dict[str, type]:
+    """The rules that a control offers, by name. The class of the default is always among them."""
+    rules = dict(one.rules or {})
+    own = type(one.default)
+    if one.rules is not None and is_dataclass(own) and own not in rules.values():
+        rules[class_name(own)] = own
+    return rules
+
+
+def class_name(kind: type) -> str:
+    """The name that the text of a rule has where its class has no short one: "module:Class"."""
+    return f"{kind.__module__}:{kind.__qualname__}"
+
+
+def name_of_rule(one: Option, rule: Any) -> str | None:
+    """The name that `offered` has for the class of a rule, None if it is not among them."""
+    for name, kind in offered(one).items():
+        if type(rule) is kind:
+            return name
+    return None
+
+
+def rule_parts(one: Option) -> list[tuple[str, Option]]:
+    """(name of a rule, option of it) for every option of every rule offered, in order."""
+    parts = []
+    for name, kind in offered(one).items():
+        parts += [(name, part) for part in options_of(kind).values()]
+    return parts
+
+
+def opens_at_zero(one: Option) -> bool:
+    """Does 0 on a slider stand for None? So it is where 0 itself is out of range."""
+    bounded = one.low is not None and one.high is not None
+    return one.may_be_open and one.kind is int and bounded and one.low > 0
+
+
+def is_choice(one: Option) -> bool:
+    """Is one of a few words chosen? A yes or no that may be left open has three."""
+    return bool(one.choices) or (one.kind is bool and one.may_be_open)
+
+
+def to_control(one: Option, value: Any) -> Any:
+    """What the control of an option holds for a value; `from_control` is the way back."""
+    if one.rules is not None:
+        return name_of_rule(one, value)
+    if value is None:
+        if opens_at_zero(one):
+            return 0
+        return None if one.kind in (int, float) else ""
+    return str(value).lower() if one.kind is bool and is_choice(one) else value
+
+
+def from_control(one: Option, held: Any) -> Any:
+    """The value of an option, for `build_method`, from what its control holds."""
+    if opens_at_zero(one):
+        return held or None
+    return None if one.may_be_open and held == "" else held
+
+
+def control(one: Option, value: Any, visible: bool = True) -> Component:
+    """A control for one option that holds `value`, with its limits, choices and help."""
+    held = to_control(one, value)
+    told = dict(label=one.name.replace("_", " "), info=one.help, visible=visible)
+    if one.rules is not None:
+        told["info"] = one.help.split(":")[0]
+        titles = [(rule_title(kind).capitalize(), name) for name, kind in offered(one).items()]
+        return gr.Dropdown(titles, value=held, **told)
+    if is_choice(one):
+        words = [str(choice) for choice in one.choices] or ["true", "false"]
+        return gr.Radio([*words, OPEN] if one.may_be_open else words, value=held, **told)
+    if one.kind is bool:
+        return gr.Checkbox(held, **told)
+    if one.kind is str:
+        return gr.Textbox(held, **told)
+    return _number(one, held, told)
+
+
+def _number(one: Option, held: int | float | None, told: dict[str, Any]) -> Component:
+    """A slider where both limits are known, else a box to write in; empty means left open."""
+    whole = one.kind is int
+    if opens_at_zero(one):
+        return gr.Slider(0, one.high, held, step=1, **told | dict(info=f"{one.help} (0)"))
+    step = 1 if whole else 0.01
+    if one.low is None or one.high is None or one.may_be_open:
+        precision = 0 if whole else None
+        limits = dict(minimum=one.low, maximum=one.high)
+        return gr.Number(held, step=step, precision=precision, **limits, **told)
+    return gr.Slider(one.low, one.high, held, step=step, **told)
+
+
+# -- all controls of a method ----------------------------------------------------------------------
+
+
+def keys() -> list[Key]:
+    """The names of all controls of all methods, in the order of the page."""
+    found = []
+    for method, kind in METHODS.items():
+        for one in options_of(kind).values():
+            found.append(Key(method, one.name))
+            found += [Key(method, one.name, rule, part.name) for rule, part in rule_parts(one)]
+    return found
+
+
+def method_controls(kind: type) -> list[Component]:
+    """The controls of one method, in the order of `keys`."""
     controls = []
-    for f in fields(kind):
-        controls.append(chosen := control(f))
-        if f.metadata.get("rule"):
-            parts = [name for name in RULES if fields(RULES[name])]
-            for name in parts:
-                (parameter,) = fields(RULES[name])
-                default = (
-                    getattr(f.default, parameter.name)
-                    if isinstance(f.default, RULES[name])
-                    else None
-                )
-                controls.append(control(parameter, default, visible=name == chosen.value))
-            chosen.change(
-                lambda rule, parts=parts: [gr.update(visible=name == rule) for name in parts],
-                chosen,
-                controls[-len(parts) :],
-                api_visibility="private",
-                queue=False,
-                show_progress="hidden",
-            )
+    for one in options_of(kind).values():
+        chosen = control(one, one.default)
+        controls.append(chosen)
+        if one.rules is not None:
+            controls += _rule_controls(one, chosen)
     return controls
 
 
-def gathered(method, values):
-    """The options of one method from the values of all controls; a rule as text: {"unmasking": "confidence:0.7"}."""
-    left_open = {
-        f.name for kind in METHODS.values() for f in fields(kind) if f.metadata.get("kind") is int
-    }
+def _rule_controls(one: Option, chosen: Component) -> list[Component]:
+    """The controls of all rules offered; those of the chosen one are shown."""
+    first = chosen.value
+    boxes = {}  # control: the name of its rule
+    for rule, part in rule_parts(one):
+        value = getattr(one.default, part.name) if rule == first else part.default
+        boxes[control(part, value, visible=rule == first)] = rule
+
+    def show(name: str) -> dict[Component, dict]:
+        return {box: gr.update(visible=rule == name) for box, rule in boxes.items()}
+
+    if boxes:
+        quiet = dict(api_visibility="private", queue=False, show_progress="hidden")
+        chosen.change(show, chosen, [*boxes], **quiet)
+    return [*boxes]
+
+
+def gathered(method: str, values: list) -> dict[str, Any]:
+    """The options of one method from the values of all controls, in the order of `keys`.
+
+    A rule is its text: {"block_size": None, "unmasking": "confidence:0.7"}.
+    """
+    held = dict(zip(keys(), values, strict=True))
     options = {}
-    for (owner, name, part), value in zip(keys(), values, strict=True):
-        if owner == method and part is None:
-            options[name] = (value or None) if name in left_open else value
-        elif owner == method and part == options[name]:
-            options[name] = f"{part}:{value}"
+    for one in options_of(METHODS[method]).values():
+        value = held[Key(method, one.name)]
+        if one.rules is None:
+            options[one.name] = from_control(one, value)
+        elif value is not None:  # None: the default is an object that no text could name
+            options[one.name] = _gathered_rule(method, one, value, held)
     return options
 
 
-def build_method(name, options):
-    """A method from its name and options; a rule is its text. Raises ValueError or TypeError."""
-    kind = type(method_of(name))
-    rules = {f.name for f in fields(kind) if f.metadata.get("rule")}
-    if unknown := set(options) - {f.name for f in fields(kind)}:
-        raise ValueError(
-            f"{name} has no option {min(unknown)!r}, it has {', '.join(f.name for f in fields(kind)) or 'none'}"
-        )
-    return kind(
-        **{key: parse_rule(value) if key in rules else value for key, value in options.items()}
-    )
+def _gathered_rule(method: str, one: Option, chosen: str, held: dict[Key, Any]) -> str:
+    """The text of the chosen rule: its name, then the values of its options."""
+    words = [chosen]
+    for rule, part in rule_parts(one):
+        if rule == chosen:
+            words.append(str(from_control(part, held[Key(method, one.name, rule, part.name)])))
+    return ":".join(words)
 
 
-def filled(name, options):
-    """Updates for all controls of one method, in the order of `keys`, so that they hold these options. Raises as the method."""
-    method, updates = build_method(name, options), {}
-    for f in fields(method):
-        value, high = getattr(method, f.name), f.metadata.get("max")
-        if high is not None and value is not None and value > high:
-            raise ValueError(f"{f.name} must be at most {high}, got {value}")
-        if f.metadata.get("rule"):
-            chosen = format_rule(value).split(":")[0]
-            for rule in (rule for rule in RULES if fields(RULES[rule])):
-                held = dict(value=[*vars(value).values()][0]) if rule == chosen else {}
-                updates[f.name, rule] = gr.update(visible=rule == chosen, **held)
-            value = chosen
-        updates[f.name, None] = gr.update(value=0 if value is None else value)
-    return {(name, *key): update for key, update in updates.items()}
+def build_method(name: str, options: dict[str, Any]) -> Any:
+    """A method from its name and its options as links, files and controls give them.
+
+    Raises ValueError or TypeError, in one sentence, for an unknown method, option or rule and for a
+    value out of range. Nothing is imported: a text can name only the rules that the page offers.
+    """
+    if name not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {name!r}")
+    if not isinstance(options, dict):
+        raise TypeError(f"the options of {name} must be given by name, got {options!r}")
+    for one in options_of(METHODS[name]).values():
+        if one.rules is not None and isinstance(options.get(one.name), str):
+            _check_rule_name(one, options[one.name])
+    return method_from_header({"name": name, **options})
 
 
-# -- settings that all methods share ------------------------------------------------------------------------------------
-
-SETTINGS = {  # name: control, its arguments, what its value is
-    "max_new_bytes": (gr.Slider, dict(minimum=1, maximum=1024, step=1, label="new bytes"), 96),
-    "temperature": (
-        gr.Slider,
-        dict(
-            minimum=0.0, maximum=2.0, step=0.05, label="temperature", info="0 takes the best byte"
-        ),
-        0.7,
-    ),
-    "top_k": (
-        gr.Slider,
-        dict(minimum=0, maximum=256, step=1, label="top k", info="0 keeps every byte"),
-        0,
-    ),
-    "top_p": (gr.Slider, dict(minimum=0.01, maximum=1.0, step=0.01, label="top p"), 1.0),
-    "seed": (gr.Number, dict(precision=0, label="seed"), 0),
-    "stop": (
-        gr.Textbox,
-        dict(max_length=200, label="stop after", info="end when this text was written"),
-        "",
-    ),
-}
-MOST_CHARACTERS = 2000  # of a prompt
+def _check_rule_name(one: Option, text: str) -> None:
+    """Raises ValueError for the text of a rule that is not offered: anyone may have written it."""
+    known = set(offered(one)) | {class_name(kind) for kind in offered(one).values()}
+    words = text.split(":")
+    if words[0] not in known and ":".join(words[:2]) not in known:
+        raise ValueError(f"{one.name} must be {one.accepted}, got {text!r}")
 
 
-def setting_controls(values):
-    """The controls of `SETTINGS`, in order. values: what they hold at first, by name."""
-    return [
-        kind(value=values.get(name, default), **arguments)
-        for name, (kind, arguments, default) in SETTINGS.items()
-    ]
+def filled(name: str, options: dict[str, Any]) -> dict[Key, dict]:
+    """Updates for all controls of one method, so that they hold these options.
+
+    Raises ValueError or TypeError as `build_method` does.
+    """
+    method = build_method(name, options)
+    updates = {}
+    for one in options_of(method).values():
+        value = getattr(method, one.name)
+        updates[Key(name, one.name)] = gr.update(value=to_control(one, value))
+        if one.rules is not None:
+            updates |= _filled_rule(name, one, value)
+    return updates
 
 
-def short(text):
-    """The text, if it is short enough for this page. Raises ValueError."""
-    if len(text) > MOST_CHARACTERS:
-        raise ValueError(
-            f"a text may have at most {MOST_CHARACTERS:,} characters here, got {len(text):,}"
-        )
-    return text
-
-
-def checked(prompt, values):
-    """Settings by name for `bltlab.stream`, inside the limits of this page. Raises ValueError, in one sentence."""
-    short(prompt)
-    for name, value in values.items():
-        low, high = (SETTINGS[name][1].get(end) for end in ("minimum", "maximum"))
-        if isinstance(value, (int, float)) and high is not None and not low <= value <= high:
-            raise ValueError(f"{name} must be {low} to {high} here, got {value}")
-    stop = values["stop"]
-    return values | dict(
-        seed=values["seed"] or 0, stop=([stop] if stop else []) if isinstance(stop, str) else stop
-    )
-
-
-# -- links --------------------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Link:
-    """What a link asks for. `methods` has one name on Watch, up to four on Race; `view` goes to the viewer as it is."""
-
-    tab: str
-    prompt: str = ""
-    methods: list = field(default_factory=list)
-    settings: dict = field(default_factory=dict)
-    options: dict = field(default_factory=dict)
-    view: dict = field(default_factory=dict)
-    model: str = ""
-
-
-TABS = "watch", "race", "patches", "inside", "tour"
-
-
-def read_link(query):
-    """A `Link` from a query such as "tab=watch&method=blt-d&seed=1". Raises ValueError or TypeError, in one sentence."""
-    if len(query) > 20_000:
-        raise ValueError("this link is too long")
-    entries = dict(parse_qsl(query, keep_blank_values=True, max_num_fields=200))
-    link = Link(
-        entries.pop("tab", "watch"), entries.pop("prompt", ""), model=entries.pop("model", "")
-    )
-    link.methods = [name for name in entries.pop("method", "").split(",") if name]
-    if link.tab not in TABS:
-        raise ValueError(f"a link's tab must be one of {', '.join(TABS)}, got {link.tab!r}")
-    if link.tab == "watch" and len(link.methods) > 1:
-        raise ValueError("a link to Watch names one decoder, a link to Race up to four")
-    for key, text in entries.items():
-        owner, dot, name = key.rpartition(".")
-        if owner == "view":
-            link.view[name] = plain(text)
-        elif dot and owner in link.methods:
-            link.options.setdefault(owner, {})[name] = plain(text)
-        elif key in SETTINGS:
-            kind = type(SETTINGS[key][2])
-            link.settings[key] = value = text if kind is str else plain(text)
-            if kind is not str and (type(value) is bool or not isinstance(value, (int, kind))):
-                raise ValueError(f"a link's {key} must be a number, got {text!r}")
+def _filled_rule(method: str, one: Option, rule: Any) -> dict[Key, dict]:
+    """Updates for the controls of all rules: those of the rule's own class hold its values."""
+    chosen = name_of_rule(one, rule)
+    updates = {}
+    for name, part in rule_parts(one):
+        key = Key(method, one.name, name, part.name)
+        if name == chosen:
+            value = to_control(part, getattr(rule, part.name))
+            updates[key] = gr.update(visible=True, value=value)
         else:
-            raise ValueError(f"a link knows nothing of {key!r}")
-    checked(
-        link.prompt, {name: default for name, (_, _, default) in SETTINGS.items()} | link.settings
-    )
-    for name in link.methods:
-        filled(name, link.options.get(name, {}))
-    return link
-
-
-def plain(text):
-    """A number, true, false, null or a list of whole numbers from its JSON; any other text as it is."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-    odd = (
-        isinstance(value, (dict, str))
-        or isinstance(value, list)
-        and not all(type(v) is int for v in value)
-    )
-    return text if odd else value
+            updates[key] = gr.update(visible=False)
+    return updates

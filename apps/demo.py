@@ -1,12 +1,17 @@
-"""The demo: write a prompt, pick a decoder, watch every step. `python apps/demo.py` opens it on this machine only."""
+"""The demo: write a prompt, pick a decoder, watch every step.
+
+`python apps/demo.py` opens it on this machine only; `--method my.module:MyMethod` adds a decoder of
+your own to Watch and Race, with controls for its options.
+"""
 
 import argparse
+import inspect
 import os
 import sys
-from dataclasses import fields
+from collections.abc import Callable
 from functools import wraps
-from inspect import isgeneratorfunction
 from pathlib import Path
+from typing import Any
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -20,11 +25,15 @@ import gradio as gr
 import shown
 import torch
 from api import endpoints
-from controls import MOST_CHARACTERS, SETTINGS, keys, method_controls, setting_controls
+from controls import keys, method_controls
+from gradio.components import Component
 from session import LANES, Demo
+from settings import MOST_CHARACTERS, SETTINGS, setting_controls
 
-from bltlab.decoding import METHODS
+from bltlab.decoding import METHODS, register
 from bltlab.inspection import MOST_BYTES
+from bltlab.options import load_class, options_of
+from bltlab.trace import Trace
 from bltlab.viz import inside, patches, player
 
 HERE = Path(__file__).resolve().parent
@@ -41,26 +50,30 @@ EXAMPLES = {
         "Größe, 大きさ, размер: ",
     ),
 }
-INTRO = """# bltlab
-A language model that writes **several bytes at once**: watch what it guesses, keeps and throws away."""
-MODEL = dict(
-    concurrency_id="model", concurrency_limit=1
-)  # whatever needs the weights, one at a time
+INTRO = (
+    "# bltlab\nA language model that writes **several bytes at once**: "
+    "watch what it guesses, keeps and throws away."
+)
+
+# How callbacks run: one at a time what needs the weights; past the queue what does not; and none of
+# the page's own appears among the endpoints of the API.
+MODEL = dict(concurrency_id="model", concurrency_limit=1)
 QUIET = dict(queue=False, show_progress="hidden")
 HIDDEN = dict(api_visibility="private")
+STEADY = dict(show_progress="hidden", **MODEL, **HIDDEN)  # with the weights, and without a spinner
+
+Box = dict[Any, Component]  # the components of the page by name
 
 
-def script():
+def script() -> str:
     """Every viewer and the page's own JavaScript, once, for the head of the page."""
-    viewers = (
-        player.SOURCE,
-        *(viewer.SOURCE.removeprefix(player.BASE) for viewer in (patches, inside)),
-    )
-    own = ((HERE / name).read_text(encoding="utf-8") for name in ("tour.js", "page.js"))
-    return "<script>" + "\n".join([*viewers, *own]).replace("</script", "<\\/script") + "</script>"
+    sources = [player.SOURCE]
+    sources += [viewer.SOURCE.removeprefix(player.BASE) for viewer in (patches, inside)]
+    sources += [(HERE / name).read_text(encoding="utf-8") for name in ("tour.js", "page.js")]
+    return "<script>" + "\n".join(sources).replace("</script", "<\\/script") + "</script>"
 
 
-def view(kind, value=None, **more):
+def view(kind: str, value: Any = None) -> gr.HTML:
     """A component that page.js draws, by its kind; its value is plain data."""
     return gr.HTML(
         value,
@@ -68,15 +81,15 @@ def view(kind, value=None, **more):
         apply_default_css=False,
         js_on_load=f"bltlabPage.mount('{kind}', element, props, watch)",
         elem_classes=["view", kind],
-        **more,
     )
 
 
-def named(fn, box):
+def named(fn: Callable, box: Box) -> Callable:
     """A callback whose outputs are components, from one whose outputs are their names."""
-    found = lambda what: {
-        box[name]: value for name, value in (what or dict(note=gr.skip())).items()
-    }
+
+    def found(what: dict[Any, Any]) -> dict[Component, Any]:
+        what = what or dict(note=gr.skip())
+        return {box[name]: value for name, value in what.items()}
 
     @wraps(fn)
     def called(*arguments):
@@ -87,81 +100,128 @@ def named(fn, box):
         for what in fn(*arguments):
             yield found(what)
 
-    return streamed if isgeneratorfunction(fn) else called
+    return streamed if inspect.isgeneratorfunction(fn) else called
 
 
-def short_title(kind):
-    return kind.title.split(",")[0]
+# -- what is said of a method ----------------------------------------------------------------------
 
 
-def short_titles():
+def title_of(kind: type) -> str:
+    """The title of a method, or its name where it has none."""
+    return getattr(kind, "title", kind.name)
+
+
+def short_title(kind: type) -> str:
+    """The title up to its first comma: "BLT-S"."""
+    return title_of(kind).split(",")[0]
+
+
+def short_titles() -> list[tuple[str, str]]:
+    """(short title, name) of every method."""
     return [(short_title(kind), name) for name, kind in METHODS.items()]
 
 
-def examples(model):
+def summary(kind: type) -> str:
+    """The title and the first line of the docstring, as Markdown."""
+    first = (inspect.getdoc(kind) or "").partition("\n")[0]
+    return f"**{title_of(kind)}.** {first}"
+
+
+def explanation(kind: type) -> str:
+    """The docstring of a method's module, or its own where the module has none, as Markdown."""
+    module = sys.modules.get(kind.__module__)
+    return f"```text\n{inspect.getdoc(module) or inspect.getdoc(kind) or ''}\n```"
+
+
+def examples(model: str) -> tuple[str, ...]:
     """Prompts for a model, by what its name says that it has learnt."""
     return next(prompts for word, prompts in EXAMPLES.items() if word in model)
 
 
-def prompt_of(trace):
+def prompt_of(trace: Trace | None) -> str:
+    """The prompt of a trace, or an example."""
     return bltlab.vocab.to_text(trace.prompt) if trace else EXAMPLES[""][0]
 
 
-# -- the tabs: each fills `box` with its components by name -------------------------------------------------------------
+# -- the tabs: each fills `box` with its components by name ----------------------------------------
 
 
-def watch_tab(box, first, prompts):
+def watch_tab(box: Box, first: Trace | None, prompts: tuple[str, ...]) -> None:
+    """One decoder: its prompt and options on the left, what it does on the right.
+
+    first: the trace shown at first, if one ships.
+    """
     start = first.method["name"] if first else next(iter(METHODS))
-    held = shown.watched(first) if first else dict(watch=None, totals=None, text="")
-    settings = {k: v for k, v in first.settings.items() if k != "stop"} if first else {}
     with gr.Row(elem_classes="stage"):
         with gr.Column(elem_classes="ask"):
-            box["prompt"] = gr.Textbox(
-                prompt_of(first), label="prompt", lines=2, max_length=MOST_CHARACTERS
-            )
-            gr.Examples([[prompt] for prompt in prompts], box["prompt"], label="examples", **HIDDEN)
-            box["method"] = gr.Radio(
-                short_titles(), value=start, label="decoder", elem_classes="methods"
-            )
-            with gr.Row(elem_classes="buttons"):
-                box["run"] = gr.Button("Decode", variant="primary", min_width=80)
-                box["halt"] = gr.Button("Stop", min_width=80, elem_classes="halt")
+            _ask(box, first, start, prompts)
         with gr.Column(elem_classes="more"):
-            cards, controls = [], []
-            for n, kind in METHODS.items():
-                with gr.Column(visible=n == start) as card:
-                    gr.Markdown(
-                        f"**{kind.title}.** {kind.__doc__.splitlines()[0]}", elem_classes="card"
-                    )
-                    with gr.Accordion("options", open=False, visible=bool(fields(kind))):
-                        controls += method_controls(kind)
-                cards.append(card)
-            with gr.Accordion("length, temperature, seed, stop", open=False):
-                box |= dict(zip(SETTINGS, setting_controls(settings)))
-            box |= dict(zip(keys(), controls))
+            cards = _options(box, first, start)
         with gr.Column(elem_classes="hero"):
-            box["watch"] = view("watch", held["watch"])
-            box["text"] = gr.Textbox(
-                held["text"],
-                label="the text",
-                lines=2,
-                max_lines=12,
-                interactive=False,
-                buttons=["copy"],
-            )
-            for n, kind in METHODS.items():
-                with gr.Accordion(
-                    f"how {short_title(kind)} works", open=False, visible=n == start
-                ) as card:
-                    gr.Markdown(f"```text\n{sys.modules[kind.__module__].__doc__}\n```")
-                cards.append(card)
-            with gr.Accordion("all numbers of this run", open=False):
-                box["totals"] = view("table", held["totals"])
-    pick = lambda chosen: [gr.update(visible=n == chosen) for n in METHODS] * 2
-    box["method"].change(pick, box["method"], cards, **QUIET, **HIDDEN)
+            explanations = _hero(box, first, start)
+
+    def pick(chosen: str) -> dict[Component, dict]:
+        """Show the cards of the chosen method."""
+        every = [*cards.items(), *explanations.items()]
+        return {card: gr.update(visible=name == chosen) for card, name in every}
+
+    box["method"].change(pick, box["method"], [*cards, *explanations], **QUIET, **HIDDEN)
 
 
-def race_tab(box, traces):
+def _ask(box: Box, first: Trace | None, start: str, prompts: tuple[str, ...]) -> None:
+    """The prompt, the decoder and the two buttons."""
+    box["prompt"] = gr.Textbox(
+        prompt_of(first), label="prompt", lines=2, max_length=MOST_CHARACTERS
+    )
+    gr.Examples([[prompt] for prompt in prompts], box["prompt"], label="examples", **HIDDEN)
+    box["method"] = gr.Radio(short_titles(), value=start, label="decoder", elem_classes="methods")
+    with gr.Row(elem_classes="buttons"):
+        box["run"] = gr.Button("Decode", variant="primary", min_width=80)
+        box["halt"] = gr.Button("Stop", min_width=80, elem_classes="halt")
+
+
+def _options(box: Box, first: Trace | None, start: str) -> dict[Component, str]:
+    """The options of every method and the settings; {card: its method}, of which one is visible."""
+    cards, controls = {}, []
+    for name, kind in METHODS.items():
+        with gr.Column(visible=name == start) as card:
+            gr.Markdown(summary(kind), elem_classes="card")
+            with gr.Accordion("options", open=False, visible=bool(options_of(kind))):
+                controls += method_controls(kind)
+        cards[card] = name
+    held = dict(first.settings) if first else {}
+    held.pop("stop", None)  # a list in a trace
+    with gr.Accordion("length, temperature, seed, stop", open=False):
+        box.update(zip(SETTINGS, setting_controls(held), strict=True))
+    box.update(zip(keys(), controls, strict=True))
+    return cards
+
+
+def _hero(box: Box, first: Trace | None, start: str) -> dict[Component, str]:
+    """The player, the text, the numbers; {explanation: its method}, of which one is visible."""
+    held = shown.watched(first) if first else dict(watch=None, totals=None, text="")
+    box["watch"] = view("watch", held["watch"])
+    box["text"] = gr.Textbox(
+        held["text"],
+        label="the text",
+        lines=2,
+        max_lines=12,
+        interactive=False,
+        buttons=["copy"],
+    )
+    explanations = {}
+    for name, kind in METHODS.items():
+        title = f"how {short_title(kind)} works"
+        with gr.Accordion(title, open=False, visible=name == start) as card:
+            gr.Markdown(explanation(kind))
+        explanations[card] = name
+    with gr.Accordion("all numbers of this run", open=False):
+        box["totals"] = view("table", held["totals"])
+    return explanations
+
+
+def race_tab(box: Box, traces: list[Trace]) -> None:
+    """Up to four decoders on one prompt, side by side. traces: those shown at first."""
     held = shown.raced(traces[:LANES]) if traces else dict(race=None, table=None)
     with gr.Row(elem_classes="bar"):
         box["race_prompt"] = gr.Textbox(
@@ -187,7 +247,8 @@ def race_tab(box, traces):
         box["table"] = view("table", held["table"])
 
 
-def patches_tab(box):
+def patches_tab(box: Box) -> None:
+    """Where the model's patches begin, in shipped texts and in one that is typed."""
     with gr.Row(elem_classes="bar"):
         box["patch_text"] = gr.Textbox(
             label="text",
@@ -199,7 +260,8 @@ def patches_tab(box):
     box["patches"] = view("patches", shown.surveys())
 
 
-def inside_tab(box):
+def inside_tab(box: Box) -> None:
+    """Masks, blocks and hashes of a short text."""
     with gr.Row(elem_classes="bar"):
         box["inside_text"] = gr.Textbox(
             label="text",
@@ -212,100 +274,115 @@ def inside_tab(box):
     box["inside"] = view("inside", shown.insides())
 
 
-# -- the page ----------------------------------------------------------------------------------------------------------
-def build(name="blt-d-nano"):
-    """The page, and how it looks: arguments of its `launch`."""
-    demo, box, traces = Demo(name), {}, [*shown.recorded().values()]
+# -- the page --------------------------------------------------------------------------------------
+
+
+def build(name: str = "blt-d-nano") -> tuple[gr.Blocks, dict[str, Any]]:
+    """The page, and the arguments of its `launch`. name: the model that it decodes with."""
+    demo = Demo(name)
+    box: Box = {}
     with gr.Blocks(title="bltlab", analytics_enabled=False, delete_cache=(3600, 3600)) as page:
-        with gr.Row(elem_classes="top"):
-            gr.Markdown(INTRO, elem_classes="intro")
-            with gr.Row(elem_classes="tools"):
-                link = gr.Button("Copy link", size="sm")
-                keep = gr.Button("Save", size="sm")
-                put = gr.UploadButton(
-                    "Open", file_types=[".json"], file_count="multiple", size="sm"
-                )
-        with gr.Tabs(overflow_behavior="wrap") as box["tabs"]:
-            with gr.Tab("Watch", id="watch"):
-                watch_tab(box, traces[-1] if traces else None, examples(Path(name).name))
-            with gr.Tab("Race", id="race"):
-                race_tab(box, traces)
-            with gr.Tab("Patches", id="patches"):
-                patches_tab(box)
-            with gr.Tab("Inside", id="inside"):
-                inside_tab(box)
-            with gr.Tab("Tour", id="tour"):
-                box["tour"] = view("tour", shown.tour())
+        tools = _top()
+        _tabs(box, Path(name).name)
         box["note"] = view("note")
         box["pending"] = gr.JSON(visible=False)
-        query, everything = gr.Textbox(visible=False), [*box.values()]
-
         for fn in endpoints(demo):  # before the others: names go to who comes first
             gr.api(fn, api_name=fn.__name__, **MODEL)
-        settings = [box[key] for key in [*SETTINGS, *keys()]]
-        for names in (
-            ("prompt", "method", "run", "halt"),
-            ("race_prompt", "racers", "race_run", "race_halt"),
-        ):
-            prompt, methods, run, halt = (box[name] for name in names)
-            outputs = [box[name] for name in ("watch", "totals", "text", "race", "table", "note")]
-            ready = gr.on([run.click, prompt.submit], demo.ready, **QUIET, **HIDDEN)
-            ready.then(
-                named(demo.decode, box),
-                [prompt, methods, *settings],
-                outputs,
-                show_progress="hidden",
-                **MODEL,
-                **HIDDEN,
-            )
-            halt.click(demo.halt, **QUIET, **HIDDEN)
-        box["patch_text"].change(
-            named(demo.survey, box),
-            box["patch_text"],
-            [box["patches"], box["note"]],
-            trigger_mode="always_last",
-            show_progress="hidden",
-            **MODEL,
-            **HIDDEN,
-        )
-        gr.on(
-            [box["look"].click, box["inside_text"].submit],
-            named(demo.look, box),
-            box["inside_text"],
-            [box["inside"], box["note"]],
-            show_progress="hidden",
-            **MODEL,
-            **HIDDEN,
-        )
-        link.click(None, None, box["note"], js="() => bltlabPage.copyLink()", **HIDDEN)
-        keep.click(None, None, box["note"], js="() => bltlabPage.save()", **HIDDEN)
-        file = put.upload(named(demo.opened, box), put, everything, **QUIET, **HIDDEN)
-        hash = page.load(
-            named(demo.followed, box),
-            query,
-            everything,
-            js="() => [location.hash.slice(1)]",
-            **QUIET,
-            **HIDDEN,
-        )
-        for asked in file, hash:
-            asked.then(
-                named(demo.resume, box),
-                box["pending"],
-                everything,
-                show_progress="hidden",
-                **MODEL,
-                **HIDDEN,
-            )
+        _connect_decoding(demo, box)
+        _connect_texts(demo, box)
+        _connect_files(page, demo, box, tools)
         page.unload(demo.halt)
     page.queue(max_size=16)
+    return page, looks()
+
+
+def _top() -> tuple[gr.Button, gr.Button, gr.UploadButton]:
+    """The heading, and the buttons that copy a link, save a file and open files."""
+    with gr.Row(elem_classes="top"):
+        gr.Markdown(INTRO, elem_classes="intro")
+        with gr.Row(elem_classes="tools"):
+            copy = gr.Button("Copy link", size="sm")
+            save = gr.Button("Save", size="sm")
+            files = dict(file_types=[".json"], file_count="multiple")
+            return copy, save, gr.UploadButton("Open", size="sm", **files)
+
+
+def _tabs(box: Box, model: str) -> None:
+    """The five tabs, with what ships."""
+    traces = [*shown.recorded().values()]
+    with gr.Tabs(overflow_behavior="wrap") as box["tabs"]:
+        with gr.Tab("Watch", id="watch"):
+            watch_tab(box, traces[-1] if traces else None, examples(model))
+        with gr.Tab("Race", id="race"):
+            race_tab(box, traces)
+        with gr.Tab("Patches", id="patches"):
+            patches_tab(box)
+        with gr.Tab("Inside", id="inside"):
+            inside_tab(box)
+        with gr.Tab("Tour", id="tour"):
+            box["tour"] = view("tour", shown.tour())
+
+
+def _connect_decoding(demo: Demo, box: Box) -> None:
+    """Decode, Race and their Stop buttons."""
+    held = [box[key] for key in [*SETTINGS, *keys()]]
+    outputs = [box[name] for name in ("watch", "totals", "text", "race", "table", "note")]
+    watch = "prompt", "method", "run", "halt"
+    race = "race_prompt", "racers", "race_run", "race_halt"
+    for names in (watch, race):
+        prompt, methods, run, halt = (box[name] for name in names)
+        ready = gr.on([run.click, prompt.submit], demo.ready, **QUIET, **HIDDEN)
+        ready.then(named(demo.decode, box), [prompt, methods, *held], outputs, **STEADY)
+        halt.click(demo.halt, **QUIET, **HIDDEN)
+
+
+def _connect_texts(demo: Demo, box: Box) -> None:
+    """The texts of Patches, at every key, and of Inside, at Enter."""
+    box["patch_text"].change(
+        named(demo.survey, box),
+        box["patch_text"],
+        [box["patches"], box["note"]],
+        trigger_mode="always_last",
+        **STEADY,
+    )
+    gr.on(
+        [box["look"].click, box["inside_text"].submit],
+        named(demo.look, box),
+        box["inside_text"],
+        [box["inside"], box["note"]],
+        **STEADY,
+    )
+
+
+def _connect_files(page: gr.Blocks, demo: Demo, box: Box, tools: tuple) -> None:
+    """Copy link, Save and Open, and the link that a page is opened with. tools: as `_top` says."""
+    query = gr.Textbox(visible=False)
+    everything = [*box.values()]
+    copy, save, put = tools
+    copy.click(None, None, box["note"], js="() => bltlabPage.copyLink()", **HIDDEN)
+    save.click(None, None, box["note"], js="() => bltlabPage.save()", **HIDDEN)
+    opened = put.upload(named(demo.opened, box), put, everything, **QUIET, **HIDDEN)
+    loaded = page.load(
+        named(demo.followed, box),
+        query,
+        everything,
+        js="() => [location.hash.slice(1)]",
+        **QUIET,
+        **HIDDEN,
+    )
+    for asked in opened, loaded:
+        asked.then(named(demo.resume, box), box["pending"], everything, **STEADY)
+
+
+def looks() -> dict[str, Any]:
+    """Arguments of `launch`: theme, style sheet, script, and the limits of what visitors send."""
     theme = gr.themes.Default(
         primary_hue="blue",
         neutral_hue="slate",
         font=["system-ui", "sans-serif"],
         font_mono=["ui-monospace", "monospace"],
     )
-    return page, dict(
+    return dict(
         theme=theme,
         css=(HERE / "page.css").read_text("utf-8"),
         head=script(),
@@ -319,8 +396,14 @@ def build(name="blt-d-nano"):
     )
 
 
-def main():
-    options = argparse.ArgumentParser(description=__doc__)
+# -- the command line ------------------------------------------------------------------------------
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of `python apps/demo.py`."""
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     options.add_argument(
         "--host", default="127.0.0.1", help="address to listen on; the default is this machine only"
     )
@@ -329,16 +412,34 @@ def main():
         "--model", "--checkpoint", default="blt-d-nano", help="shipped name, folder or hub id"
     )
     options.add_argument(
+        "--method",
+        action="append",
+        default=[],
+        metavar="MODULE:CLASS",
+        help="a decoder of your own, also file.py:Class; may be given several times",
+    )
+    options.add_argument(
         "--threads",
         type=int,
         default=1,
         help="CPU threads; one is fastest for steps of small matrices",
     )
-    arguments = options.parse_args()
-    torch.set_num_threads(arguments.threads)
-    page, looks = build(arguments.model)
+    return options
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Start the page. arguments: those of the command line by default. Exits with 2 on bad ones."""
+    options = parser()
+    given = options.parse_args(arguments)
+    torch.set_num_threads(given.threads)
     try:
-        page.launch(server_name=arguments.host, server_port=arguments.port, **looks)
+        for where in given.method:
+            register(load_class(where))
+    except (ValueError, TypeError) as error:  # a method that is not there, or cannot be one
+        options.error(str(error))
+    page, launch_arguments = build(given.model)
+    try:
+        page.launch(server_name=given.host, server_port=given.port, **launch_arguments)
     except (OSError, OverflowError) as error:  # a port that is taken, or none
         options.error(str(error))
 

@@ -1,14 +1,16 @@
-"""What the page shows, as plain data by name of a component: traces, what ships, and what files and links ask for."""
+"""What the page shows, as plain data by component: traces, what ships, files and links."""
 
 import json
 import time
 from functools import lru_cache
 from pathlib import Path
 from secrets import token_hex
+from typing import Any
 
 import gradio as gr
 import tables
-from controls import SETTINGS, Link, filled
+from controls import filled
+from links import Link
 
 import bltlab
 from bltlab import checkpoints
@@ -19,27 +21,30 @@ ERRORS = (ValueError, TypeError, OSError)  # what bad options and files raise
 VIEW = "bltlab.view/1"  # a saved view: {"schema", "link", "traces"}
 
 
-def told(text, kind="info"):
+def told(text: str, kind: str = "info") -> dict[str, Any]:
     """A note at the foot of the window. `at` makes the same words news."""
     return dict(text=text, kind=kind, at=time.time())
 
 
-def refused(error, kind="error"):
-    return dict(note=told(f"That does not work: {error}", kind))
+def refused(error: Exception) -> dict[str, Any]:
+    """The one note that bad input leads to; all else on the page stays."""
+    return dict(note=told(f"That does not work: {error}", "error"))
 
 
-def lanes(traces, run=None, live=False, view=None):
-    """The value of a player. run: pictures of one run share it, so that the player goes on instead of starting anew."""
-    return dict(
-        run=run or token_hex(4),
-        live=live,
-        view=view or {},
-        traces=[trace.to_json() for trace in traces],
-    )
+def lanes(
+    traces: list[Trace], run: str | None = None, live: bool = False, view: dict | None = None
+) -> dict[str, Any]:
+    """The value of a player.
+
+    run: the values of one run share it, so that the player goes on instead of starting anew.
+    live: more is to come. view: where the player stands, from a link.
+    """
+    shown = [trace.to_json() for trace in traces]
+    return dict(run=run or token_hex(4), live=live, view=view or {}, traces=shown)
 
 
-def watched(trace, **more):
-    """Everything that Watch shows of a trace."""
+def watched(trace: Trace, **more: Any) -> dict[str, Any]:
+    """Everything that Watch shows of a trace. more: as `lanes` takes it."""
     return dict(
         watch=lanes([trace], **more),
         totals=tables.totals(trace),
@@ -47,108 +52,118 @@ def watched(trace, **more):
     )
 
 
-def raced(traces, **more):
-    """Everything that Race shows of some traces."""
+def raced(traces: list[Trace], **more: Any) -> dict[str, Any]:
+    """Everything that Race shows of some traces. more: as `lanes` takes it."""
     return dict(race=lanes(traces, **more), table=tables.compare(traces))
 
 
-# -- what ships: something true moves before any weight is loaded --------------------------------------------------------
+def played(tab: str, traces: list[Trace], **more: Any) -> dict[str, Any]:
+    """Everything that Watch, or Race, shows of some traces."""
+    return watched(traces[0], **more) if tab == "watch" else raced(traces, **more)
+
+
+# -- what ships: something true moves before any weight is loaded ----------------------------------
 
 
 @lru_cache
-def recorded():
+def recorded() -> dict[str, Trace]:
     """The shipped traces by method, in the order of the methods."""
-    traces = [Trace.load(path) for path in (checkpoints.assets() / "traces").glob("*.json")]
-    return {name: t for name in METHODS for t in traces if t.method["name"] == name}
+    folder = checkpoints.assets() / "traces"
+    traces = [Trace.load(path) for path in folder.glob("*.json")]
+    by_name = {trace.method["name"]: trace for trace in traces}
+    return {name: by_name[name] for name in METHODS if name in by_name}
 
 
-def shipped(*path):
+def shipped(*path: str) -> Any:
     """A JSON file among the assets, or None where it does not ship."""
     file = checkpoints.assets().joinpath(*path)
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
-def surveys():
+def surveys() -> dict[str, Any]:
+    """The shipped texts cut into patches."""
     return dict(surveys=shipped("views", "patches.json") or [], view={})
 
 
-def insides():
+def insides() -> dict[str, Any]:
+    """The shipped look inside the model."""
     return dict(data=shipped("views", "inside.json"), view={})
 
 
-def tour():
+def tour() -> dict[str, Any]:
     """The pages of the tour and the traces they show."""
     pages = shipped("tour", "pages.json") or []
-    return dict(
-        pages=pages,
-        traces={name: shipped("tour", f"{name}.json") for page in pages for name in page["traces"]},
-    )
+    traces = {}
+    for page in pages:
+        for name in page["traces"]:
+            traces[name] = shipped("tour", f"{name}.json")
+    return dict(pages=pages, traces=traces)
 
 
-def known(link):
+def known(link: Link) -> list[Trace]:
     """The shipped traces that a link would decode again, or [] where one is missing."""
     found = [recorded().get(name) for name in link.methods]
-    stop = [link.settings["stop"]] if link.settings.get("stop") else []
-    settings = (
-        {name: default for name, (_, _, default) in SETTINGS.items()}
-        | link.settings
-        | dict(stop=stop)
-    )
-    fits = lambda t: (
-        t
-        and t.prompt == link.prompt.encode()
-        and t.model.get("name") == (link.model or t.model.get("name"))
-        and all(t.settings.get(k) == v for k, v in settings.items())
-        and all(t.method.get(k, v) == v for k, v in link.options.get(t.method["name"], {}).items())
-    )
-    return found if all(map(fits, found)) else []
+    return found if all(_answers(trace, link) for trace in found) else []
 
 
-# -- files and links -----------------------------------------------------------------------------------------------------
+def _answers(trace: Trace | None, link: Link) -> bool:
+    """Is this what the link would decode: its model, prompt, settings and options?"""
+    if trace is None or trace.prompt != link.prompt.encode():
+        return False
+    if link.model and trace.model.get("name") != link.model:
+        return False
+    settings = link.all_settings
+    settings["stop"] = [settings["stop"]] if settings["stop"] else []
+    options = link.options_of(trace.method["name"])
+    same_settings = all(trace.settings.get(k) == v for k, v in settings.items())
+    return same_settings and all(trace.method.get(k, v) == v for k, v in options.items())
 
 
-def filled_in(link, traces):
-    """Values for the prompt, the decoders, the settings and the options, so that Decode would write this again."""
-    if traces:  # as the traces say, where this page knows their methods
-        if not all(t.method["name"] in METHODS for t in traces):
-            return {}
-        first = traces[0]
-        link = Link(
-            link.tab,
-            bltlab.vocab.to_text(first.prompt),
-            [t.method["name"] for t in traces],
-            view=link.view,
-            settings={k: v for k, v in first.settings.items() if k in SETTINGS and k != "stop"},
-            options={
-                t.method["name"]: {k: v for k, v in t.method.items() if k != "name"} for t in traces
-            },
-        )
-        link.settings["stop"] = next(iter(first.settings.get("stop") or []), "")
-    shown = {name: gr.update(value=value) for name, value in link.settings.items()}
+# -- files and links -------------------------------------------------------------------------------
+
+
+def filled_in(link: Link) -> dict[Any, Any]:
+    """Values for the prompt, the decoders, the settings and the options, as a link asks for them.
+
+    Raises ValueError or TypeError where this page does not know a method or its options.
+    """
+    values = {name: gr.update(value=value) for name, value in link.settings.items()}
     for name in link.methods:
-        shown |= filled(name, link.options.get(name, {}))
-    if link.methods:
-        watch = link.tab == "watch"
-        shown |= {"prompt" if watch else "race_prompt": link.prompt} | (
-            dict(method=link.methods[0]) if watch else dict(racers=link.methods)
-        )
-    return shown
+        values |= filled(name, link.options_of(name))
+    if not link.methods:
+        return values
+    if link.tab == "watch":
+        return values | dict(prompt=link.prompt, method=link.methods[0])
+    return values | dict(race_prompt=link.prompt, racers=link.methods)
 
 
-def read(path):
-    """(traces, link) of a saved trace or view. Raises ValueError or OSError, in one sentence."""
+def read(path: str | Path) -> tuple[list[Trace], str]:
+    """(traces, link) of a saved trace or view; the link is "" where the file has none.
+
+    Raises OSError, or ValueError in one sentence that names the file and not its folder.
+    """
     name = Path(path).name
     try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):  # `Trace.load` says what is wrong
-        data = {}
-    try:
-        saved = isinstance(data, dict) and data.get("schema") == VIEW
-        if saved and not isinstance(data.get("traces"), list):
-            raise ValueError(f"{name} is not a saved view: it has no list of traces")
-        traces = (
-            [Trace.from_json(trace) for trace in data["traces"]] if saved else [Trace.load(path)]
-        )
-        return traces, data["link"] if isinstance(data.get("link"), str) else ""
+        data = _json_object(path)
+        traces = _saved_traces(data, name) if data.get("schema") == VIEW else [Trace.load(path)]
     except ValueError as error:
         raise ValueError(str(error).replace(str(path), name)) from None
+    link = data.get("link")
+    return traces, link if isinstance(link, str) else ""
+
+
+def _json_object(path: str | Path) -> dict[str, Any]:
+    """The JSON object in a file; an empty one where it has none: then `Trace.load` says why."""
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _saved_traces(data: dict[str, Any], name: str) -> list[Trace]:
+    """The traces of a saved view. Raises ValueError."""
+    traces = data.get("traces")
+    if not isinstance(traces, list):
+        raise ValueError(f"{name} is not a saved view: it has no list of traces")
+    return [Trace.from_json(trace) for trace in traces]

@@ -1,91 +1,104 @@
 """A run in numbers, and runs side by side, as the rows of tables. No torch, no Gradio."""
 
-from bltlab.trace import Verified
+from bltlab.trace import Totals, Trace
 
 DASH = "–"
+COLUMNS = [
+    "",
+    "new bytes",
+    "decoder passes",
+    "global passes",
+    "thrown away",
+    "bytes a round",
+    "traffic, paper",
+    "traffic, measured",
+    "seconds",
+]
+
+Table = dict[str, list]  # {"head": the titles, "rows": lists of texts}
 
 
-def number(value):
-    return DASH if value is None else f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+def number(value: float | None) -> str:
+    """A number for a table: three digits, or all of a large one.
+
+    >>> number(1234.5), number(0.12345), number(None)
+    ('1,234', '0.123', '–')
+    """
+    if value is None:
+        return DASH
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def rejected(trace):
+def rejected(trace: Trace) -> tuple[int, int]:
     """How many guesses the model threw away, and how many it checked."""
-    verified = [e for e in trace.events if isinstance(e, Verified)]
-    return sum(len(e.drafted) - e.accepted for e in verified), sum(len(e.drafted) for e in verified)
+    guessed = sum(guessed for guessed, _ in trace.guesses)
+    accepted = sum(accepted for _, accepted in trace.guesses)
+    return guessed - accepted, guessed
 
 
-def totals(trace):
-    """All totals of a run, as the rows of a table."""
-    t, n = trace.totals, trace.totals.new_bytes
-    each = lambda total, scale=1: number(scale * total / n if n else None)
-    rows = [
-        ("new bytes", n, ""),
-        *(
-            (f"{part} passes", calls, each(calls))
-            for part, calls in zip(("patcher", "encoder", "global", "decoder"), t.nfe.astuple())
-        ),
-        (
-            "memory traffic, paper (eq. 8)",
-            f"{number(t.paper_gb)} GB",
-            f"{each(t.paper_gb, 1000)} MB",
-        ),
-        (
-            "memory traffic, measured",
-            f"{number(t.measured_gb)} GB",
-            f"{each(t.measured_gb, 1000)} MB",
-        ),
-        ("seconds", t.seconds, f"{each(t.seconds, 1000)} ms"),
-        ("bytes per second", n / t.seconds if t.seconds else None, ""),
-        ("bytes per patch", t.bytes_per_patch, ""),
-        ("acceptance rate", t.acceptance_rate and f"{100 * t.acceptance_rate:.0f} %", ""),
-        ("mean acceptance length", t.mean_acceptance_length, ""),
-        ("denoising steps per block", t.denoising_steps_per_block, ""),
-        ("ended by", getattr(trace.events[-1], "reason", "not yet"), ""),
-    ]
-    return dict(
-        head=["without the prompt", "this run", "per byte"],
-        rows=[
-            [name, run if isinstance(run, str) else number(run), byte] for name, run, byte in rows
-        ],
-    )
+def totals(trace: Trace) -> Table:
+    """All totals of a run, as the rows of a table: what, how much, and how much per new byte."""
+    t = trace.totals
+    n = t.new_bytes
+
+    def each(total: float, unit: str = "") -> str:
+        return number(total / n if n else None) + unit
+
+    rows = [["new bytes", number(n), ""]]
+    parts = ("patcher", "encoder", "global", "decoder")
+    for part, calls in zip(parts, t.nfe.astuple(), strict=True):
+        rows.append([f"{part} passes", number(calls), each(calls)])
+    for title, gb in (("paper (eq. 8)", t.paper_gb), ("measured", t.measured_gb)):
+        rows.append([f"memory traffic, {title}", f"{number(gb)} GB", each(1000 * gb, " MB")])
+    rows.append(["seconds", number(t.seconds), each(1000 * t.seconds, " ms")])
+    rows += [[name, value, ""] for name, value in _rates(trace).items()]
+    return dict(head=["without the prompt", "this run", "per byte"], rows=rows)
 
 
-def compare(traces):
-    """Runs side by side, as the rows of a table; traffic and seconds beside those of autoregression, where it ran."""
+def _rates(trace: Trace) -> dict[str, str]:
+    """The totals that are not sums over bytes, as texts by title."""
+    t = trace.totals
+    rate = t.acceptance_rate
+    return {
+        "bytes per second": number(t.new_bytes / t.seconds if t.seconds else None),
+        "bytes per patch": number(t.bytes_per_patch),
+        "acceptance rate": f"{100 * rate:.0f} %" if rate else number(rate),
+        "mean acceptance length": number(t.mean_acceptance_length),
+        "denoising steps per block": number(t.denoising_steps_per_block),
+        "ended by": getattr(trace.events[-1], "reason", "not yet"),
+    }
+
+
+def compare(traces: list[Trace]) -> Table:
+    """Runs side by side, as the rows of a table.
+
+    Traffic and seconds stand beside those of autoregression, where it is among the runs.
+    """
     base = next((t.totals for t in traces if t.method["name"] == "ar"), None)
+    return dict(head=COLUMNS, rows=[_row(trace, base) for trace in traces])
 
-    def beside(value, of, unit):
-        share = f"  ({value / of:.2f}×)" if base and of else ""
-        return f"{number(value)} {unit}{share}"
 
-    rows = []
-    for trace in traces:
-        t, (lost, guessed) = trace.totals, rejected(trace)
-        rows.append(
-            [
-                trace.method["name"],
-                number(t.new_bytes),
-                number(t.nfe.decoder),
-                number(t.nfe.global_),
-                f"{lost} of {guessed}" if guessed else DASH,
-                number(t.mean_acceptance_length),
-                beside(t.paper_gb, base and base.paper_gb, "GB"),
-                beside(t.measured_gb, base and base.measured_gb, "GB"),
-                beside(t.seconds, base and base.seconds, "s"),
-            ]
-        )
-    return dict(
-        head=[
-            "",
-            "new bytes",
-            "decoder passes",
-            "global passes",
-            "thrown away",
-            "bytes a round",
-            "traffic, paper",
-            "traffic, measured",
-            "seconds",
-        ],
-        rows=rows,
-    )
+def _row(trace: Trace, base: Totals | None) -> list[str]:
+    """One run of `compare`. base: the totals of autoregression."""
+    t = trace.totals
+    lost, guessed = rejected(trace)
+    return [
+        trace.method["name"],
+        number(t.new_bytes),
+        number(t.nfe.decoder),
+        number(t.nfe.global_),
+        f"{lost} of {guessed}" if guessed else DASH,
+        number(t.mean_acceptance_length),
+        _beside(t.paper_gb, base and base.paper_gb, "GB"),
+        _beside(t.measured_gb, base and base.measured_gb, "GB"),
+        _beside(t.seconds, base and base.seconds, "s"),
+    ]
+
+
+def _beside(value: float, base: float | None, unit: str) -> str:
+    """A value and how many times the base it is.
+
+    >>> _beside(3.0, 4.0, "GB"), _beside(3.0, None, "GB")
+    ('3 GB  (0.75×)', '3 GB')
+    """
+    return f"{number(value)} {unit}" + (f"  ({value / base:.2f}×)" if base else "")

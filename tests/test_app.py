@@ -1,11 +1,13 @@
-"""The app: controls come from the methods' fields, decoding streams and stops, links and files bring a view back."""
+"""The app: controls come from options, decoding streams and stops, links bring a view back."""
 
 import json
 import sys
 import threading
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
+from urllib.parse import urlencode
 
 import pytest
 
@@ -14,13 +16,16 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "apps"))
 
 import controls  # noqa: E402
 import demo as app  # noqa: E402
+import links  # noqa: E402
 import session  # noqa: E402
 import shown  # noqa: E402
 from conftest import Fifth, random_model  # noqa: E402
+from controls import Key  # noqa: E402
 
-from bltlab.decoding import METHODS, Stream  # noqa: E402
-from bltlab.sampling import RULES, format_rule  # noqa: E402
-from bltlab.trace import Finished, Trace  # noqa: E402
+from bltlab.decoding import METHODS, Stream, register  # noqa: E402
+from bltlab.options import load_class, option, options_of, plain_options  # noqa: E402
+from bltlab.trace import Finished, Trace, Unmasked  # noqa: E402
+from bltlab.unmasking import RULES, format_rule  # noqa: E402
 
 SETTINGS = dict(max_new_bytes=24, temperature=0.7, top_k=0, top_p=1.0, seed=0, stop="")
 VISITOR = SimpleNamespace(session_hash="one")
@@ -40,19 +45,19 @@ def every_event(monkeypatch):
 
 
 def values(**changes):
-    """What all controls hold at first, in the page's order, some replaced by field name or (field name, rule)."""
+    """What all controls hold at first, in the page's order; some replaced: unmasking_topk_k=3."""
     with gr.Blocks():
         boxes = [box for kind in METHODS.values() for box in controls.method_controls(kind)]
-    return [
-        changes.get(f"{name}_{part}" if part else name, box.value)
-        for (_, name, part), box in zip(controls.keys(), boxes, strict=True)
-    ]
+    names = ["_".join(filter(None, key[1:])) for key in controls.keys()]  # noqa: SIM118
+    return [changes.get(name, box.value) for name, box in zip(names, boxes, strict=True)]
 
 
-def decode(demo, method, prompt="abc", changed={}, **settings):
+def decode(demo, method, prompt="abc", changed=None, **settings):
     """All that the page is told: [{component: value}]."""
     return list(
-        demo.decode(VISITOR, prompt, method, *(SETTINGS | settings).values(), *values(**changed))
+        demo.decode(
+            VISITOR, prompt, method, *(SETTINGS | settings).values(), *values(**changed or {})
+        )
     )
 
 
@@ -60,7 +65,7 @@ def trace_of(what, lane=0, tab="watch"):
     return Trace.from_json(json.loads(json.dumps(what[tab]["traces"][lane])))
 
 
-# -- controls ----------------------------------------------------------------------------------------------------------
+# -- controls --------------------------------------------------------------------------------------
 
 
 def test_the_controls_of_a_method_give_that_method_back():
@@ -70,31 +75,92 @@ def test_the_controls_of_a_method_give_that_method_back():
 
 def test_a_control_shows_its_fields_limits_choices_and_help():
     for kind in METHODS.values():
-        for f in fields(kind):
+        for one in options_of(kind).values():
             with gr.Blocks():
-                box = controls.control(f)
-            if f.metadata.get("rule"):
-                assert [name for _, name in box.choices] == list(RULES) and format_rule(
-                    f.default
-                ).startswith(box.value)
-            elif "choices" in f.metadata:
-                assert [c for _, c in box.choices] == list(
-                    f.metadata["choices"]
-                ) and box.value == f.default
+                box = controls.control(one, one.default)
+            if one.rules is not None:
+                assert [name for _, name in box.choices] == list(RULES)
+                assert format_rule(one.default).startswith(box.value)
+            elif one.choices:
+                assert [c for _, c in box.choices] == list(one.choices)
+                assert box.value == one.default
             else:
-                low = 0 if f.default is None else f.metadata["min"]  # 0 leaves it open
-                assert (box.minimum, box.maximum, box.value) == (
-                    low,
-                    f.metadata["max"],
-                    f.default or 0,
-                )
-            assert box.info.removesuffix(" (0)") in f.metadata["help"]
+                low = 0 if one.default is None else one.low  # 0 leaves it open
+                assert (box.minimum, box.maximum, box.value) == (low, one.high, one.default or 0)
+            assert box.info.removesuffix(" (0)") in one.help
             assert box.preprocess(box.value) == box.value
+
+
+@dataclass(frozen=True)
+class Wave:
+    """A rule with two options."""
+
+    name: ClassVar[str] = "wave"
+    height: float = option(0.5, "how high", min=0.0, max=1.0)
+    often: int | None = option(None, "how often; none is always", kind=int, min=0)
+
+    def __call__(self, probs, masked):
+        return masked
+
+
+@dataclass(frozen=True)
+class Every(Fifth):
+    """A method with an option of every kind."""
+
+    name: ClassVar[str] = "every"
+    whole: int = option(3, "a whole number", min=0, max=9)
+    open_slider: int | None = option(None, "0 stands for none", kind=int, min=1, max=9)
+    open_whole: int | None = option(None, "0 is a value", kind=int, min=0, max=9)
+    open_number: float | None = option(None, "a number or none", kind=float)
+    open_flag: bool | None = option(None, "yes, no or none", kind=bool)
+    words: str = option("12", "any text")
+    choice: str = option("a", "one of two", choices=("a", "b"))
+    rule: object = option(Wave(0.25), "another: wave", rules={"wave": Wave, **RULES})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        dict(whole=0, open_slider=9, open_whole=0, open_number=0.0, open_flag=False),
+        dict(words="", choice="b", open_flag=True, rule="wave:0.75:4", often=1, careful=False),
+        dict(rule="topk:5", open_number=-1.5, share=1),
+        dict(rule="wave:0.5", words="é:=,"),
+    ],
+)
+def test_options_of_every_kind_go_to_their_controls_and_back_and_through_a_link(
+    monkeypatch, options
+):
+    monkeypatch.setitem(METHODS, "every", Every)
+    method = controls.build_method("every", options)
+    start = dict(zip(controls.keys(), values(), strict=True))
+    filled = controls.filled("every", options)
+    held = [filled.get(key, {}).get("value", start[key]) for key in start]
+    assert controls.build_method("every", controls.gathered("every", held)) == method
+    wave = method.rule.name == "wave"
+    assert filled["every", "rule", "wave", "often"]["visible"] == wave
+    said = {f"every.{name}": value for name, value in plain_options(method).items()}
+    for key, value in said.items():  # as JavaScript writes them
+        said[key] = json.dumps(value) if value is None or type(value) is bool else value
+    link = links.read_link(urlencode(dict(method="every") | said))
+    assert controls.build_method("every", link.options["every"]) == method
+
+
+@pytest.mark.parametrize(
+    "text", ["os:_wrap_close:1", "conftest:Fifth", "/tmp/x.py:Rule", "antigravity:A", "wave", ""]
+)
+def test_a_text_from_elsewhere_names_only_rules_that_are_offered(text, monkeypatch):
+    def refuse(where):
+        raise RuntimeError(f"{where} is loaded")
+
+    monkeypatch.setattr("bltlab.options.load_class", refuse)
+    with pytest.raises(ValueError, match="unmasking must be"):
+        controls.build_method("blt-d", dict(unmasking=text))
 
 
 def test_every_rule_can_be_chosen_with_its_parameter():
     for rule, kind in RULES.items():
-        parameter = {f"unmasking_{rule}": f.metadata["min"] for f in fields(kind)}
+        parameter = {f"unmasking_{rule}_{one.name}": one.low for one in options_of(kind).values()}
         method = controls.build_method(
             "blt-d", controls.gathered("blt-d", values(unmasking=rule, **parameter))
         )
@@ -107,14 +173,14 @@ def test_every_rule_can_be_chosen_with_its_parameter():
 )
 def test_options_fill_the_controls_that_give_them_back(options):
     filled = controls.filled("blt-d", options)
-    start = dict(zip(controls.keys(), values()))
-    held = [filled.get(key, {}).get("value", start[key]) for key in controls.keys()]
+    start = dict(zip(controls.keys(), values(), strict=True))
+    held = [filled.get(key, {}).get("value", start[key]) for key in start]
     assert controls.build_method(
         "blt-d", controls.gathered("blt-d", held)
     ) == controls.build_method("blt-d", options)
     rule = options.get("unmasking", "confidence:0.7").split(":")[0]
-    assert {part: update["visible"] for (_, _, part), update in filled.items() if part} == {
-        part: part == rule for part in RULES if fields(RULES[part])
+    assert {key.rule: update["visible"] for key, update in filled.items() if key.rule} == {
+        name: name == rule for name in RULES if options_of(RULES[name])
     }
 
 
@@ -125,11 +191,11 @@ def test_a_fifth_method_needs_no_line_in_the_app(demo, monkeypatch):
     assert isinstance(labels["often"], gr.Number) and isinstance(labels["careful"], gr.Checkbox)
     assert isinstance(labels["share"], gr.Slider)
     assert trace_of(decode(demo, "fifth", changed=dict(often=7))[-1]).method["often"] == 7
-    link = controls.read_link("method=fifth&fifth.often=5&fifth.careful=false")
+    link = links.read_link("method=fifth&fifth.often=5&fifth.careful=false")
     assert link.options == {"fifth": dict(often=5, careful=False)}
 
 
-# -- decoding ----------------------------------------------------------------------------------------------------------
+# -- decoding --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -174,9 +240,9 @@ def test_a_race_decodes_one_after_the_other_and_compares(demo, every_event):
 @pytest.mark.parametrize(
     "method, changed, settings, words",
     [
-        ("blt-d", dict(unmasking="confidence", unmasking_confidence=1.5), {}, "0..1"),
-        ("blt-d", dict(unmasking="topk", unmasking_topk=None), {}, "topk:2"),
-        ("blt-s", dict(draft_length=0), {}, "at least 1"),
+        ("blt-d", dict(unmasking="confidence", unmasking_confidence_threshold=1.5), {}, "0..1"),
+        ("blt-d", dict(unmasking="topk", unmasking_topk_k=None), {}, "topk:2"),
+        ("blt-s", dict(draft_length=0), {}, "an int in 1..64"),
         ("blt-dv", dict(block_size=-3), {}, "block_size"),
         ("blt-dv", {}, dict(temperature=-1), "temperature must be 0.0 to 2.0"),
         ("ar", {}, dict(max_new_bytes=600), "max_length"),
@@ -256,7 +322,7 @@ def test_a_page_that_goes_away_closes_the_stream(demo, every_event, monkeypatch)
     assert closed.is_set() and not demo.running
 
 
-# -- links and files ---------------------------------------------------------------------------------------------------
+# -- links and files -------------------------------------------------------------------------------
 
 
 def test_a_link_brings_the_same_bytes_and_the_same_view_back(demo):
@@ -269,7 +335,7 @@ def test_a_link_brings_the_same_bytes_and_the_same_view_back(demo):
     assert (
         what["prompt"] == "Größe & 大" and what["method"] == "blt-d" and what["seed"]["value"] == 3
     )
-    assert what["blt-d", "block_size", None]["value"] == 4 and what["tabs"].selected == "watch"
+    assert what[Key("blt-d", "block_size")]["value"] == 4 and what["tabs"].selected == "watch"
     *_, last = demo.resume(VISITOR, json.loads(json.dumps(what["pending"])))
     assert trace_of(last).bytes == first.bytes
     assert last["watch"]["view"] == dict(clock="passes", step=9, pinned=12)
@@ -304,8 +370,8 @@ def test_a_link_to_what_ships_needs_no_weights():
         ("method=other", "one of ar"),
         ("seed=x", "seed must be a number"),
         ("a=b", "'a'"),
-        ("method=blt-d&blt-d.block_size=9000", "at most 64"),
-        ("method=blt-d&blt-d.unmasking=<img>", "unmasking rule"),
+        ("method=blt-d&blt-d.block_size=9000", "in 1..64"),
+        ("method=blt-d&blt-d.unmasking=<img>", "unmasking must be a rule"),
         ("max_new_bytes=1000000", "1 to 1024"),
         ("method=blt-d&blt-d.__class__=1", "no option"),
         ("method=ar,blt-s", "one decoder"),
@@ -338,7 +404,7 @@ def test_a_saved_trace_opens_and_fills_the_controls(demo, tmp_path):
     )
     assert (
         what["method"] == "blt-s"
-        and what["blt-s", "draft_length", None]["value"] == 5
+        and what[Key("blt-s", "draft_length")]["value"] == 5
         and what["prompt"] == "abc"
     )
     assert Trace.load(path).to_json() == trace  # a saved view is still a trace
@@ -347,7 +413,7 @@ def test_a_saved_trace_opens_and_fills_the_controls(demo, tmp_path):
 def test_several_traces_open_as_a_race_and_a_saved_race_as_itself(demo, tmp_path):
     traces = decode(demo, ["ar", "blt-d"])[-1]["race"]["traces"]
     paths = [tmp_path / f"{i}.json" for i in range(2)]
-    for path, trace in zip(paths, traces):
+    for path, trace in zip(paths, traces, strict=True):
         path.write_text(json.dumps(trace))
     what = demo.opened(paths)
     assert (
@@ -368,7 +434,10 @@ def test_a_file_that_is_none_is_told_in_one_sentence(demo, tmp_path):
     huge = json.loads(json.dumps(trace))
     huge["model"]["parameters"]["encoder"] = 10**400
     path = tmp_path / "t.json"
-    view = lambda traces: json.dumps(dict(schema=shown.VIEW, traces=traces))
+
+    def view(traces):
+        return json.dumps(dict(schema=shown.VIEW, traces=traces))
+
     for content in (
         "",
         "{}",
@@ -395,6 +464,8 @@ def test_a_file_that_is_none_is_told_in_one_sentence(demo, tmp_path):
     )
     what = demo.opened([path])  # an unknown method and a bad link: the trace is shown
     assert what["watch"]["traces"][0]["method"]["name"] == "elsewhere" and "method" not in what
+    assert what["note"]["text"].startswith("Shown without controls: ")
+    assert "'elsewhere'" in what["note"]["text"]
 
 
 def test_patches_and_inside_show_what_ships_and_then_what_was_typed(demo):
@@ -412,7 +483,172 @@ def test_patches_and_inside_show_what_ships_and_then_what_was_typed(demo):
     assert [*demo.look("x" * 99)][-1]["note"]["text"].startswith(REFUSED)
 
 
-# -- the tour ----------------------------------------------------------------------------------------------------------
+# -- somebody's own method -------------------------------------------------------------------------
+
+OWN = """\"\"\"How it works: as BLT-D, under a rule of this file.\"\"\"
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from bltlab.decoding import BlockDiffusion
+from bltlab.options import check_options, option
+from bltlab.unmasking import Confidence
+
+
+@dataclass(frozen=True)
+class Falling:
+    \"\"\"Reveal what is surer than `floor`, `most` slots a step.\"\"\"
+
+    name: ClassVar[str] = "falling"
+    floor: float = option(0.5, "probability to exceed", min=0.0, max=1.0)
+    most: int = option(3, "slots a step", min=1, max=8)
+
+    def __post_init__(self):
+        check_options(self)
+
+    def __call__(self, probs, masked):
+        sure = probs.amax(-1).masked_fill(~masked, -1)
+        surest = sure.sort(dim=1, descending=True).indices[:, : self.most]
+        return masked.new_zeros(masked.shape).scatter(1, surest, True) & masked
+
+
+@dataclass(frozen=True)
+class Mine(BlockDiffusion):
+    \"\"\"Blocks of my own.\"\"\"
+
+    name: ClassVar[str] = "mine"
+    title: ClassVar[str] = "Mine, from a file"
+    unmasking: object = option(
+        Falling(0.25), "which bytes", rules={"falling": Falling, "confidence": Confidence}
+    )
+    label: str = option("none", "a text")
+
+
+@dataclass(frozen=True)
+class Taken(Mine):
+    name: ClassVar[str] = "blt-d"
+
+
+@dataclass(frozen=True)
+class Roundless:
+    name: ClassVar[str] = "roundless"
+"""
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A file with a method outside the repository; what it registers is forgotten afterwards."""
+    before = dict(METHODS)
+    path = tmp_path / "own_methods.py"
+    path.write_text(OWN)
+    yield path
+    METHODS.clear()
+    METHODS.update(before)
+    sys.modules.pop(path.stem, None)
+
+
+@pytest.fixture
+def page_of(monkeypatch):
+    """What `main` would launch, without launching it: (page, looks)."""
+
+    def opened(*arguments):
+        launched = []
+        monkeypatch.setattr(gr.Blocks, "launch", lambda page, **more: launched.append(page))
+        app.main([*arguments])
+        monkeypatch.undo()
+        return launched[0]
+
+    return opened
+
+
+def test_a_method_of_ones_own_file_has_its_controls_and_decodes(demo, own, page_of):
+    page = page_of("--method", f"{own}:Mine")
+    labels = {getattr(block, "label", None): block for block in page.blocks.values()}
+    assert ("Mine", "mine") in labels["decoder"].choices
+    assert ("Mine", "mine") in labels["decoders"].choices
+    assert {"floor", "most", "label", "how Mine works"} <= set(labels)
+    assert (labels["floor"].value, labels["most"].value) == (0.25, 3)
+    assert any(
+        "under a rule of this file" in str(b.value)
+        for b in page.blocks.values()
+        if hasattr(b, "value")
+    )
+    changed = dict(unmasking_falling_most=2, label="12")
+    trace = trace_of(decode(demo, "mine", changed=changed)[-1])
+    assert trace.method["unmasking"] == "falling:0.25:2" and trace.method["label"] == "12"
+    steps = [e for e in trace.events if isinstance(e, Unmasked)]
+    assert steps and max(len(e.revealed) for e in steps) == 2
+    race = decode(demo, ["ar", "mine"], changed=dict(unmasking="confidence"))[-1]["race"]
+    assert [t["method"]["name"] for t in race["traces"]] == ["ar", "mine"]
+    assert race["traces"][1]["method"]["unmasking"] == "confidence:0.7"
+
+
+def test_a_trace_of_ones_own_method_fills_its_controls_where_it_is_known(demo, own, tmp_path):
+    register(load_class(f"{own}:Mine"))
+    changed = dict(unmasking_falling_floor=0.75, unmasking_falling_most=5, block_size=4)
+    trace = decode(demo, "mine", changed=changed)[-1]["watch"]["traces"][0]
+    query = "tab=watch&method=mine&mine.unmasking=falling:0.75:5&mine.block_size=4&prompt=abc"
+    (tmp_path / "t.json").write_text(json.dumps(trace | dict(link=query + "&view.step=3")))
+    for what in demo.opened([tmp_path / "t.json"]), demo.followed(query):
+        assert what["method"] == "mine" and what["prompt"] == "abc"
+        assert what[Key("mine", "block_size")]["value"] == 4
+        assert what[Key("mine", "unmasking", "falling", "floor")]["value"] == 0.75
+        assert what[Key("mine", "unmasking", "falling", "most")]["value"] == 5
+        assert not what[Key("mine", "unmasking", "confidence", "threshold")]["visible"]
+    del METHODS["mine"]
+    what = demo.opened([tmp_path / "t.json"])
+    assert what["watch"]["traces"] == [trace] and what["watch"]["view"] == dict(step=3)
+    assert "method" not in what and not any(isinstance(name, Key) for name in what)
+    assert what["note"]["text"].startswith("Shown without controls: method must be one of ar")
+    assert "got 'mine'" in demo.followed(query)["note"]["text"]
+
+
+def test_a_method_of_ones_own_file_answers_through_the_api(own, page_of, monkeypatch):
+    from gradio_client import Client
+
+    page = page_of("--method", f"{own}:Mine")
+    monkeypatch.setattr(session.Demo, "model", random_model(0))
+    _, address, _ = page.launch(
+        server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **app.looks()
+    )
+    try:
+        client = Client(address, verbose=False)
+        options = {"unmasking": "falling:0.5:2", "label": "x"}
+        trace = client.predict("abc", "mine", options, max_new_bytes=9, api_name="/decode")
+        assert trace["method"]["unmasking"] == "falling:0.5:2" and trace["method"]["label"] == "x"
+        race = client.predict("abc", ["mine", "ar"], max_new_bytes=9, api_name="/race")
+        assert [t["method"]["name"] for t in race] == ["mine", "ar"]
+        race = client.predict("abc", max_new_bytes=9, api_name="/race")
+        assert [t["method"]["name"] for t in race] == ["ar", "blt-s", "blt-d", "blt-dv"]
+        for method, given, words in [
+            ("mine", {"unmasking": "falling:0.5:9"}, "most must be an int in 1..8"),
+            (f"{own}:Taken", {}, "one of ar"),
+            ("mine", {"unmasking": f"{own}:Falling"}, "unmasking must be"),
+        ]:
+            with pytest.raises(Exception, match=words):
+                client.predict("abc", method, given, api_name="/decode")
+    finally:
+        page.close()
+
+
+@pytest.mark.parametrize(
+    "name, words",
+    [
+        ("nowhere.at.all:Method", "nowhere.at.all cannot be imported"),
+        ("{own}:Missing", "has no class Missing"),
+        ("{own}:Roundless", "needs round"),
+        ("{own}:Taken", "'blt-d' is taken"),
+        ("blt-d", "module:Class"),
+    ],
+)
+def test_a_method_that_cannot_be_used_is_one_sentence_and_exit_code_2(own, name, words, capsys):
+    with pytest.raises(SystemExit) as left:
+        app.main(["--method", name.format(own=own)])
+    *_, told = capsys.readouterr().err.splitlines()
+    assert left.value.code == 2 and words in told and "Traceback" not in told
+
+
+# -- the tour --------------------------------------------------------------------------------------
 
 
 def test_each_page_of_the_tour_shows_what_it_says():
@@ -422,8 +658,15 @@ def test_each_page_of_the_tour_shows_what_it_says():
     )
     folded = {name: Trace.from_json(trace) for name, trace in traces.items()}
     at = [(folded[page["traces"][0]], page["step"], page.get("highlight")) for page in pages]
-    event = lambda page: at[page - 1][0].events[at[page - 1][1] - 1]
-    cell = lambda page: at[page - 1][0].canvas(at[page - 1][1]).cells[at[page - 1][2] - 1]
+
+    def event(page):
+        trace, step, _ = at[page - 1]
+        return trace.events[step - 1]
+
+    def cell(page):
+        trace, step, highlight = at[page - 1]
+        return trace.canvas(step).cells[highlight - 1]
+
     assert bytes(i - 4 for i in at[0][0].canvas(1).ids[9:12]).decode() == "大" and at[0][2] == 10
     assert cell(2).state == "kept" and len(event(2).ids) == 1
     before = at[2][0].events[at[2][1] - 3]
@@ -455,7 +698,7 @@ def test_each_page_of_the_tour_shows_what_it_says():
     assert all(t.totals.paper_gb < last[0].totals.paper_gb for t in last[1:])
 
 
-# -- the page and its API ------------------------------------------------------------------------------------------------
+# -- the page and its API --------------------------------------------------------------------------
 
 
 def test_the_page_is_served_on_this_machine_and_through_its_api(monkeypatch):
@@ -489,7 +732,7 @@ def test_the_page_is_served_on_this_machine_and_through_its_api(monkeypatch):
             (("abc", "other"), "one of ar, blt-s"),
             (("x" * 3000, "ar"), "characters"),
             (("abc", "ar", {}, 5000), "1 to 1024"),
-            (("abc", "blt-d", {"x": 1}), "no option 'x'"),
+            (("abc", "blt-d", {"x": 1}), "no option x"),
         ]:
             with pytest.raises(Exception, match=words):
                 client.predict(*arguments, api_name="/decode")
@@ -498,8 +741,8 @@ def test_the_page_is_served_on_this_machine_and_through_its_api(monkeypatch):
 
 
 def test_a_link_keeps_what_asdict_and_json_do_to_it():
-    link = controls.read_link(
+    link = links.read_link(
         "tab=race&method=ar,blt-s&blt-s.draft_length=3&view.hit=[1,2]&view.x=true&stop=12&top_k=4"
     )
-    assert controls.Link(**json.loads(json.dumps(asdict(link)))) == link
+    assert links.Link(**json.loads(json.dumps(asdict(link)))) == link
     assert link.view == dict(hit=[1, 2], x=True) and link.settings == dict(stop="12", top_k=4)

@@ -1,4 +1,4 @@
-"""The app in a real browser: what each tab shows at a named step, two visitors at once, hostile text, links and files."""
+"""The app in a real browser: what each tab shows, two visitors, hostile text, links and files."""
 
 import json
 import random
@@ -37,7 +37,10 @@ def model():
 
 @pytest.fixture(scope="module")
 def address(model):
-    """The app with a small random model, served on this machine. `loads` counts how often the model was asked for."""
+    """The app with a small random model, served on this machine.
+
+    LOADS has one entry for each time that the model was asked for.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(session.Demo, "model", property(lambda demo: (LOADS.append(1), model)[1]))
         page, looks = app.build("random")
@@ -53,7 +56,10 @@ LOADS = []
 
 @pytest.fixture
 def visit(browser, address):
-    """Opens the app for one more visitor. No page may fail, open a dialog or ask anybody but this machine."""
+    """Opens the app for one more visitor.
+
+    No page may fail, open a dialog or ask anybody but this machine.
+    """
     contexts, faults = [], []
 
     def visited(tab="watch", query="", width=1280, theme="light"):
@@ -89,8 +95,12 @@ def visit(browser, address):
 
 def drawn(page, tab):
     """The bytes on screen, lane after lane, as they are written."""
-    return page.evaluate(f"""() => [...document.querySelectorAll(".{tab} .host div")].flatMap(node =>
-      [...node.shadowRoot?.querySelectorAll(".bltp-bytes [role=option]") ?? []].map(byte => byte.textContent))""")
+    return page.evaluate(
+        """tab => [...document.querySelectorAll(`.${tab} .host div`)].flatMap(node =>
+          [...node.shadowRoot?.querySelectorAll(".bltp-bytes [role=option]") ?? []]
+            .map(byte => byte.textContent))""",
+        tab,
+    )
 
 
 def written(page, *canvases):
@@ -152,25 +162,22 @@ def opened(page, *files):
     )
 
 
-# -- the tabs ------------------------------------------------------------------------------------------------------------
+# -- the tabs --------------------------------------------------------------------------------------
 
 
 def test_watch_plays_a_recorded_trace_before_any_weight_is_read(visit):
     LOADS.clear()
     page, (*_, trace) = visit(), shown.recorded().values()
     steps = random.Random(0).choices(range(len(trace.events) + 1), k=50)
-    for step, found in zip(
-        steps,
-        page.evaluate(
-            """steps => steps.map(step => { const { watch } = bltlabPage.viewers;
+    seen = page.evaluate(
+        """steps => steps.map(step => { const { watch } = bltlabPage.viewers;
           watch.show(step); return watch.canvas(); })""",
-            steps,
-        ),
-    ):
+        steps,
+    )
+    for step, found in zip(steps, seen, strict=True):
         canvas = trace.canvas(step)
-        assert found["cells"] == [vars(cell) for cell in canvas.cells] and len(
-            found["ghosts"]
-        ) == len(canvas.ghosts)
+        assert found["cells"] == [vars(cell) for cell in canvas.cells]
+        assert len(found["ghosts"]) == len(canvas.ghosts)
     page.evaluate("bltlabPage.viewers.watch.show(12)")
     assert drawn(page, "watch") == written(page, trace.canvas(12))
     verified = trace.events[11]
@@ -207,7 +214,10 @@ def test_race_shows_four_lanes_and_runs_two_on_one_clock(visit, model):
 
     def at(passes, traces):
         page.evaluate("passes => bltlabPage.viewers.race.show(passes)", passes)
-        spent = lambda t, e: sum((e.nfe - t.totals.prefill_nfe).astuple()[2:])
+
+        def spent(t, e):
+            return sum((e.nfe - t.totals.prefill_nfe).astuple()[2:])
+
         steps = [
             sum(
                 max([spent(t, e) for e in t.events[: i + 1]]) <= passes
@@ -215,7 +225,7 @@ def test_race_shows_four_lanes_and_runs_two_on_one_clock(visit, model):
             )
             for t in traces
         ]
-        return written(page, *(t.canvas(step) for t, step in zip(traces, steps)))
+        return written(page, *(t.canvas(step) for t, step in zip(traces, steps, strict=True)))
 
     expected = at(40, traces)
     assert drawn(page, "race") == expected
@@ -275,7 +285,8 @@ def test_the_tour_turns_by_keys_and_needs_no_weights(visit, monkeypatch):
 
     monkeypatch.setattr(session.Demo, "model", property(missing))
     page, pages = visit("tour"), shown.tour()["pages"]
-    for number, (told, key) in enumerate(zip(pages, ["ArrowRight", "PageDown"] * 4), 1):
+    keys = ["ArrowRight", "PageDown"] * 4
+    for number, (told, key) in enumerate(zip(pages, keys, strict=True), 1):
         assert (
             page.get_by_role("heading", name=told["title"]).is_visible()
             and page.get_by_text(told["text"]).is_visible()
@@ -313,12 +324,12 @@ def test_nothing_is_wider_than_a_phone(visit, theme):
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, tab
 
 
-# -- visitors ------------------------------------------------------------------------------------------------------------
+# -- visitors --------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def rounds(monkeypatch):
-    """The texts whose rounds have begun, one entry a round; a round of autoregression takes a fifth of a second."""
+    """The texts whose rounds have begun, one entry a round; each takes a fifth of a second."""
     begun, real = [], Autoregressive.round
 
     def slow(self, state, pick):
@@ -372,7 +383,7 @@ def test_stop_stops_within_a_round_and_the_page_goes_on(visit, model, rounds):
     assert len(decoded(page)[0].bytes) == 2
 
 
-# -- what comes from elsewhere --------------------------------------------------------------------------------------------
+# -- what comes from elsewhere ---------------------------------------------------------------------
 
 
 def hostile():
@@ -385,7 +396,8 @@ def hostile():
 INERT = """() => { const all = root => [...root.querySelectorAll("*")].flatMap(node =>
     [node, ...node.shadowRoot ? all(node.shadowRoot) : []]);
   return all(document).filter(node => node.tagName === "IMG" ||
-    node.tagName === "SCRIPT" && (node.getRootNode() !== document || node.closest(".view"))).length; }"""
+    node.tagName === "SCRIPT" &&
+      (node.getRootNode() !== document || node.closest(".view"))).length; }"""
 
 
 def test_hostile_bytes_in_a_file_are_shown_as_they_are(visit):
@@ -445,11 +457,11 @@ def test_a_bad_file_is_one_sentence_and_the_page_still_works(visit):
     assert decoded(page)[0] == speculative()
 
 
-# -- links and files -----------------------------------------------------------------------------------------------------
+# -- links and files -------------------------------------------------------------------------------
 
 
 def view_of(page, tab="watch"):
-    return page.evaluate("bltlabPage.viewers[%r].state()" % tab)
+    return page.evaluate(f"bltlabPage.viewers[{tab!r}].state()")
 
 
 def test_a_link_opens_the_same_view_for_somebody_else(visit):
@@ -490,7 +502,8 @@ def test_a_saved_file_dropped_on_the_page_opens_the_same_view(visit, tmp_path):
         other.evaluate(
             """text => { const data = new DataTransfer();
           data.items.add(new File([text], "saved.json", { type: "application/json" }));
-          document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true })); }""",
+          const how = { dataTransfer: data, bubbles: true, cancelable: true };
+          document.body.dispatchEvent(new DragEvent("drop", how)); }""",
             (tmp_path / "saved.json").read_text(),
         )
         other.wait_for_function("tab => bltlabPage.viewers[tab]", arg=tab)

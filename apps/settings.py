@@ -1,0 +1,90 @@
+"""Settings that all methods share: their controls, first values, and the limits of this page."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+MOST_CHARACTERS = 2000  # of a prompt
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting. component: the class of its control; arguments: what it is made with."""
+
+    component: type[Component]
+    default: int | float | str
+    arguments: dict[str, Any]
+
+    def control(self, value: Any) -> Component:
+        """A control that holds `value`."""
+        return self.component(value=value, **self.arguments)
+
+    def check(self, name: str, value: Any) -> None:
+        """Raises ValueError where a number is outside the limits of its slider."""
+        low, high = self.arguments.get("minimum"), self.arguments.get("maximum")
+        if high is None or not isinstance(value, (int, float)):
+            return
+        if not low <= value <= high:
+            raise ValueError(f"{name} must be {low} to {high} here, got {value}")
+
+
+SETTINGS = {
+    "max_new_bytes": Setting(
+        gr.Slider, 96, dict(minimum=1, maximum=1024, step=1, label="new bytes")
+    ),
+    "temperature": Setting(
+        gr.Slider,
+        0.7,
+        dict(
+            minimum=0.0, maximum=2.0, step=0.05, label="temperature", info="0 takes the best byte"
+        ),
+    ),
+    "top_k": Setting(
+        gr.Slider,
+        0,
+        dict(minimum=0, maximum=256, step=1, label="top k", info="0 keeps every byte"),
+    ),
+    "top_p": Setting(gr.Slider, 1.0, dict(minimum=0.01, maximum=1.0, step=0.01, label="top p")),
+    "seed": Setting(gr.Number, 0, dict(precision=0, label="seed")),
+    "stop": Setting(
+        gr.Textbox,
+        "",
+        dict(max_length=200, label="stop after", info="end when this text was written"),
+    ),
+}
+
+
+def defaults() -> dict[str, Any]:
+    """What the settings hold at first, by name."""
+    return {name: setting.default for name, setting in SETTINGS.items()}
+
+
+def setting_controls(values: dict[str, Any]) -> list[Component]:
+    """The controls of `SETTINGS`, in order. values: what they hold at first, if not the default."""
+    held = defaults() | values
+    return [setting.control(held[name]) for name, setting in SETTINGS.items()]
+
+
+def short(text: str) -> str:
+    """The text itself. Raises ValueError if it is too long for this page."""
+    if len(text) > MOST_CHARACTERS:
+        raise ValueError(
+            f"a text may have at most {MOST_CHARACTERS:,} characters here, got {len(text):,}"
+        )
+    return text
+
+
+def checked(prompt: str, values: dict[str, Any]) -> dict[str, Any]:
+    """The settings for `bltlab.stream`, by name: `stop` as a list, an empty seed as 0.
+
+    Raises ValueError, in one sentence, if the prompt or a value is outside the limits of this page.
+    """
+    short(prompt)
+    for name, value in values.items():
+        SETTINGS[name].check(name, value)
+    stop = values["stop"]
+    if isinstance(stop, str):
+        stop = [stop] if stop else []
+    return values | dict(seed=values["seed"] or 0, stop=stop)
