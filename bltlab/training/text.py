@@ -8,7 +8,7 @@ import torch
 
 from .. import data, vocab
 from ..config import PatcherConfig
-from ..patching import next_opens, surprising
+from ..patching import next_opens, opens_by_rule
 
 MOST_HELD_OUT = 4e6  # bytes that are read to measure on
 
@@ -77,8 +77,8 @@ def _mean_patch(config: PatcherConfig, entropies: torch.Tensor, ids: torch.Tenso
     """Bytes a patch, by the rule of this config."""
     positions = torch.arange(ids.shape[1]).expand_as(ids)
     start = torch.zeros(len(ids), dtype=torch.long)
-    surprise = surprising(config, ids, entropies)
-    opens = next_opens(surprise, positions, start, config.max_patch_length)
+    by_rule = opens_by_rule(config, ids, entropies)
+    opens = next_opens(by_rule, positions, start, config.max_patch_length)
     return opens.numel() / opens.sum().item()
 
 
