@@ -6,7 +6,6 @@ Flags are made from dataclass fields.
 import argparse
 import sys
 from dataclasses import fields
-from itertools import islice
 
 
 def add_flags(parser, *kinds):
@@ -141,42 +140,24 @@ def run_data(arguments):
 
 def run_evaluate(arguments):
     from . import BLT
-    from .data import documents
-    from .evaluation import running_text, translation
-    from .evaluation.figures import table
-    from .evaluation.prompts import pairs_of
+    from .evaluation import TASKS, Request
 
-    if arguments.task == "likelihood" and arguments.method:
+    task = TASKS[arguments.task]
+    if arguments.method and not task.writes:
+        writers = " and ".join(name for name, task in TASKS.items() if task.writes)
         raise ValueError(
-            "--method belongs to the tasks translation and words: likelihood is read, not written"
+            f"--method belongs to the tasks {writers}: {arguments.task} is read, not written"
         )
     model = BLT.from_pretrained(arguments.model)
-    texts = islice(documents(arguments.text, arguments.split), arguments.limit)
-    if arguments.task == "likelihood":
-        bits, size, others = running_text.likelihood(model, texts)
-        print(f"{bits:.4f} bits a byte on {size:,} bytes ({arguments.text}, {arguments.split})")
-        for name, value in others.items():
-            print(
-                f"{name}: not available"
-                if value is None
-                else f"{value:.4f} by {name}, all of it as one file"
-            )
-    elif arguments.task == "words":
-        print(
-            table(
-                running_text.words(
-                    model,
-                    arguments.text,
-                    arguments.method,
-                    lines=arguments.limit or 32,
-                    temperature=arguments.temperature,
-                    seed=arguments.seed,
-                )
-            )
-        )
-    else:
-        rows, signatures = translation.compare_methods(model, pairs_of(texts), arguments.method)
-        print(table(rows), *signatures, sep="\n")
+    request = Request(
+        text=arguments.text,
+        split=arguments.split,
+        limit=arguments.limit,
+        methods=tuple(arguments.method),
+        temperature=arguments.temperature,
+        seed=arguments.seed,
+    )
+    print(task.run(model, request))
 
 
 def run_view(arguments):
@@ -266,7 +247,8 @@ def parser():
     add_model(verb)
     verb.set_defaults(run=run_patch)
 
-    from .bench import add_bench_flags, at_least_one, run_bench, warmth
+    from .bench import add_bench_flags, run_bench
+    from .bench.flags import at_least_one, temperature as warmth
 
     verb = verbs.add_parser(
         "evaluate",

@@ -10,11 +10,11 @@ from conftest import random_ids, random_model
 import bltlab
 from bltlab import vocab
 from bltlab.__main__ import main
-from bltlab.bench import measuring, reading, speed
+from bltlab.bench import beside_transformers, measuring, reading, speed
 from bltlab.bench.training_step import PARTS, decode_blocks_plainly
 from bltlab.decoding import METHODS
 from bltlab.diffusion import decode_blocks, diffusion_loss
-from bltlab.evaluation import prompts
+from bltlab.evaluation import prompts, summary
 
 WORDS = "the cat sat on a mat and then it went home to sleep for the night because it was tired of all that sitting around "
 
@@ -66,7 +66,7 @@ def test_a_time_ends_when_the_device_is_done(monkeypatch):
 @pytest.mark.parametrize("method", METHODS)
 def test_figures_are_those_of_the_traces(model, method):
     written = measuring.write(model, [b"abcab", b"fghij"], method, "totals", max_new_bytes=40)
-    totals, seen = [t.totals for t in written.traces], figures.figures(written.traces)
+    totals, seen = [t.totals for t in written.traces], summary.summarise(written.traces)
     assert written.new_bytes == 80 and written.seconds == pytest.approx(
         sum(t.seconds for t in totals)
     )
@@ -75,9 +75,7 @@ def test_figures_are_those_of_the_traces(model, method):
         and min(written.seconds_by_part.values()) > 0
     )
     for part in ("patcher", "encoder", "global_", "decoder"):
-        assert (
-            seen[f"{part.strip('_')}_per_byte"] == sum(getattr(t.nfe, part) for t in totals) / 80
-        )
+        assert seen[f"{part.strip('_')}_per_byte"] == sum(getattr(t.nfe, part) for t in totals) / 80
     assert seen["paper_mb_per_byte"] == pytest.approx(1e3 * sum(t.paper_gb for t in totals) / 80)
     shares = seen["accepted_per_round"]
     assert (shares is None) == (seen["acceptance"] is None) == (method in ("ar", "blt-d"))
@@ -137,12 +135,12 @@ def test_a_table_stands_on_its_side():
         dict(method="ar", speed_ratio=1.0),
         dict(method="blt-d,block_size=4", speed_ratio=12345.6),
     ]
-    assert figures.table(rows, across=True).splitlines() == [
+    assert summary.table(rows, across=True).splitlines() == [
         "method       ar         blt-d",
         "                 block_size=4",
         "speed ratio   1        12,346",
     ]
-    assert figures.table(rows).splitlines()[0].split() == ["method", "speed", "ratio"]
+    assert summary.table(rows).splitlines()[0].split() == ["method", "speed", "ratio"]
 
 
 # -- the benchmarks --------------------------------------------------------------------------------------------------------
@@ -278,7 +276,7 @@ def test_trace_compares_what_is_recorded(folder, corpus, capsys):
 @pytest.mark.parametrize("method", METHODS)
 def test_writing_after_a_context_writes_what_generate_writes_and_goes_back(model, method):
     ids, kind = random_ids(5, 60)[None], prompts.method_from(method).fit(model)
-    write = reading.written_after(model, kind, ids, 16)
+    write = reading.Continuation(model, kind, ids, 16)
     expected = bltlab.generate(model, vocab.decode(ids[0].tolist()), kind, max_new_bytes=16).bytes
     for _ in range(2):
         assert write() > 0
@@ -387,8 +385,8 @@ def test_compare_writes_the_same_bytes_as_transformers(capsys, corpus):
 
 def test_compare_refuses_what_transformers_cannot_hold(model):
     with pytest.raises(ValueError, match="decoder_input 'encoder'"):
-        reading.plain_twin(random_model(0, decoder_input="embedding"))
-    twin = reading.plain_twin(model)
+        beside_transformers.plain_twin(random_model(0, decoder_input="embedding"))
+    twin = beside_transformers.plain_twin(model)
     assert twin.config.block_size is None and twin.config.patcher.max_patch_length is None
 
 
@@ -470,8 +468,8 @@ def test_bench_exits_with_2_and_one_sentence(folder, corpus, capsys, arguments, 
 def test_texts_that_end_at_once_are_not_measured(model):
     written = measuring.write(model, [b"abcab"], "ar", "totals", max_new_bytes=0)
     for measure in (
-        lambda: figures.figures(written.traces),
-        lambda: speed.rate(written, [written], None),
+        lambda: summary.summarise(written.traces),
+        lambda: speed.add_speed({}, {}, written, [written]),
     ):
         with pytest.raises(ValueError, match="nothing to measure"):
             measure()

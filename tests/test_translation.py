@@ -8,7 +8,7 @@ from conftest import random_model
 import bltlab
 from bltlab import vocab
 from bltlab.__main__ import main
-from bltlab.evaluation import running_text, translation
+from bltlab.evaluation import likelihood, translation, words
 from bltlab.evaluation.prompts import Pair, pairs_of
 
 pytest.importorskip("sacrebleu")
@@ -131,7 +131,7 @@ def test_likelihood_stands_beside_compressors(folder, tmp_path, capsys, monkeypa
     text = "the cat sat on the mat " * 12
     path = write(tmp_path / "t.jsonl", *(dict(text=text + str(i), split="test") for i in range(2)))
     monkeypatch.setattr(
-        running_text, "zstd_size", lambda data, level: 46 if len(data) == 2 * len(text) + 2 else 0
+        likelihood, "zstd_size", lambda data, level: 46 if len(data) == 2 * len(text) + 2 else 0
     )
     main(["evaluate", path, "--checkpoint", folder])
     bits, xz, zstd = capsys.readouterr().out.splitlines()
@@ -143,7 +143,7 @@ def test_likelihood_stands_beside_compressors(folder, tmp_path, capsys, monkeypa
         and "xz -9" in xz
         and zstd.startswith(f"{8 * 46 / 554:.4f} by zstd -19")
     )
-    monkeypatch.setattr(running_text, "zstd_size", lambda data, level: None)
+    monkeypatch.setattr(likelihood, "zstd_size", lambda data, level: None)
     main(["evaluate", path, "--checkpoint", folder, "--limit", "1"])
     bits, _, zstd = capsys.readouterr().out.splitlines()
     assert "on 277 bytes" in bits and zstd == "zstd -19: not available"
@@ -158,12 +158,12 @@ def test_words_are_held_against_the_training_split(model, tmp_path):
         dict(text=known, split="train"),
         *(dict(text="a cat sat on the mats today " * 3 + str(i), split="test") for i in range(4)),
     )
-    rows = running_text.words(model, path, ["blt-d"], lines=4, prompt_bytes=28, max_new_bytes=28)
+    rows = words.words(model, path, ["blt-d"], lines=4, prompt_bytes=28, max_new_bytes=28)
     assert [row["method"] for row in rows] == ["held-out text", "ar", "blt-d"]
     # After "a cat sat on the mats today " stand "a cat sat on the mats today": 4 of 7 are known, 7 of 28 are distinct.
     assert rows[0] == dict(
         method="held-out text", words=28, known_percent=pytest.approx(400 / 7), distinct=0.25
     )
-    assert rows == running_text.words(
+    assert rows == words.words(
         model, path, ["blt-d"], lines=4, prompt_bytes=28, max_new_bytes=28, batch_size=3
     )

@@ -1,14 +1,17 @@
-"""The measuring kit: a model by name, runs in turn with a warm-up, what the device can do at best, and figures as text.
+"""What benchmarks measure with: a model by name, runs in turn, and what the device can do at best.
 
-Times are medians of runs 0, 1, ...; run -1 warms up, so that allocation and compilation are not counted. The clock waits for
-the device. Only new bytes count.
+Times are medians of runs 0, 1, ...; run -1 warms up, so that allocation and compilation are not
+counted. The clock waits for the device. Only new bytes count.
 """
 
 import platform
 import statistics
 import time
 from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import torch
 from tqdm.auto import tqdm
@@ -20,80 +23,113 @@ from ..evaluation.prompts import running_text
 from ..events import Prefilled
 from ..layers import lay_out_by_column
 from ..model import BLT, PARTS, resolve_device
+from ..trace import Trace
 from ..training.text import choose_threshold
+from .flags import Row
 
-# Models with random weights: the longest context in bytes (they have learnt none), mean patch in bytes, rows a hash table
-# (a pass reads a few, however many there are, and the 500,002 of the released shapes fill 12 GB).
-LONGEST, PATCH_LENGTH, MOST_ROWS = 1 << 15, 4.0, 8192
+RANDOM = "preset:"  # in front of a preset's name: random weights
+# Of a model with random weights:
+LONGEST = 1 << 15  # bytes of context; it has learnt none
+PATCH_LENGTH = 4.0  # bytes, on average
+MOST_ROWS = 8192  # of a hash table: a pass reads few, and the 500,002 of released shapes fill 12 GB
 
 
-def load(name, seed=0, device="auto", dtype=torch.float32, corpus="plain-english"):
-    """A model by name; "preset:NAME" has random weights, and a threshold that cuts held-out text into patches of 4 bytes.
+# -- the model -----------------------------------------------------------------------------------
 
-    Raises ValueError for a device that is not there.
+
+def load(
+    name: str,
+    seed: int = 0,
+    device: str = "auto",
+    dtype: torch.dtype = torch.float32,
+    corpus: str = "plain-english",
+) -> BLT:
+    """A model by name; "preset:NAME" has random weights of that seed.
+
+    A random model's threshold cuts held-out text of the corpus into patches of 4 bytes. Raises
+    ValueError for a device that is not there.
     """
-    device = torch.device(resolve_device(device))
+    where = _available(resolve_device(device))
+    if not name.startswith(RANDOM):
+        return BLT.from_pretrained(name, device=where, dtype=dtype)
+    model = _random_model(name.removeprefix(RANDOM), seed, where, dtype)
+    _choose_patches(model, corpus)
+    model.name = name
+    fast_on_cpu = where.type == "cpu" and dtype == torch.float32
+    return lay_out_by_column(model) if fast_on_cpu else model
+
+
+def _available(device: str | torch.device) -> torch.device:
+    device = torch.device(device)
     present = torch.accelerator.current_accelerator(check_available=True)
     if device.type != "cpu" and device.type != getattr(present, "type", None):
         raise ValueError(f"device {device} is not available here")
-    if not name.startswith("preset:"):
-        return BLT.from_pretrained(name, device=device, dtype=dtype)
-    config = BLTConfig.preset(name.removeprefix("preset:"), max_length=LONGEST)
-    config = replace(
-        config, hashes=replace(config.hashes, n_rows=min(config.hashes.n_rows, MOST_ROWS))
-    )
+    return device
+
+
+def _random_model(preset: str, seed: int, device: torch.device, dtype: torch.dtype) -> BLT:
+    config = BLTConfig.preset(preset, max_length=LONGEST)
+    hashes = replace(config.hashes, n_rows=min(config.hashes.n_rows, MOST_ROWS))
     with device:
-        model = BLT(config).initialise(seed).to(dtype).eval().requires_grad_(False)
+        model = BLT(replace(config, hashes=hashes)).initialise(seed)
+    return model.to(dtype).eval().requires_grad_(False)
+
+
+def _choose_patches(model: BLT, corpus: str) -> None:
+    """Set the threshold that cuts held-out text into patches of `PATCH_LENGTH` bytes."""
     ids = torch.tensor([vocab.encode(running_text(corpus, 2047))])
     with torch.no_grad():
         entropies = model.patch(ids.to(model.device))[1].cpu()
-    threshold = choose_threshold(config.patcher, entropies, ids, PATCH_LENGTH)
-    model.name, model.config = (
-        name,
-        replace(config, patcher=replace(config.patcher, threshold=threshold)),
-    )
-    return (
-        lay_out_by_column(model) if (model.device.type, dtype) == ("cpu", torch.float32) else model
-    )
+    patcher = model.config.patcher
+    threshold = choose_threshold(patcher, entropies, ids, PATCH_LENGTH)
+    model.config = replace(model.config, patcher=replace(patcher, threshold=threshold))
 
 
-def describe(model):
-    """What was measured and where, in plain values."""
-    counts, device = model.parameter_counts(), model.device
+def describe(model: BLT) -> Row:
+    """What was measured and where, as plain values."""
+    counts = model.parameter_counts()
     tables = counts.pop("tables")
+    on_cpu = model.device.type == "cpu"
     return dict(
         checkpoint=model.name,
         parameters_beside_tables=sum(counts.values()),
         in_tables=tables,
         dtype=str(model.dtype).removeprefix("torch."),
-        device=device_name(device),
-        threads=torch.get_num_threads() if device.type == "cpu" else None,
+        device=device_name(model.device),
+        threads=torch.get_num_threads() if on_cpu else None,
         torch=torch.__version__,
     )
 
 
-def device_name(device):
+def device_name(device: torch.device) -> str:
+    """The name of the processor that a device stands for."""
     if device.type != "cpu":
         return torch.get_device_module(device).get_device_name(device)
+    return _cpu_name() or platform.processor() or platform.machine()
+
+
+def _cpu_name() -> str | None:
+    """The processor's name where the system is Linux."""
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as f:
-            return next(
-                line.partition(":")[2].strip() for line in f if line.startswith("model name")
-            )
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            for line in lines:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return None
 
 
-# -- time --------------------------------------------------------------------------------------------------------------
+# -- time ----------------------------------------------------------------------------------------
 
 
-def synchronise():
+def synchronise() -> None:
     """Wait until the accelerator, where there is one, has done all it was given."""
     if torch.accelerator.is_available():
         torch.accelerator.synchronize()
 
 
-def seconds_of(work):
+def seconds_of(work: Callable[[], Any]) -> float:
     """Seconds that `work()` takes, to the end of what it gave the device."""
     synchronise()
     began = time.perf_counter()
@@ -102,11 +138,16 @@ def seconds_of(work):
     return time.perf_counter() - began
 
 
-def in_turn(jobs, repeats, title="", warm=False):
-    """{name: [results of runs 0 .. repeats - 1]} of {name: a function without arguments}; run -1, where not `warm` yet, is
-    left out. The jobs take turns within a run, so that drift of the machine hits all alike.
+def in_turn(
+    jobs: Mapping[Hashable, Callable[[], Any]], repeats: int, title: str = "", warm: bool = False
+) -> dict[Hashable, list[Any]]:
+    """The results of each job in runs 0 .. repeats - 1, by the job's name.
+
+    Run -1 warms up and is left out; there is none where the jobs are `warm` already. The jobs take
+    turns within a run, so that drift of the machine meets all alike.
     """
-    results, runs = {name: [] for name in jobs}, range(0 if warm else -1, repeats)
+    results: dict[Hashable, list[Any]] = {name: [] for name in jobs}
+    runs = range(0 if warm else -1, repeats)
     with tqdm(total=len(runs) * len(jobs), desc=title, leave=False) as bar:
         for run in runs:
             for name, job in jobs.items():
@@ -117,8 +158,8 @@ def in_turn(jobs, repeats, title="", warm=False):
     return results
 
 
-def median_and_spread(seconds):
-    """dict of the median, and of (slowest - fastest) / median.
+def median_and_spread(seconds: list[float]) -> Row:
+    """The median of some times, and (slowest - fastest) / median.
 
     >>> median_and_spread([2.0, 1.0, 4.0])
     {'seconds': 2.0, 'spread': 1.5}
@@ -127,54 +168,92 @@ def median_and_spread(seconds):
     return dict(seconds=middle, spread=(max(seconds) - min(seconds)) / middle)
 
 
-def copy_bandwidth(device, repeats=5):
-    """Bytes a second of copying a large tensor, read and written bytes both counted: the most that the device will move."""
+def first_like(rows: Iterable[Row], row: Row, *names: str) -> Row:
+    """What a row is held against: the first of the rows with the same values of these names.
+
+    The row itself where there is none, so that its ratios are 1.
+
+    >>> rows = [dict(method="ar", length=8), dict(method="blt-d", length=8)]
+    >>> first_like(rows, dict(method="blt-s", length=8), "length")
+    {'method': 'ar', 'length': 8}
+    """
+    for other in rows:
+        if all(other[name] == row[name] for name in names):
+            return other
+    return row
+
+
+def copy_bandwidth(device: torch.device, repeats: int = 5) -> float:
+    """Bytes a second of copying a large tensor: the most that the device will move.
+
+    Bytes read and bytes written both count.
+    """
     size = 1 << (28 if device.type == "cpu" else 32)
     source = torch.ones(size, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
-    times = in_turn({"copy": lambda: seconds_of(lambda: target.copy_(source))}, repeats, "copy")
-    return 2 * size / statistics.median(times["copy"])
+    copy = partial(seconds_of, partial(target.copy_, source))
+    times = in_turn({"copy": copy}, repeats, "copy")["copy"]
+    return 2 * size / statistics.median(times)
 
 
-def matmul_flops(device, dtype, repeats=5):
+def matmul_flops(device: torch.device, dtype: torch.dtype, repeats: int = 5) -> float:
     """FLOPs a second of one large matrix product: the most that the device will multiply."""
     n = 1024 if device.type == "cpu" else 8192
     a, b = (torch.randn(n, n, device=device).to(dtype) for _ in range(2))
     out = torch.empty(n, n, device=device, dtype=dtype)
-    times = in_turn(
-        {"product": lambda: seconds_of(lambda: torch.mm(a, b, out=out))}, repeats, "product"
-    )
-    return 2 * n**3 / statistics.median(times["product"])
+    product = partial(seconds_of, partial(torch.mm, a, b, out=out))
+    times = in_turn({"product": product}, repeats, "product")["product"]
+    return 2 * n**3 / statistics.median(times)
 
 
-# -- decoding runs -----------------------------------------------------------------------------------------------------
+# -- decoding runs -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Written:
-    """What `write` did. seconds, and seconds_by_part of them: of decoding, prefill apart; traces: one a text."""
+    """What `write` did: traces, one a text; the seconds of decoding, in all and by part.
 
-    traces: list
+    Prefill is left out of the seconds.
+    """
+
+    traces: list[Trace]
     seconds: float
-    seconds_by_part: dict
+    seconds_by_part: dict[str, float]
 
     @property
-    def new_bytes(self):
-        return sum(t.totals.new_bytes for t in self.traces)
+    def new_bytes(self) -> int:
+        """Bytes written, over all texts."""
+        return sum(trace.totals.new_bytes for trace in self.traces)
 
 
-def write(model, prompts, method, record=False, **settings):
-    """Run a method from each prompt, one after the other; a prompt that is a list is one batch -> `Written`."""
-    traces, seconds, parts = [], 0.0, Counter()
+def write(
+    model: BLT,
+    prompts: Iterable[bytes | list[bytes]],
+    method: Any,
+    record: bool | str = False,
+    **settings: Any,
+) -> Written:
+    """Run a method from each prompt, one after the other; a prompt that is a list is one batch.
+
+    record and settings: those of `stream`.
+    """
+    traces: list[Trace] = []
+    seconds = 0.0
+    by_part: Counter[str] = Counter()
     for prompt in prompts:
         events = stream(model, prompt, method, record=record, **settings)
         for event in events:
             if isinstance(event, Prefilled):
-                prefilled = dict(events.state.seconds_by_part)
-        totals = [t.totals for t in events.traces]
-        seconds += max(t.prefill_seconds + t.seconds for t in totals) - max(
-            t.prefill_seconds for t in totals
-        )
-        parts.update({part: events.seconds_by_part[part] - prefilled[part] for part in PARTS})
+                prefilled = events.seconds_by_part
+        seconds += _decoding_seconds(events.traces)
+        done = events.seconds_by_part
+        by_part.update({part: done[part] - prefilled[part] for part in PARTS})
         traces += events.traces
-    return Written(traces, seconds, dict(parts))
+    return Written(traces, seconds, dict(by_part))
+
+
+def _decoding_seconds(traces: list[Trace]) -> float:
+    """Seconds of a batch, as long as its slowest row, without those of reading the prompts."""
+    totals = [trace.totals for trace in traces]
+    prefill = max(t.prefill_seconds for t in totals)
+    return max(t.prefill_seconds + t.seconds for t in totals) - prefill

@@ -1,24 +1,50 @@
 """How fast the methods write: `decode`, `batch`, and what recording a trace costs, `trace`.
 
-Each returns rows of plain values, autoregression first. Counts and answers come from the warm-up, which records every event;
-timed runs record none.
+Each returns rows of plain values, autoregression first. Counts and answers come from the warm-up,
+which records every event; timed runs record none.
 """
 
+import argparse
 import statistics
+from collections.abc import Hashable, Mapping
 from functools import partial
+from typing import Any
 
 from tqdm.auto import tqdm
 
-from ..evaluation.figures import agreement, check_written, figures
-from ..evaluation.prompts import held_out, methods_for
-from ..model import PARTS
-from .measuring import copy_bandwidth, in_turn, median_and_spread, write
+from ..evaluation.prompts import Prompts, held_out, methods_for
+from ..evaluation.summary import agreement, check_written, summarise
+from ..model import BLT, PARTS
+from .flags import (
+    DTYPE,
+    METHOD,
+    PROMPT_BYTES,
+    PROMPTS,
+    TEMPERATURE,
+    TEMPERATURES,
+    TIMING,
+    Benchmark,
+    Report,
+    Row,
+    new_bytes,
+    several,
+)
+from .measuring import (
+    Written,
+    copy_bandwidth,
+    first_like,
+    in_turn,
+    median_and_spread,
+    write,
+)
 
 SHARED = 16  # texts that every batch size up to it writes after
 RECORDS = {"bytes": False, "events": "totals", "events, candidates": True}
+Job = tuple[list, Any]  # prompts, as `write` takes them; a method
+Runs = tuple[Written, list[Written]]  # the recorded warm-up; the timed runs
 
 
-def settings_of(arguments, prompts, temperature):
+def _settings(arguments: argparse.Namespace, prompts: Prompts, temperature: float) -> Row:
     return dict(
         max_new_bytes=arguments.max_new_bytes,
         temperature=temperature,
@@ -27,147 +53,197 @@ def settings_of(arguments, prompts, temperature):
     )
 
 
-def measure(model, runs, repeats, title, **settings):
-    """{name: (`Written` of a recorded warm-up, list of `Written` of timed runs)} of {name: (prompts, method)}."""
-    recorded = {
-        name: write(model, *run, "totals", **settings)
-        for name, run in tqdm(runs.items(), desc=f"{title}, run -1", leave=False)
-    }
-    jobs = {name: partial(write, model, *run, **settings) for name, run in runs.items()}
-    timed = in_turn(jobs, repeats, title, warm=True)
-    return {name: (recorded[name], timed[name]) for name in runs}
+def measure(
+    model: BLT, jobs: Mapping[Hashable, Job], repeats: int, title: str, settings: Row
+) -> dict[Hashable, Runs]:
+    """The recorded warm-up and the timed runs of each job, by its name."""
+    warm_up = tqdm(jobs.items(), desc=f"{title}, run -1", leave=False)
+    recorded = {name: write(model, *job, "totals", **settings) for name, job in warm_up}
+    bare = {name: partial(write, model, *job, **settings) for name, job in jobs.items()}
+    timed = in_turn(bare, repeats, title, warm=True)
+    return {name: (recorded[name], timed[name]) for name in jobs}
 
 
-def rate(written, timed, base):
-    """Bytes a second, and relative to those of `base` (a row, or None for the row that others are held against)."""
+def add_speed(row: Row, base: Row, written: Written, timed: list[Written]) -> None:
+    """Add bytes a second to a row, relative to its base too, by the median of the timed runs.
+
+    base: the row itself where it is the first. Raises ValueError where no byte was written.
+    """
     check_written(written.new_bytes)
-    seconds = median_and_spread([w.seconds for w in timed])
-    speed = written.new_bytes / seconds["seconds"]
-    return (
-        dict(bytes_per_s=speed, speed_ratio=speed / base["bytes_per_s"] if base else 1.0) | seconds
-    )
+    seconds = median_and_spread([run.seconds for run in timed])
+    row["bytes_per_s"] = written.new_bytes / seconds["seconds"]
+    row["speed_ratio"] = row["bytes_per_s"] / base["bytes_per_s"]
+    row.update(seconds)
 
 
-def decode(arguments, model):
+# -- decode --------------------------------------------------------------------------------------
+
+
+def decode(arguments: argparse.Namespace, model: BLT) -> Report:
     """All methods on held-out prompts, one text at a time.
 
     Time by part is the host's: on a GPU, until work is handed over.
     """
     prompts = held_out(arguments.prompts_from, arguments.prompts, arguments.prompt_bytes)
-    methods, copied, rows = methods_for(model, arguments.method), copy_bandwidth(model.device), []
+    jobs = {
+        label: (prompts.texts, method) for label, method in methods_for(model, arguments.method)
+    }
+    copied = copy_bandwidth(model.device)
+    rows: list[Row] = []
     for temperature in arguments.temperature:
-        settings, base = settings_of(arguments, prompts, temperature), None
-        runs = measure(
-            model,
-            {label: (prompts.texts, method) for label, method in methods},
-            arguments.repeats,
-            f"temperature {temperature:g}",
-            **settings,
-        )
-        answers = {
-            label: [t.bytes for t in recorded.traces] for label, (recorded, _) in runs.items()
-        }
-        for label, _ in methods:
-            rows.append(
-                _decode_row(
-                    label,
-                    temperature,
-                    *runs[label],
-                    agreement(answers[label], answers["ar"]),
-                    copied,
-                    base,
-                )
-            )
-            base = base or rows[-1]
-    return dict(
+        settings = _settings(arguments, prompts, temperature)
+        title = f"temperature {temperature:g}"
+        runs = measure(model, jobs, arguments.repeats, title, settings)
+        theirs = _texts(runs["ar"][0])
+        for label, (recorded, timed) in runs.items():
+            row = dict(method=label, temperature=temperature, new_bytes=recorded.new_bytes)
+            base = first_like(rows, row, "temperature")
+            add_speed(row, base, recorded, timed)
+            _add_costs(row, base, recorded)
+            _add_bandwidth(row, copied)
+            _add_agreement(row, _texts(recorded), theirs)
+            rows.append(row | _time_by_part(timed))
+    about = dict(
         prompts=len(prompts.texts),
         prompts_from=arguments.prompts_from,
         new_bytes_asked=arguments.max_new_bytes,
         mean_prompt_bytes=statistics.mean(map(len, prompts.texts)),
         copy_gb_per_s=copied / 1e9,
-    ), rows
+    )
+    return about, rows
 
 
-def _decode_row(label, temperature, recorded, timed, agreed, copied, base):
-    row = dict(method=label, temperature=temperature, new_bytes=recorded.new_bytes)
-    row |= rate(recorded, timed, base) | figures(recorded.traces)
+def _texts(written: Written) -> list[bytes]:
+    return [trace.bytes for trace in written.traces]
+
+
+def _add_costs(row: Row, base: Row, recorded: Written) -> None:
+    """Evaluations, guesses and traffic a byte; traffic relative to the base's too."""
+    row.update(summarise(recorded.traces))
     for name in [name for name in row if name.endswith("_mb_per_byte")]:
-        row[name.replace("_mb_per_byte", "_ratio")] = row[name] / base[name] if base else 1.0
+        row[name.replace("_mb_per_byte", "_ratio")] = row[name] / base[name]
+
+
+def _add_bandwidth(row: Row, copied: float) -> None:
+    """Bytes really moved a second, and as a share of what the device copies at best."""
     moved = 1e6 * row["measured_mb_per_byte"] * row["bytes_per_s"]
-    whole = sum(w.seconds for w in timed)
-    parts = {
-        f"time_{part.strip('_')}": sum(w.seconds_by_part[part] for w in timed) / whole
-        for part in PARTS
-    }
-    return row | dict(
-        gb_per_s=moved / 1e9,
-        share_of_copy=moved / copied,
-        equal_to_ar_until_difference=agreed[0],
-        equal_to_ar=agreed[1],
-        **parts,
-        time_other=1 - sum(parts.values()),
-    )
+    row.update(gb_per_s=moved / 1e9, share_of_copy=moved / copied)
 
 
-def batch(arguments, model):
-    """All methods on 1, 4, 16 and 64 texts at once; small batches take the texts of a larger one, one after another."""
+def _add_agreement(row: Row, ours: list[bytes], theirs: list[bytes]) -> None:
+    """Shares of bytes that are autoregression's."""
+    until_difference, by_position = agreement(ours, theirs)
+    row.update(equal_to_ar_until_difference=until_difference, equal_to_ar=by_position)
+
+
+def _time_by_part(timed: list[Written]) -> Row:
+    """Share of the time that each part of the model took; other: around the model."""
+    whole = sum(run.seconds for run in timed)
+    shares = {}
+    for part in PARTS:
+        seconds = sum(run.seconds_by_part[part] for run in timed)
+        shares[f"time_{part.strip('_')}"] = seconds / whole
+    return shares | dict(time_other=1 - sum(shares.values()))
+
+
+DECODE = Benchmark(
+    run=decode,
+    help="all methods on held-out prompts: speed, evaluations, guesses, traffic, agreement",
+    example="decode --method blt-s --method blt-d,block_size=4,unmasking=entropy:0.5"
+    " --temperature 0 0.8",
+    flags=(*TIMING, DTYPE, PROMPTS, PROMPT_BYTES, TEMPERATURES, METHOD, new_bytes(256)),
+    tables_by="temperature",
+)
+
+
+# -- batch ---------------------------------------------------------------------------------------
+
+
+def batch(arguments: argparse.Namespace, model: BLT) -> Report:
+    """All methods on several texts at once.
+
+    Small batches take the texts of a larger one, one after another.
+    """
     most = max(arguments.batch)
-    prompts, shared = (
-        held_out(arguments.prompts_from, most, arguments.prompt_bytes),
-        min(SHARED, most),
-    )
-    groups = {
-        size: [prompts.texts[at : at + size] for at in range(0, max(shared - size, 0) + 1, size)]
-        for size in arguments.batch
-    }
-    runs = {
-        (size, label): (texts, method)
-        for size, texts in groups.items()
-        for label, method in methods_for(model, arguments.method)
-    }
-    rows, first = [], {}
-    settings = settings_of(arguments, prompts, arguments.temperature)
-    for (size, label), (recorded, timed) in measure(
-        model, runs, arguments.repeats, "batch", **settings
-    ).items():
-        base = next((row for row in rows if row["batch"] == size), None)
-        row = dict(
-            method=label, batch=size, new_bytes=recorded.new_bytes, **rate(recorded, timed, base)
-        )
-        alone = first.setdefault(label, row)["bytes_per_s"]
-        rows.append(row | {f"against_batch_{arguments.batch[0]}": row["bytes_per_s"] / alone})
-    return dict(
+    prompts = held_out(arguments.prompts_from, most, arguments.prompt_bytes)
+    jobs = {}
+    for size in arguments.batch:
+        groups = _groups(prompts.texts, size, min(SHARED, most))
+        for label, method in methods_for(model, arguments.method):
+            jobs[size, label] = groups, method
+    settings = _settings(arguments, prompts, arguments.temperature)
+    rows: list[Row] = []
+    against_first = f"against_batch_{arguments.batch[0]}"
+    runs = measure(model, jobs, arguments.repeats, "batch", settings)
+    for (size, label), (recorded, timed) in runs.items():
+        row = dict(method=label, batch=size, new_bytes=recorded.new_bytes)
+        add_speed(row, first_like(rows, row, "batch"), recorded, timed)
+        row[against_first] = row["bytes_per_s"] / first_like(rows, row, "method")["bytes_per_s"]
+        rows.append(row)
+    about = dict(
         prompts_from=arguments.prompts_from,
         temperature=arguments.temperature,
         mean_prompt_bytes=statistics.mean(map(len, prompts.texts)),
         new_bytes_asked=arguments.max_new_bytes,
-    ), rows
+    )
+    return about, rows
 
 
-def trace(arguments, model):
-    """What recording costs: the same runs with the bytes alone, with events, and with each event's candidates."""
+def _groups(texts: list[bytes], size: int, shared: int) -> list[list[bytes]]:
+    """Batches of `size` that together hold about the first `shared` texts; at least one batch.
+
+    >>> _groups([b"a", b"b", b"c", b"d"], 2, 4)
+    [[b'a', b'b'], [b'c', b'd']]
+    """
+    starts = range(0, max(shared - size, 0) + 1, size)
+    return [texts[start : start + size] for start in starts]
+
+
+BATCH = Benchmark(
+    run=batch,
+    help="all methods on 1, 4, 16 and 64 texts at once",
+    example="batch --batch 1 16 --method blt-d",
+    flags=(
+        *TIMING,
+        DTYPE,
+        PROMPT_BYTES,
+        TEMPERATURE,
+        METHOD,
+        new_bytes(256),
+        several("--batch", [1, 4, 16, 64], "texts at once"),
+    ),
+)
+
+
+# -- trace ---------------------------------------------------------------------------------------
+
+
+def trace(arguments: argparse.Namespace, model: BLT) -> Report:
+    """What recording costs: the bytes alone, with events, and with the candidates of each event."""
     prompts = held_out(arguments.prompts_from, arguments.prompts, arguments.prompt_bytes)
-    settings, rows = settings_of(arguments, prompts, arguments.temperature), []
-    jobs = {
-        (label, kind): partial(write, model, prompts.texts, method, record, **settings)
-        for label, method in methods_for(model, arguments.method)
-        for kind, record in RECORDS.items()
-    }
+    settings = _settings(arguments, prompts, arguments.temperature)
+    jobs = {}
+    for label, method in methods_for(model, arguments.method):
+        for kind, record in RECORDS.items():
+            jobs[label, kind] = partial(write, model, prompts.texts, method, record, **settings)
+    rows: list[Row] = []
     for (label, kind), timed in in_turn(jobs, arguments.repeats, "trace").items():
-        row = dict(
-            method=label,
-            recorded=kind,
-            events=sum(len(t.events) for t in timed[0].traces),
-            **rate(timed[0], timed, rows[0] if rows else None),
-        )
-        bare = (
-            row
-            if kind == "bytes"
-            else next(r for r in rows if (r["method"], r["recorded"]) == (label, "bytes"))
-        )
+        events = sum(len(one.events) for one in timed[0].traces)
+        row = dict(method=label, recorded=kind, events=events)
+        add_speed(row, first_like(rows, row), timed[0], timed)
+        bare = first_like(rows, row, "method")
         rows.append(row | dict(slower_than_bytes=row["seconds"] / bare["seconds"]))
-    return dict(
+    about = dict(
         prompts=len(prompts.texts),
         prompts_from=arguments.prompts_from,
         new_bytes_asked=arguments.max_new_bytes,
-    ), rows
+    )
+    return about, rows
+
+
+TRACE = Benchmark(
+    run=trace,
+    help="what recording a trace costs",
+    example="trace --method blt-d",
+    flags=(*TIMING, DTYPE, PROMPTS, PROMPT_BYTES, TEMPERATURE, METHOD, new_bytes(256)),
+)

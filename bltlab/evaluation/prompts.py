@@ -1,46 +1,80 @@
-"""Held-out text to write on from, and the lists of methods to compare."""
+"""Held-out text to write on from, and lists of methods to compare."""
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 from .. import data
 from ..decoding import METHODS
-from ..options import check_limits
-from ..unmasking import parse_rule
+from ..model import BLT
+from ..options import build
 
 PAIR = re.compile(r"(\w+: [^\n]+\n\w+:) ?([^\n]*)\n?")
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A source line with the name of the language to answer in, "fr: Bonjour.\\nen:", and the answer, "Hello."."""
+    """A source line and the language to answer in, "fr: Oui.\\nen:"; and the answer, "Yes."."""
 
     prompt: str
     answer: str
 
 
-def pairs_of(texts):
-    r"""Texts of the form "fr: ...\nen: ...\n" as a list of `Pair`s. Raises ValueError for a text of another form.
+def pairs_of(texts: Iterable[str]) -> list[Pair]:
+    r"""Texts of the form "fr: ...\nen: ...\n" as pairs. Raises ValueError for any other text.
 
     >>> pairs_of(["fr: Bonjour.\nen: Hello.\n"])
     [Pair(prompt='fr: Bonjour.\nen:', answer='Hello.')]
     """
-    found = [(text, PAIR.fullmatch(text)) for text in texts]
-    if odd := next((text for text, match in found if match is None), None):
-        raise ValueError(rf"a pair looks like 'fr: ...\nen: ...\n', got {odd[:40]!r}")
-    return [Pair(*match.groups()) for _, match in found]
+    pairs = []
+    for text in texts:
+        match = PAIR.fullmatch(text)
+        if match is None:
+            raise ValueError(rf"a pair looks like 'fr: ...\nen: ...\n', got {text[:40]!r}")
+        pairs.append(Pair(*match.groups()))
+    return pairs
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """Texts as bytes, and the strings that end an answer."""
+    """Texts to write on from, as bytes, and the strings that end an answer."""
 
-    texts: list
-    stop: tuple = ()
+    texts: list[bytes]
+    stop: tuple[str, ...] = ()
 
 
-def evenly(items, n):
-    """n of the items, evenly spaced.
+def held_out(source: str, n: int, length: int) -> Prompts:
+    """n prompts from the test split of a corpus, spread over it.
+
+    Text is cut into prompts of `length` bytes, the start of each document first. Where the
+    documents are pairs, a prompt is a source line and "en:", whatever its length, and the answer
+    ends with its line. Raises ValueError where there are fewer than n.
+    """
+    texts = list(data.documents(source, "test"))
+    if all(map(PAIR.fullmatch, texts)):
+        found, stop = [pair.prompt.encode() for pair in pairs_of(texts)], ("\n",)
+    else:
+        found, stop = _chunks_of(texts, n, length), ()
+    if len(found) < n:
+        raise ValueError(
+            f"{source} has {len(found)} held-out prompts of {length} bytes, fewer than {n}"
+        )
+    return Prompts(evenly(found, n), stop)
+
+
+def _chunks_of(texts: list[str], n: int, length: int) -> list[bytes]:
+    """The first `length` bytes of each text; all that follow too, where those are fewer than n."""
+    first, later = [], []
+    for text in map(str.encode, texts):
+        chunks = [text[at : at + length] for at in range(0, len(text) - length, length)]
+        first += chunks[:1]
+        later += chunks[1:]
+    return first if len(first) >= n else first + later
+
+
+def evenly(items: Iterable[Any], n: int) -> list[Any]:
+    """n of the items, evenly spaced; all of them where there are fewer.
 
     >>> evenly(range(10), 3)
     [0, 3, 6]
@@ -49,77 +83,44 @@ def evenly(items, n):
     return items[:: max(1, len(items) // n)][:n]
 
 
-def held_out(source, n, length):
-    """n `Prompts` from the test split of a corpus, spread over it.
+def running_text(source: str, length: int) -> bytes:
+    """The first `length` bytes of a corpus's test split, its documents joined by line ends.
 
-    Text is cut into prompts of `length` bytes, a document's start first. Where the documents are pairs, a prompt is a
-    source line and "en:", whatever its length, and the answer ends with its line. Raises ValueError where there are fewer.
+    Where the split is shorter, it starts again from its beginning.
     """
-    texts = list(data.documents(source, "test"))
-    if all(map(PAIR.fullmatch, texts)):
-        found, stop = [pair.prompt.encode() for pair in pairs_of(texts)], ("\n",)
-    else:
-        whole, stop = [text.encode() for text in texts], ()
-        cuts = [[t[at : at + length] for at in range(0, len(t) - length, length)] for t in whole]
-        found = [cut[0] for cut in cuts if cut]
-        found += [piece for cut in cuts for piece in cut[1:]] if len(found) < n else []
-    if len(found) < n:
-        raise ValueError(
-            f"{source} has {len(found)} held-out prompts of {length} bytes, fewer than {n}"
-        )
-    return Prompts(evenly(found, n), stop)
-
-
-def running_text(source, length):
-    """The first `length` bytes of a corpus's test split, documents joined by line ends, from the start again where it ends."""
     whole = "\n".join(data.documents(source, "test")).encode()
     return (whole * (length // max(1, len(whole)) + 1))[:length]
 
 
-def method_from(text):
+def methods_for(model: BLT, specs: Sequence[str] = ()) -> list[tuple[str, Any]]:
+    """(label, method) of each spec, fitted to the model, autoregression first.
+
+    specs: what `method_of` reads, "blt-d,block_size=4" say; without any, every method that the
+    model can run. Raises ValueError for a method that it cannot run.
+    """
+    specs = list(specs) or _runnable(model)
+    specs = ["ar", *(spec for spec in dict.fromkeys(specs) if spec != "ar")]
+    return [(spec, method_from(spec).fit(model)) for spec in specs]
+
+
+def method_from(spec: str) -> Any:
     """A method from "NAME[,option=value...]". Raises ValueError, saying what is accepted.
 
     >>> method_from("blt-d,block_size=4,unmasking=entropy:0.5")
     BlockDiffusion(block_size=4, unmasking=EntropyBound(gamma=0.5), latent='closed')
     """
-    name, *options = text.split(",")
+    name, *options = spec.split(",")
     if name not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {name!r}")
-    known, given = {f.name: f for f in fields(METHODS[name])}, {}
-    for option in options:
-        key, _, value = option.partition("=")
-        key = key.replace("-", "_")
-        if key not in known:
-            raise ValueError(
-                f"method {name!r} has no option {key}; it has {', '.join(sorted(known)) or 'none'}"
-            )
-        given[key] = _value(known[key], value)
-    return METHODS[name](**given)
+    pairs = [option.partition("=") for option in options]
+    given = {key.replace("-", "_"): value for key, _, value in pairs}
+    return build(METHODS[name], given, f"method {name!r}")
 
 
-def _value(f, text):
-    """A field's value from text, checked against the range in its metadata."""
-    if f.metadata.get("rule"):
-        return parse_rule(text)
-    kind = f.metadata.get("kind", type(f.default))
-    try:
-        value = kind(text)
-    except ValueError:
-        raise ValueError(f"{f.name} must be {kind.__name__}, got {text!r}") from None
-    check_limits(f, value)
-    return value
-
-
-def methods_for(model, texts=()):
-    """(label, method) of each text, autoregression first; without texts, every method that the model can run.
-
-    Each is fitted to the model. Raises ValueError for a method that it cannot run.
-    """
+def _runnable(model: BLT) -> list[str]:
     plain = model.config.block_size is None
-    texts = list(texts) or [
+    return [
         name
         for name, kind in METHODS.items()
         if not (plain and "block_size" in {f.name for f in fields(kind)})
     ]
-    texts = ["ar", *(t for t in dict.fromkeys(texts) if t != "ar")]
-    return [(text, method_from(text).fit(model)) for text in texts]

@@ -1,70 +1,81 @@
-"""Translation as a test of decoding: how many answers are exact, how near the others are, and what they cost."""
+"""Translation as a test of decoding: exact answers, how near the others are, what they cost.
+
+A corpus of pairs stands in for FLORES-101, which the paper translates.
+"""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tqdm.auto import tqdm
 
-from ..decoding import generate, method_of
-from .figures import figures
-from .prompts import evenly, methods_for
+from ..decoding import Generation, generate, method_of
+from ..model import BLT
+from .prompts import Pair, evenly, methods_for, pairs_of
+from .summary import Row, summarise, table
+from .task import Request, Task
 
 COSTS = ("decoder_per_byte", "global_per_byte", "bytes_per_patch", "acceptance", "steps_per_block")
 
 
 @dataclass(frozen=True)
 class Translation:
-    """What `translate` found. answers: the model's, in the order of the pairs; exact: share of them that are right.
+    """What `translate` found.
 
-    bleu, chrf: corpus scores of 0..100; signatures: how sacrebleu was set for each. costs: `figures` of the lines that were
-    decoded alone. seconds: of the whole set, in batches.
+    answers: the model's, in the order of the pairs; exact: share of them that are right. bleu,
+    chrf: corpus scores of 0..100; signatures: how sacrebleu was set for each. costs: `summarise` of
+    the lines that were decoded alone. seconds: of the whole set, in batches.
     """
 
-    answers: list
+    answers: list[str]
     exact: float
     bleu: float
     chrf: float
-    signatures: tuple
-    costs: dict
+    signatures: tuple[str, ...]
+    costs: Row
     seconds: float
 
 
-def translate(model, pairs, method="ar", *, batch_size=32, alone=16, max_new_bytes=256):
-    """Greedy answers to `Pair`s, in batches of lines of like length -> `Translation`.
+def translate(
+    model: BLT,
+    pairs: Sequence[Pair],
+    method: Any = "ar",
+    *,
+    batch_size: int = 32,
+    alone: int = 16,
+    max_new_bytes: int = 256,
+) -> Translation:
+    """Greedy answers to pairs and their scores, from batches of lines of like length.
 
-    In a batch all rows share each pass, so evaluations are counted on `alone` lines that are decoded one by one; guesses
-    are counted on all. An answer ends with its line. Raises ValueError where there are no pairs or sacrebleu is missing.
+    In a batch all rows share each pass, so evaluations are counted on `alone` lines that are
+    decoded one by one; guesses are counted on all. An answer ends with its line. Raises ValueError
+    where there are no pairs or sacrebleu is missing.
     """
     if not pairs:
         raise ValueError("translate needs at least one pair")
-    bleu, chrf = metrics()
+    metrics = metrics_of_answers()
     method = method_of(method).fit(model)
     settings = dict(max_new_bytes=max_new_bytes, stop="\n", record="totals")
-    order = sorted(range(len(pairs)), key=lambda i: len(pairs[i].prompt.encode()))
-    found, began = {}, time.perf_counter()
-    for at in tqdm(range(0, len(order), batch_size), desc=method.name, unit="batch", leave=False):
-        rows = order[at : at + batch_size]
-        found |= zip(rows, generate(model, [pairs[i].prompt for i in rows], method, **settings))
+    began = time.perf_counter()
+    outs = _in_batches(model, [pair.prompt for pair in pairs], method, batch_size, settings)
     seconds = time.perf_counter() - began
-    answers, right = (
-        [found[i].text.strip() for i in range(len(pairs))],
-        [pair.answer.strip() for pair in pairs],
-    )
-    scores = [metric.corpus_score(answers, [right]).score for metric in (bleu, chrf)]
-    one_by_one = [
-        generate(model, pair.prompt, method, **settings).trace for pair in evenly(pairs, alone)
-    ]
-    guesses = figures([found[i].trace for i in range(len(pairs))])
-    costs = figures(one_by_one) | {
-        name: guesses[name] for name in ("acceptance", "accepted_per_round")
-    }
-    exact = sum(a == b for a, b in zip(answers, right)) / len(pairs)
+    some = [generate(model, pair.prompt, method, **settings) for pair in evenly(pairs, alone)]
+    answers = [out.text.strip() for out in outs]
+    right = [pair.answer.strip() for pair in pairs]
+    bleu, chrf = (metric.corpus_score(answers, [right]).score for metric in metrics)
     return Translation(
-        answers, exact, *scores, tuple(str(m.get_signature()) for m in (bleu, chrf)), costs, seconds
+        answers=answers,
+        exact=sum(a == b for a, b in zip(answers, right, strict=True)) / len(pairs),
+        bleu=bleu,
+        chrf=chrf,
+        signatures=tuple(str(metric.get_signature()) for metric in metrics),
+        costs=_costs(some, outs),
+        seconds=seconds,
     )
 
 
-def metrics():
+def metrics_of_answers() -> tuple[Any, Any]:
     """sacrebleu's BLEU and chrF. Raises ValueError where it is not installed."""
     try:
         from sacrebleu.metrics import BLEU, CHRF
@@ -73,25 +84,63 @@ def metrics():
     return BLEU(), CHRF()
 
 
-def compare_methods(model, pairs, methods=(), **options):
-    """(rows, signatures): every method's `Translation` as a row of plain values, autoregression first.
+def _in_batches(
+    model: BLT, prompts: list[str], method: Any, batch_size: int, settings: dict[str, Any]
+) -> list[Generation]:
+    """Generations in the order of the prompts; lines of like length share a batch."""
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i].encode()))
+    batches = range(0, len(order), batch_size)
+    found: dict[int, Generation] = {}
+    for at in tqdm(batches, desc=method.name, unit="batch", leave=False):
+        rows = order[at : at + batch_size]
+        outs = generate(model, [prompts[i] for i in rows], method, **settings)
+        found.update(zip(rows, outs, strict=True))
+    return [found[i] for i in range(len(prompts))]
 
-    Traffic is the paper's, projected on its 1B shape, relative to autoregression's.
+
+def _costs(alone: list[Generation], batched: list[Generation]) -> Row:
+    """`summarise` of the lines decoded alone, with the guesses of all lines."""
+    guesses = summarise([out.trace for out in batched])
+    costs = summarise([out.trace for out in alone])
+    for name in ("acceptance", "accepted_per_round"):
+        costs[name] = guesses[name]
+    return costs
+
+
+def compare_methods(
+    model: BLT, pairs: Sequence[Pair], methods: Sequence[str] = (), **options: Any
+) -> tuple[list[Row], tuple[str, ...]]:
+    """(rows, signatures): the `Translation` of each method as plain values, autoregression first.
+
+    Traffic is the paper's, projected on its 1B shape, relative to autoregression's. options: of
+    `translate`.
     """
-    rows, base = [], None
-    for label, method in methods_for(model, methods):
-        found = translate(model, pairs, method, **options)
-        base = base or found
-        rows.append(
-            dict(
-                method=label,
-                exact_percent=100 * found.exact,
-                bleu=found.bleu,
-                chrf=found.chrf,
-                **{name: found.costs[name] for name in COSTS},
-                traffic_1b_ratio=found.costs["projected_1b_mb_per_byte"]
-                / base.costs["projected_1b_mb_per_byte"],
-                seconds=found.seconds,
-            )
-        )
-    return rows, found.signatures
+    found = {
+        label: translate(model, pairs, method, **options)
+        for label, method in methods_for(model, methods)
+    }
+    base = found["ar"].costs["projected_1b_mb_per_byte"]
+    rows = [_row(label, translation, base) for label, translation in found.items()]
+    return rows, found["ar"].signatures
+
+
+def _row(label: str, found: Translation, base: float) -> Row:
+    costs = {name: found.costs[name] for name in COSTS}
+    return dict(
+        method=label,
+        exact_percent=100 * found.exact,
+        bleu=found.bleu,
+        chrf=found.chrf,
+        **costs,
+        traffic_1b_ratio=found.costs["projected_1b_mb_per_byte"] / base,
+        seconds=found.seconds,
+    )
+
+
+def report(model: BLT, request: Request) -> str:
+    """A table with a row for each method, and how sacrebleu was set."""
+    rows, signatures = compare_methods(model, pairs_of(request.texts()), request.methods)
+    return "\n".join([table(rows), *signatures])
+
+
+TASK = Task("exact answers, BLEU and chrF on a corpus of pairs", report)
