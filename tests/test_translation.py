@@ -1,4 +1,4 @@
-"""Quality of what is written: exact answers, BLEU, chrF, words, bits per byte beside compressors."""
+"""Quality of what is written: answers, BLEU, chrF, words, bits per byte beside compressors."""
 
 import json
 
@@ -56,9 +56,8 @@ def test_exact_answers_are_counted_and_scored(model, monkeypatch):
         out = real(model, prompts, method, **settings)
         if isinstance(prompts, str):
             return out
-        return [
-            Out(f" {right[p]}\n" if p != wrong else " no\n", o.trace) for p, o in zip(prompts, out)
-        ]
+        texts = [f" {right[prompt]}\n" if prompt != wrong else " no\n" for prompt in prompts]
+        return [Out(text, one.trace) for text, one in zip(texts, out, strict=True)]
 
     monkeypatch.setattr(translation, "generate", oracle)
     found = translation.translate(model, PAIRS, max_new_bytes=4)
@@ -160,7 +159,8 @@ def test_words_are_held_against_the_training_split(model, tmp_path):
     )
     rows = words.words(model, path, ["blt-d"], lines=4, prompt_bytes=28, max_new_bytes=28)
     assert [row["method"] for row in rows] == ["held-out text", "ar", "blt-d"]
-    # After "a cat sat on the mats today " stand "a cat sat on the mats today": 4 of 7 are known, 7 of 28 are distinct.
+    # After "a cat sat on the mats today " stand "a cat sat on the mats today":
+    # 4 of 7 are known, 7 of 28 are distinct.
     assert rows[0] == dict(
         method="held-out text", words=28, known_percent=pytest.approx(400 / 7), distinct=0.25
     )

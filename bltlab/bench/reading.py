@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 from .. import vocab
-from ..cache import Cache
 from ..costs import cache_bytes_per_byte
-from ..decoding import PREFILL as CHUNK
 from ..decoding import Autoregressive
+from ..decoding.method import lookahead_of
+from ..decoding.stream import PREFILL as CHUNK
 from ..evaluation.prompts import methods_for, running_text
 from ..model import BLT
 from ..sampling import Pick
@@ -65,7 +65,7 @@ class Continuation:
         self.method, self.n = method, n
         self.ids = ids.to(model.device)
         self.context = ids.shape[1]
-        longest = self.context + n + method.room
+        longest = self.context + n + lookahead_of(method)
         self.state = DecodingState(model, max_length=longest, record="")
         read(self.state, self.ids)
 
@@ -176,11 +176,7 @@ def _used_bytes(state: DecodingState) -> int:
 
 def _allocated_bytes(state: DecodingState) -> int:
     """Bytes of the state's caches, room for what may follow included."""
-    caches = []
-    for value in vars(state).values():
-        held = value.values() if isinstance(value, dict) else [value]
-        caches += [cache for cache in held if isinstance(cache, Cache)]
-    tensors = [tensor for cache in caches for tensor in cache.layers]
+    tensors = [tensor for cache in state.caches for tensor in cache.layers]
     return sum(tensor.nbytes for tensor in tensors)
 
 

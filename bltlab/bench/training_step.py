@@ -15,10 +15,10 @@ from ..diffusion import Blocks, decode_blocks, diffusion_loss, next_byte_loss
 from ..masks import same_document, training_mask
 from ..model import BLT
 from ..patching import Patches
+from ..training import keep_freed_memory
 from ..training.loop import ModelLoss
 from ..training.optim import autocast, optimisers, product_dtype
 from ..training.options import TrainOptions
-from ..training.run import keep_freed_memory
 from .flags import TIMING, Benchmark, Report, Row, count, flag, several
 from .measuring import first_like, in_turn, matmul_flops, median_and_spread, synchronise
 from .reading import check_lengths

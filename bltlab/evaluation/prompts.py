@@ -2,13 +2,12 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from .. import data
-from ..decoding import METHODS
+from ..decoding import METHODS, fitted, method_of, why_not
 from ..model import BLT
-from ..options import build
 
 PAIR = re.compile(r"(\w+: [^\n]+\n\w+:) ?([^\n]*)\n?")
 
@@ -98,29 +97,9 @@ def methods_for(model: BLT, specs: Sequence[str] = ()) -> list[tuple[str, Any]]:
     specs: what `method_of` reads, "blt-d,block_size=4" say; without any, every method that the
     model can run. Raises ValueError for a method that it cannot run.
     """
-    specs = list(specs) or _runnable(model)
+    specs = list(specs) or [name for name in METHODS if why_not(name, model) is None]
     specs = ["ar", *(spec for spec in dict.fromkeys(specs) if spec != "ar")]
-    return [(spec, method_from(spec).fit(model)) for spec in specs]
+    return [(spec, fitted(spec, model)) for spec in specs]
 
 
-def method_from(spec: str) -> Any:
-    """A method from "NAME[,option=value...]". Raises ValueError, saying what is accepted.
-
-    >>> method_from("blt-d,block_size=4,unmasking=entropy:0.5")
-    BlockDiffusion(block_size=4, unmasking=EntropyBound(gamma=0.5), latent='closed')
-    """
-    name, *options = spec.split(",")
-    if name not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {name!r}")
-    pairs = [option.partition("=") for option in options]
-    given = {key.replace("-", "_"): value for key, _, value in pairs}
-    return build(METHODS[name], given, f"method {name!r}")
-
-
-def _runnable(model: BLT) -> list[str]:
-    plain = model.config.block_size is None
-    return [
-        name
-        for name, kind in METHODS.items()
-        if not (plain and "block_size" in {f.name for f in fields(kind)})
-    ]
+method_from = method_of  # its former name

@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from ..decoding import Generation, generate, method_of
+from ..decoding import Generation, fitted, generate
 from ..model import BLT
 from .prompts import Pair, evenly, methods_for, pairs_of
 from .summary import Row, summarise, table
@@ -55,7 +55,7 @@ def translate(
     if not pairs:
         raise ValueError("translate needs at least one pair")
     metrics = metrics_of_answers()
-    method = method_of(method).fit(model)
+    method = fitted(method, model)
     settings = dict(max_new_bytes=max_new_bytes, stop="\n", record="totals")
     began = time.perf_counter()
     outs = _in_batches(model, [pair.prompt for pair in pairs], method, batch_size, settings)
