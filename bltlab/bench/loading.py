@@ -5,11 +5,11 @@ import subprocess
 import sys
 import tempfile
 
-from .. import checkpoints
 from ..config import BLTConfig
 from ..model import BLT
 from .flags import Benchmark, Report
 from .measuring import RANDOM
+from .random_checkpoint import save_random
 
 # Run by a process of its own. Its high-water mark is read from /proc (Linux only): getrusage would
 # count its parent's.
@@ -30,7 +30,7 @@ def memory(arguments: argparse.Namespace, model: None = None) -> Report:
     rows = []
     for layout in ("bltlab", "transformers"):
         with tempfile.TemporaryDirectory() as folder:
-            disk = checkpoints.save_random(folder, config, shapes, layout)
+            disk = save_random(folder, config, shapes, layout)
             peak = _peak_of_loading(folder)
         rows.append(
             dict(

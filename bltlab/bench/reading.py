@@ -15,7 +15,7 @@ from .. import vocab
 from ..costs import cache_bytes_per_byte
 from ..decoding import Autoregressive
 from ..decoding.method import lookahead_of
-from ..decoding.stream import PREFILL as CHUNK
+from ..decoding.rounds import PREFILL as CHUNK
 from ..evaluation.prompts import methods_for, running_text
 from ..model import BLT
 from ..sampling import Pick

@@ -9,14 +9,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from .. import data
+from .. import data, training
 from ..costs import training_flops
 from ..diffusion import Blocks, decode_blocks, diffusion_loss, next_byte_loss
 from ..masks import same_document, training_mask
 from ..model import BLT
 from ..patching import Patches
-from ..training import keep_freed_memory
-from ..training.loop import ModelLoss
+from ..training.losses import ModelLoss
 from ..training.optim import autocast, optimisers, product_dtype
 from ..training.options import TrainOptions
 from .flags import TIMING, Benchmark, Report, Row, count, flag, several
@@ -176,7 +175,7 @@ def train(arguments: argparse.Namespace, model: BLT) -> Report:
         precision=arguments.precision,
     )
     peak = matmul_flops(model.device, product_dtype(options, model.device))
-    keep_freed_memory()
+    training.keep_freed_memory()
     trained = _trainable_copy(model)
     most = 2 * max(arguments.step_bytes, *arguments.context)
     stream = data.stream(data.documents(arguments.prompts_from, "train"), most)
