@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from .config import BLTConfig, HashConfig, PatcherConfig, TransformerConfig
 from .files import gathering
@@ -21,7 +22,7 @@ from .files import gathering
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 ENTROPY_PARAMS, ENTROPY_WEIGHTS = "entropy_model/params.json", "entropy_model/consolidated.pth"
 
-Tensors = dict[str, torch.Tensor]  # by name
+Tensors = dict[str, Tensor]  # by name
 Names = dict[str, list[str]]  # our name -> theirs, in the order they are concatenated in
 
 

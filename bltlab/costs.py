@@ -48,7 +48,7 @@ def paper_gb(nfe: NFE, parameters: Mapping[str, float]) -> float:
 
     parameters: the counts of `encoder`, `global_` and `decoder`, embedding tables left out.
 
-    >>> round(paper_gb(NFE(decoder=179, global_=64), PUBLISHED["3B"]), 1)  # BLT-D-8 in print: 421.51
+    >>> round(paper_gb(NFE(decoder=179, global_=64), PUBLISHED["3B"]), 1)  # printed: 421.51
     421.6
     """
     latent = parameters["encoder"] + parameters["global_"]
@@ -61,7 +61,7 @@ def project(run: Any, shape: str) -> float:
     run: an `NFE`, or what holds one: a `Trace` or its totals. shape: "1B" or "3B".
     Raises ValueError for another shape.
 
-    >>> project(NFE(decoder=100, global_=32), "1B")  # BLT-D-16 in print: 115.3
+    >>> project(NFE(decoder=100, global_=32), "1B")  # printed: 115.3
     115.136
     """
     if shape not in PUBLISHED:
@@ -84,7 +84,8 @@ def cache_bytes_per_byte(
     encoder state. A patch leaves them in every global layer, its latent, and the K keys and values
     that each decoder layer reads of it.
 
-    config: a `BLTConfig`. width: bytes of a number in the model; patcher_width: in the entropy model.
+    config: a `BLTConfig`. width: bytes of a number in the model; patcher_width: of one in the
+    entropy model.
     """
     a_byte = (
         _keys_and_values(config.encoder) + config.encoder.dim + _keys_and_values(config.decoder)

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from . import vocab
 from .layers import Attend, chunk_keys, over_text, scores
@@ -35,10 +36,10 @@ class Blocks:
     loss may fall. masked (B, M, S) bool. t (B, M): masking rates.
     """
 
-    starts: torch.Tensor
-    ids: torch.Tensor
-    masked: torch.Tensor
-    t: torch.Tensor
+    starts: Tensor
+    ids: Tensor
+    masked: Tensor
+    t: Tensor
 
     @property
     def size(self) -> int:
@@ -46,23 +47,23 @@ class Blocks:
         return self.ids.shape[2]
 
     @property
-    def positions(self) -> torch.Tensor:
+    def positions(self) -> Tensor:
         """(B, M, S): each slot's position in the text."""
         return self.starts[..., None] + torch.arange(self.size, device=self.starts.device)
 
     @property
-    def corrupted(self) -> torch.Tensor:
+    def corrupted(self) -> Tensor:
         """(B, M, S): what the decoder is fed; slots past the end are MASK too."""
         return self.ids.masked_fill(self.masked | (self.ids < 0), vocab.MASK_ID)
 
 
 def lay_out(
     encoded: Encoded,
-    ids: torch.Tensor,
+    ids: Tensor,
     block_size: int,
     starts: str = "anywhere",
     generator: torch.Generator | None = None,
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[Tensor, Tensor]:
     """Where blocks begin, (B, M), and their clean ids (B, M, S).
 
     -1 marks slots past the end of a row or of a packed document. ids (B, T), -1 at padding.
@@ -89,8 +90,8 @@ def lay_out(
 
 
 def corrupt(
-    starts: torch.Tensor,
-    ids: torch.Tensor,
+    starts: Tensor,
+    ids: Tensor,
     fully_masked: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> Blocks:
@@ -110,7 +111,7 @@ def corrupt(
 
 def _uniform(
     shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device
-) -> torch.Tensor:
+) -> Tensor:
     """Uniform draws, made on the CPU so that a seed means the same on every device."""
     return torch.rand(shape, generator=generator).to(device)
 
@@ -118,9 +119,7 @@ def _uniform(
 # -- one decoder pass over text and blocks ---------------------------------------------------------
 
 
-def decode_blocks(
-    model: BLT, encoded: Encoded, blocks: Blocks
-) -> tuple[torch.Tensor, torch.Tensor]:
+def decode_blocks(model: BLT, encoded: Encoded, blocks: Blocks) -> tuple[Tensor, Tensor]:
     """Logits (B, T, V) of the clean text and (B, M, S, V) of all corrupted blocks, in one pass."""
     B, T = encoded.ids.shape
     M, S = blocks.ids.shape[1:]
@@ -140,7 +139,7 @@ def decode_blocks(
 
 
 def over_text_and_blocks(
-    document: torch.Tensor, starts: torch.Tensor, size: int, window: int | None = None
+    document: Tensor, starts: Tensor, size: int, window: int | None = None
 ) -> Attend:
     """An `Attend` over T clean bytes and M * S slots behind them that never builds their square.
 
@@ -154,7 +153,7 @@ def over_text_and_blocks(
     ]
     attend_clean = over_text(document, window)
 
-    def attend(layer: int, q: torch.Tensor, kv: torch.Tensor) -> torch.Tensor:
+    def attend(layer: int, q: Tensor, kv: Tensor) -> Tensor:
         lengths = (n_clean, n_blocks * size)
         clean_q, slot_q = q.split(lengths, -2)
         clean_kv, slot_kv = kv.split(lengths, -2)
@@ -167,12 +166,12 @@ def over_text_and_blocks(
 
 
 def _read_prefix_and_block(
-    q: torch.Tensor,
-    prefix_kv: Sequence[torch.Tensor],
-    own_kv: torch.Tensor,
-    masks: Sequence[torch.Tensor],
+    q: Tensor,
+    prefix_kv: Sequence[Tensor],
+    own_kv: Tensor,
+    masks: Sequence[Tensor],
     chunk: int,
-) -> torch.Tensor:
+) -> Tensor:
     """(B, H, M * S, head): what slots read, by one softmax over clean keys and their own block.
 
     q (B, H, M * S, head), in chunks of `chunk`; prefix_kv: for each chunk clean keys and values
@@ -206,12 +205,12 @@ class DiffusionLoss:
     next_byte: mean over clean targets. masked_byte: see `diffusion_loss`.
     """
 
-    total: torch.Tensor
-    next_byte: torch.Tensor
-    masked_byte: torch.Tensor
+    total: Tensor
+    next_byte: Tensor
+    masked_byte: Tensor
 
 
-def next_targets(ids: torch.Tensor) -> torch.Tensor:
+def next_targets(ids: Tensor) -> Tensor:
     """(B, T-1): the id that each position but the last should predict.
 
     -100, which carries no loss, for PAD and for the BOS of a packed document.
@@ -223,9 +222,7 @@ def next_targets(ids: torch.Tensor) -> torch.Tensor:
     return targets.masked_fill((targets < 0) | (targets == vocab.BOS_ID), IGNORED)
 
 
-def next_byte_loss(
-    logits: torch.Tensor, ids: torch.Tensor, reduction: str = "mean"
-) -> torch.Tensor:
+def next_byte_loss(logits: Tensor, ids: Tensor, reduction: str = "mean") -> Tensor:
     """Cross-entropy of each id given those before it, EOS in, PAD and the BOS of a document out.
 
     logits (B, T, V), ids (B, T). reduction: "mean", "sum" or "none", as torch has them.
@@ -234,9 +231,7 @@ def next_byte_loss(
     return F.cross_entropy(predictions, targets, reduction=reduction, ignore_index=IGNORED)
 
 
-def loss_counts(
-    ids: torch.Tensor, blocks: Blocks, weighting: str = "inverse_t"
-) -> tuple[torch.Tensor, torch.Tensor]:
+def loss_counts(ids: Tensor, blocks: Blocks, weighting: str = "inverse_t") -> tuple[Tensor, Tensor]:
     """What the two losses are divided by: clean targets, and block bytes.
 
     Of block bytes those that may carry loss, or for weighting "mean" those that do.
@@ -245,9 +240,7 @@ def loss_counts(
     return (next_targets(ids) >= 0).sum().clamp_min(1), hidden.sum().clamp_min(1)
 
 
-def masked_byte_loss(
-    logits: torch.Tensor, blocks: Blocks, weighting: str = "inverse_t"
-) -> torch.Tensor:
+def masked_byte_loss(logits: Tensor, blocks: Blocks, weighting: str = "inverse_t") -> Tensor:
     """Cross-entropy summed over masked bytes, each divided by its block's t, or for "mean" not.
 
     logits (B, M, S, V).
@@ -261,7 +254,7 @@ def masked_byte_loss(
 
 def diffusion_loss(
     model: BLT,
-    ids: torch.Tensor,
+    ids: Tensor,
     block_size: int | None = None,
     generator: torch.Generator | None = None,
     *,
@@ -271,8 +264,8 @@ def diffusion_loss(
     weighting: str = "inverse_t",
     patches: tuple | None = None,
     blocks: Blocks | None = None,
-    counts: tuple[torch.Tensor, torch.Tensor] | None = None,
-    decode: Callable[..., tuple[torch.Tensor, torch.Tensor]] = decode_blocks,
+    counts: tuple[Tensor, Tensor] | None = None,
+    decode: Callable[..., tuple[Tensor, Tensor]] = decode_blocks,
 ) -> DiffusionLoss:
     """The BLT-D training loss of ids (B, T), each row from BOS on, -1 at right padding.
 

@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from .config import TransformerConfig
 from .masks import (  # noqa: F401  (their first home: the names stay importable here)
@@ -25,7 +25,7 @@ from .masks import (  # noqa: F401  (their first home: the names stay importable
 
 # attend(layer, q, kv) -> (B, H, T, head): what each query reads, from q (B, H, T, head) and the new
 # keys and values kv (B, 2, H, T, head) of a layer. Whoever hands it in caches and masks.
-Attend = Callable[[int, torch.Tensor, torch.Tensor], torch.Tensor]
+Attend = Callable[[int, Tensor, Tensor], Tensor]
 
 # -- parts -----------------------------------------------------------------------------------------
 
@@ -41,7 +41,7 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(dim))
         self.eps = eps
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """x (..., dim), normed."""
         if x.dtype in (torch.float32, torch.float64):
             return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
@@ -49,9 +49,7 @@ class RMSNorm(nn.Module):
 
 
 @lru_cache(maxsize=64)
-def rotary_frequencies(
-    dim: int, theta: float, dtype: torch.dtype, device: torch.device
-) -> torch.Tensor:
+def rotary_frequencies(dim: int, theta: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     """(dim / 2,) radians a position, on the imaginary axis.
 
     In fp32 at least, in fp64 for an fp64 model.
@@ -61,7 +59,7 @@ def rotary_frequencies(
     return torch.complex(torch.zeros_like(radians), radians)
 
 
-def rotary(positions: torch.Tensor, dim: int, theta: float, dtype: torch.dtype) -> torch.Tensor:
+def rotary(positions: Tensor, dim: int, theta: float, dtype: torch.dtype) -> Tensor:
     """Unit complex numbers (B, T, 1, 1, dim / 2): how far each pair of a head is turned.
 
     positions (B, T); dim: width of a head.
@@ -70,7 +68,7 @@ def rotary(positions: torch.Tensor, dim: int, theta: float, dtype: torch.dtype) 
     return (positions.reshape(*positions.shape, 1, 1, 1) * frequencies).exp()
 
 
-def apply_rotary(x: torch.Tensor, rotation: torch.Tensor) -> None:
+def apply_rotary(x: Tensor, rotation: Tensor) -> None:
     """Turn x (B, T, n, H, head) in place by what `rotary` gives: pairs are (even, odd) neighbours.
 
     >>> x = torch.tensor([1.0, 0.0]).view(1, 1, 1, 1, 2)
@@ -96,10 +94,10 @@ class SelfAttention(nn.Module):
 
     def forward(
         self,
-        x: torch.Tensor,
-        rotation: torch.Tensor,
-        attend: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    ) -> torch.Tensor:
+        x: Tensor,
+        rotation: Tensor,
+        attend: Callable[[Tensor, Tensor], Tensor],
+    ) -> Tensor:
         """(B, T, D) from x (B, T, D); `attend` as in `Attend`, for this layer."""
         qkv = self.qkv(x).unflatten(-1, (3, self.n_heads, -1))  # (B, T, 3, H, head)
         apply_rotary(qkv[:, :, :2], rotation)
@@ -116,7 +114,7 @@ class FeedForward(nn.Module):
         self.gate_up = nn.Linear(dim, 2 * hidden_dim, bias=False)
         self.down = nn.Linear(hidden_dim, dim, bias=False)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """(..., dim) from x (..., dim)."""
         gate, up = self.gate_up(x).chunk(2, -1)
         return self.down(F.silu(gate) * up)
@@ -134,10 +132,10 @@ class Layer(nn.Module):
 
     def forward(
         self,
-        x: torch.Tensor,
-        rotation: torch.Tensor,
-        attend: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    ) -> torch.Tensor:
+        x: Tensor,
+        rotation: Tensor,
+        attend: Callable[[Tensor, Tensor], Tensor],
+    ) -> Tensor:
         """(B, T, D) from x (B, T, D); arguments as `SelfAttention` takes them."""
         x = x + self.attention(self.attention_norm(x), rotation, attend)
         return x + self.feed_forward(self.feed_forward_norm(x))
@@ -158,11 +156,11 @@ class Stack(nn.Module):
 
     def forward(
         self,
-        x: torch.Tensor,
-        positions: torch.Tensor,
+        x: Tensor,
+        positions: Tensor,
         attend: Attend,
-        before: Callable[[int, torch.Tensor], torch.Tensor] | None = None,
-    ) -> torch.Tensor:
+        before: Callable[[int, Tensor], Tensor] | None = None,
+    ) -> Tensor:
         """(B, T, dim) from x (B, T, dim) at positions (B, T).
 
         before(layer, x) -> x, where given, runs ahead of each layer: the decoder's cross-attention.
@@ -179,9 +177,7 @@ class Stack(nn.Module):
 # -- attention over whole texts --------------------------------------------------------------------
 
 
-def attention(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor
-) -> torch.Tensor:
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     """(..., T, head): what q (..., T, head) reads of k, v (..., N, head) under mask (..., T, N).
 
     By the fused kernel, but not for training on a CPU, where its backward is several times slower
@@ -192,12 +188,12 @@ def attention(
     return scores(q, k, mask).softmax(-1).to(v.dtype) @ v
 
 
-def scores(q: torch.Tensor, k: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def scores(q: Tensor, k: Tensor, mask: Tensor) -> Tensor:
     """(..., T, N): q (..., T, head) times k (..., N, head), -inf where mask (..., T, N) is not."""
     return (q * q.shape[-1] ** -0.5 @ k.mT).add_(additive(mask, q.dtype))
 
 
-def chunk_keys(x: torch.Tensor, size: int) -> list[torch.Tensor]:
+def chunk_keys(x: Tensor, size: int) -> list[Tensor]:
     """x (..., T, head) cut into the keys of `chunk_slices`: each chunk with the one before it.
 
     >>> [keys.flatten().tolist() for keys in chunk_keys(torch.arange(5)[:, None], 2)]
@@ -208,7 +204,7 @@ def chunk_keys(x: torch.Tensor, size: int) -> list[torch.Tensor]:
     return [chunks[0], *(torch.cat(pair, -2) for pair in pairs)]
 
 
-def over_text(document: torch.Tensor, window: int | None = None) -> Attend:
+def over_text(document: Tensor, window: int | None = None) -> Attend:
     """An `Attend` over whole texts under `text_mask`, in chunks of a window: O(T * window).
 
     document (B, T) numbers the documents packed in each row.
@@ -218,7 +214,7 @@ def over_text(document: torch.Tensor, window: int | None = None) -> Attend:
     chunks = chunk_slices(length, size)
     masks = [text_mask(document, window, queries, keys)[:, None] for queries, keys in chunks]
 
-    def attend(layer: int, q: torch.Tensor, kv: torch.Tensor) -> torch.Tensor:
+    def attend(layer: int, q: Tensor, kv: Tensor) -> Tensor:
         parts = zip(q.split(size, -2), chunk_keys(kv, size), masks, strict=True)
         read = [attention(queries, *keys.unbind(1), mask) for queries, keys, mask in parts]
         return torch.cat(read, -2)
@@ -247,16 +243,16 @@ class CrossAttention(nn.Module):
         self.key_value = nn.Linear(dim, 2 * dim, bias=False)
         self.out = nn.Linear(dim, dim, bias=False)
 
-    def project_keys(self, x: torch.Tensor) -> torch.Tensor:
+    def project_keys(self, x: Tensor) -> Tensor:
         """Key and value of x (..., D), side by side (..., 2, H, head): what a cache keeps."""
         return self.key_value(self.key_norm(x)).unflatten(-1, (2, self.n_heads, -1))
 
-    def _query(self, x: torch.Tensor) -> torch.Tensor:
+    def _query(self, x: Tensor) -> Tensor:
         """Queries (..., H, head) of x (..., D), scaled."""
         q = self.query(self.query_norm(x)).unflatten(-1, (self.n_heads, -1))
         return q * q.shape[-1] ** -0.5
 
-    def read(self, x: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+    def read(self, x: Tensor, keys: Tensor) -> Tensor:
         """Each byte reads the K keys of its one patch: (B, T, D).
 
         x (B, T, D); keys (B, T or 1, K, 2, H, head).
@@ -266,7 +262,7 @@ class CrossAttention(nn.Module):
         mixed = (weights[..., None] * v).sum(2).flatten(2)
         return torch.add(self.out(mixed), x, alpha=self.residual)
 
-    def pool(self, queries: torch.Tensor, keys: torch.Tensor, patch: torch.Tensor) -> torch.Tensor:
+    def pool(self, queries: Tensor, keys: Tensor, patch: Tensor) -> Tensor:
         """Each patch's K queries read the bytes of that patch: (B, P, K, D).
 
         A softmax over segments. queries (B, P, K, D), keys (B, T, 2, H, head), patch (B, T) in

@@ -8,11 +8,12 @@ Training, decoding, the tests' slow twins and the pictures take their masks from
 """
 
 import torch
+from torch import Tensor
 
 # -- rules -----------------------------------------------------------------------------------------
 
 
-def causal(q: torch.Tensor, kv: torch.Tensor, window: int | None = None) -> torch.Tensor:
+def causal(q: Tensor, kv: Tensor, window: int | None = None) -> Tensor:
     """A position reads the past and itself, at most `window` keys.
 
     >>> i = torch.arange(4)
@@ -23,7 +24,7 @@ def causal(q: torch.Tensor, kv: torch.Tensor, window: int | None = None) -> torc
     return mask if window is None else mask & (kv > q - window)
 
 
-def same_document(q_document: torch.Tensor, kv_document: torch.Tensor) -> torch.Tensor:
+def same_document(q_document: Tensor, kv_document: Tensor) -> Tensor:
     """Documents packed in one sequence do not read each other.
 
     >>> document = torch.tensor([1, 1, 2])
@@ -33,9 +34,7 @@ def same_document(q_document: torch.Tensor, kv_document: torch.Tensor) -> torch.
     return q_document == kv_document
 
 
-def inside_block(
-    q: torch.Tensor, kv: torch.Tensor, start: int | torch.Tensor, size: int
-) -> torch.Tensor:
+def inside_block(q: Tensor, kv: Tensor, start: int | Tensor, size: int) -> Tensor:
     """Every slot of a block reads every slot of it, both ways; `start` and `size` in bytes.
 
     >>> i = torch.arange(4)
@@ -46,8 +45,8 @@ def inside_block(
 
 
 def block_reads_prefix(
-    q: torch.Tensor, kv: torch.Tensor, start: int | torch.Tensor, window: int | None = None
-) -> torch.Tensor:
+    q: Tensor, kv: Tensor, start: int | Tensor, window: int | None = None
+) -> Tensor:
     """A block's slot reads the clean bytes before the block, never those under it.
 
     Fast BLT section 3.2.2.
@@ -60,12 +59,12 @@ def block_reads_prefix(
 
 
 def denoising(
-    q: torch.Tensor,
-    kv: torch.Tensor,
-    start: int | torch.Tensor,
+    q: Tensor,
+    kv: Tensor,
+    start: int | Tensor,
     size: int,
     window: int | None = None,
-) -> torch.Tensor:
+) -> Tensor:
     """While a block is filled in: causal, and inside the block both ways (Fast BLT section 3.1.1).
 
     >>> i = torch.arange(4)
@@ -75,7 +74,7 @@ def denoising(
     return causal(q, kv, window) | inside_block(q, kv, start, size)
 
 
-def additive(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+def additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
     """The mask as attention scores take it: 0 where True, -inf where not.
 
     >>> additive(torch.tensor([True, False]), torch.float32)
@@ -88,11 +87,11 @@ def additive(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 
 def text_mask(
-    document: torch.Tensor,
+    document: Tensor,
     window: int | None = None,
     q: slice = slice(None),
     kv: slice = slice(None),
-) -> torch.Tensor:
+) -> Tensor:
     """(B, T, T), or the part for some positions: causal in a window, cut between documents.
 
     document (B, T) numbers the documents packed in each row.
@@ -106,13 +105,13 @@ def text_mask(
 
 
 def prefix_mask(
-    starts: torch.Tensor,
+    starts: Tensor,
     size: int,
-    document: torch.Tensor,
+    document: Tensor,
     window: int | None = None,
     slots: slice = slice(None),
     kv: slice = slice(None),
-) -> torch.Tensor:
+) -> Tensor:
     """(B, M * S, T), or the part for some slots and keys: what blocks read of the clean text.
 
     A block belongs to the document of the byte before it. starts (B, M), size S; document (B, T).
@@ -130,9 +129,7 @@ def prefix_mask(
     return reads & same_document(block_document[..., None], document[:, None, kv])
 
 
-def training_mask(
-    length: int, starts: torch.Tensor, size: int, window: int | None = None
-) -> torch.Tensor:
+def training_mask(length: int, starts: Tensor, size: int, window: int | None = None) -> Tensor:
     """The (L, L) mask of one text and its blocks, L = length + M * size, as it is trained.
 
     Rows and columns: clean bytes 0..length-1, then the blocks one after another. starts (M,).
@@ -179,7 +176,7 @@ def chunk_slices(length: int, size: int) -> list[tuple[slice, slice]]:
 
 
 def block_chunks(
-    starts: torch.Tensor, size: int, length: int, window: int | None = None
+    starts: Tensor, size: int, length: int, window: int | None = None
 ) -> tuple[int, list[tuple[slice, slice]]]:
     """Slots of blocks in chunks, each with the clean keys that it may read: (chunk size, chunks).
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from . import checkpoints, vocab
 from .config import BLTConfig, HashConfig
@@ -57,12 +57,12 @@ class HashEmbedding(nn.Module):
         self.register_buffer("powers", powers, persistent=False)
         self.register_buffer("first_rows", first_rows, persistent=False)
 
-    def rows(self, grams: torch.Tensor) -> torch.Tensor:
+    def rows(self, grams: Tensor) -> Tensor:
         """Rows of the table (B, T, sizes), of `grams` (B, T, reach) as the function gives them."""
         hashes = (grams[..., None] * self.powers).sum(-2)
         return hashes % self.config.n_rows + self.first_rows
 
-    def forward(self, grams: torch.Tensor) -> torch.Tensor:
+    def forward(self, grams: Tensor) -> Tensor:
         """(B, T, D) of grams (B, T, reach)."""
         return self.table(self.rows(grams)).sum(-2)
 
@@ -76,7 +76,7 @@ def _wrapped(number: int) -> int:
     return (number + 2**63) % 2**64 - 2**63
 
 
-def grams(ids: torch.Tensor, reach: int) -> torch.Tensor:
+def grams(ids: Tensor, reach: int) -> Tensor:
     """(B, T, reach): the ids that end at each position, oldest first, 0 before the document's BOS.
 
     ids (B, T).
@@ -106,13 +106,11 @@ class LocalEncoder(nn.Module):
         self.query_projection = nn.Linear(dim, self.keys_per_patch * dim, bias=False)
         self.cross = CrossAttention(dim, stack.n_heads, stack.norm_eps, config.doubled_residual)
 
-    def forward(
-        self, ids: torch.Tensor, grams: torch.Tensor, positions: torch.Tensor, attend: Attend
-    ) -> torch.Tensor:
+    def forward(self, ids: Tensor, grams: Tensor, positions: Tensor, attend: Attend) -> Tensor:
         """States (B, T, D) of ids at positions, both (B, T), with grams (B, T, reach)."""
         return self.stack(self.embedding(ids) + self.hashes(grams), positions, attend)
 
-    def pool(self, states: torch.Tensor, patch: torch.Tensor, count: int) -> torch.Tensor:
+    def pool(self, states: Tensor, patch: Tensor, count: int) -> Tensor:
         """(B, P, K * D): each patch's queries, made of its largest states, read its bytes.
 
         states (B, T, D); patch (B, T) in 0..count, where `count` is a bin for bytes of no patch.
@@ -135,9 +133,7 @@ class GlobalTransformer(nn.Module):
         self.projection = nn.Identity() if pooled == dim else nn.Linear(pooled, dim, bias=False)
         self.stack = Stack(config.global_)
 
-    def forward(
-        self, pooled: torch.Tensor, positions: torch.Tensor, attend: Attend
-    ) -> torch.Tensor:
+    def forward(self, pooled: Tensor, positions: Tensor, attend: Attend) -> Tensor:
         """Latents (B, P, G) of pooled (B, P, K * D) at positions (B, P)."""
         return self.stack(self.projection(pooled), positions, attend)
 
@@ -163,7 +159,7 @@ class LocalDecoder(nn.Module):
         self.norm = RMSNorm(dim, stack.norm_eps)
         self.output = nn.Linear(dim, vocab.VOCAB_SIZE, bias=False)
 
-    def keys(self, latents: torch.Tensor) -> list[torch.Tensor]:
+    def keys(self, latents: Tensor) -> list[Tensor]:
         """For each layer (B, P, K, 2, H, head): what cross-attention reads, and a cache keeps.
 
         latents (B, P, G).
@@ -171,23 +167,23 @@ class LocalDecoder(nn.Module):
         vectors = self.latent_projection(latents).unflatten(-1, (self.keys_per_patch, -1))
         return [cross.project_keys(vectors) for cross in self.cross]
 
-    def inputs(self, ids: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+    def inputs(self, ids: Tensor, states: Tensor) -> Tensor:
         """What clean bytes enter with (B, T, D): their encoder states, or own embeddings."""
         return self.embedding(ids) if self.from_embedding else states
 
     def forward(
         self,
-        x: torch.Tensor,
-        positions: torch.Tensor,
-        read_keys: Callable[[int], torch.Tensor],
+        x: Tensor,
+        positions: Tensor,
+        read_keys: Callable[[int], Tensor],
         attend: Attend,
-    ) -> torch.Tensor:
+    ) -> Tensor:
         """Logits (B, T, V), in fp32 at least, of x (B, T, D) at positions (B, T).
 
         read_keys(layer) -> (B, T or 1, K, 2, H, head): those of the latent that each byte reads.
         """
 
-        def read_latents(layer: int, x: torch.Tensor) -> torch.Tensor:
+        def read_latents(layer: int, x: Tensor) -> Tensor:
             return self.cross[layer].read(x, read_keys(layer))
 
         x = self.stack(x, positions, attend, before=read_latents)
@@ -205,9 +201,9 @@ class BLTOutput:
     logits (B, T, V); entropies (B, T) in nats; latents (B, P, G); patches of ids (B, T).
     """
 
-    logits: torch.Tensor
-    entropies: torch.Tensor
-    latents: torch.Tensor
+    logits: Tensor
+    entropies: Tensor
+    latents: Tensor
     patches: Patches
 
 
@@ -219,16 +215,16 @@ class Encoded:
     keys: for each decoder layer (B, P, K, 2, H, head); entropies (B, T) in nats; latents (B, P, G).
     """
 
-    ids: torch.Tensor
-    document: torch.Tensor
-    states: torch.Tensor
-    keys: list[torch.Tensor]
-    entropies: torch.Tensor
-    latents: torch.Tensor
+    ids: Tensor
+    document: Tensor
+    states: Tensor
+    keys: list[Tensor]
+    entropies: Tensor
+    latents: Tensor
     patches: Patches
 
     @property
-    def positions(self) -> torch.Tensor:
+    def positions(self) -> Tensor:
         """(B, T): 0, 1, 2, ... in each row."""
         return torch.arange(self.ids.shape[1], device=self.ids.device).expand_as(self.ids)
 
@@ -262,13 +258,11 @@ class BLT(nn.Module):
 
     # -- forward -----------------------------------------------------------------------------------
 
-    def patch(self, ids: torch.Tensor) -> tuple[Patches, torch.Tensor]:
+    def patch(self, ids: Tensor) -> tuple[Patches, Tensor]:
         """`Patches` and entropies (B, T) in nats of ids (B, T), -1 at right padding."""
         return patch_text(self.config.patcher, self.patcher, ids, document_numbers(ids))
 
-    def encode(
-        self, ids: torch.Tensor, patches: tuple[Patches, torch.Tensor] | None = None
-    ) -> Encoded:
+    def encode(self, ids: Tensor, patches: tuple[Patches, Tensor] | None = None) -> Encoded:
         """`Encoded` of ids (B, T), -1 at right padding.
 
         patches: (`Patches`, entropies) where they are known; else the entropy model finds them.
@@ -283,9 +277,7 @@ class BLT(nn.Module):
         keys = self.decoder.keys(latents)
         return Encoded(known, document, states, keys, entropies, latents, patches)
 
-    def _latents(
-        self, states: torch.Tensor, patches: Patches, document: torch.Tensor
-    ) -> torch.Tensor:
+    def _latents(self, states: Tensor, patches: Patches, document: Tensor) -> Tensor:
         """Latents (B, P, G) of all patches of encoder states (B, T, D)."""
         count = patches.count
         bins = patches.ids.masked_fill(~patches.valid, count)
@@ -296,7 +288,7 @@ class BLT(nn.Module):
         attend = over_text(patch_document, self.config.global_.window)
         return self.global_(pooled, positions, attend)
 
-    def decode(self, encoded: Encoded) -> torch.Tensor:
+    def decode(self, encoded: Encoded) -> Tensor:
         """Next-byte logits (B, T, V)."""
         row = torch.arange(len(encoded.ids), device=encoded.ids.device)[:, None]
         reads = encoded.patches.reads
@@ -307,9 +299,7 @@ class BLT(nn.Module):
             over_text(encoded.document, self.config.decoder.window),
         )
 
-    def forward(
-        self, ids: torch.Tensor, patches: tuple[Patches, torch.Tensor] | None = None
-    ) -> BLTOutput:
+    def forward(self, ids: Tensor, patches: tuple[Patches, Tensor] | None = None) -> BLTOutput:
         """`BLTOutput` of ids (B, T), each row from BOS on, -1 at right padding.
 
         Several documents may be packed in a row, BOS before each. patches: as `encode` takes them.
@@ -463,7 +453,7 @@ def diffuse_from(blt: BLT, block_size: int = 8, seed: int = 0) -> BLT:
     return model
 
 
-def document_numbers(ids: torch.Tensor) -> torch.Tensor:
+def document_numbers(ids: Tensor) -> Tensor:
     """(B, T): the number of the packed document that each id belongs to, from 1 on.
 
     >>> document_numbers(torch.tensor([[1, 70, 2, 1, 71]])).tolist()

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from . import vocab
 from .config import PatcherConfig
@@ -44,15 +44,15 @@ class EntropyModel(nn.Module):
         self.norm = RMSNorm(config.dim, config.norm_eps)
         self.output = nn.Linear(config.dim, vocab.VOCAB_SIZE, bias=False)
 
-    def forward(self, ids: torch.Tensor, positions: torch.Tensor, attend: Attend) -> torch.Tensor:
+    def forward(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
         """Logits (B, T, V) of ids at positions, both (B, T); never autocast."""
         with torch.autocast(ids.device.type, enabled=False):
             return self.output(self.norm(self.stack(self.embedding(ids), positions, attend)))
 
-    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True):
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True):
         """What `.to`, `.half` and the like call on every weight: 16 bits become fp32 here."""
 
-        def keep_wide(tensor: torch.Tensor) -> torch.Tensor:
+        def keep_wide(tensor: Tensor) -> Tensor:
             moved = fn(tensor)
             narrow = moved.is_floating_point() and moved.itemsize < 4
             return tensor.to(moved.device, torch.float32) if narrow else moved
@@ -60,7 +60,7 @@ class EntropyModel(nn.Module):
         return super()._apply(keep_wide, recurse)
 
 
-def entropy(logits: torch.Tensor) -> torch.Tensor:
+def entropy(logits: Tensor) -> Tensor:
     """Entropy in nats of softmax(logits) over the last axis, in fp32 at least."""
     wide = logits if logits.dtype == torch.float64 else logits.float()
     log_probs = wide.log_softmax(-1)
@@ -73,24 +73,20 @@ def entropy(logits: torch.Tensor) -> torch.Tensor:
 # (B, T) bool: does the byte after each position open a patch? Text arrives in parts of any length,
 # so a rule decides on each position by what stands there alone. That BOS, and what follows it, open
 # patches, and the length limit, are not a rule's business.
-PatchRule = Callable[[PatcherConfig, torch.Tensor, torch.Tensor], torch.Tensor]
+PatchRule = Callable[[PatcherConfig, Tensor, Tensor], Tensor]
 
 
-def above_threshold(
-    config: PatcherConfig, ids: torch.Tensor, entropies: torch.Tensor
-) -> torch.Tensor:
+def above_threshold(config: PatcherConfig, ids: Tensor, entropies: Tensor) -> Tensor:
     """A patch opens where the entropy model is unsure of the byte (BLT's own rule)."""
     return entropies > config.threshold
 
 
-def only_when_full(
-    config: PatcherConfig, ids: torch.Tensor, entropies: torch.Tensor
-) -> torch.Tensor:
+def only_when_full(config: PatcherConfig, ids: Tensor, entropies: Tensor) -> Tensor:
     """A patch opens every max_patch_length bytes: the length limit does it all."""
     return torch.zeros_like(ids, dtype=torch.bool)
 
 
-def after_spaces(config: PatcherConfig, ids: torch.Tensor, entropies: torch.Tensor) -> torch.Tensor:
+def after_spaces(config: PatcherConfig, ids: Tensor, entropies: Tensor) -> Tensor:
     """A patch opens after each byte that is no letter or digit; bytes beyond ASCII are letters."""
     byte = ids - vocab.OFFSET
     lower = byte | 32  # the lower case of an ASCII letter
@@ -113,9 +109,7 @@ def rule_of(config: PatcherConfig) -> PatchRule:
     return PATCH_RULES[config.rule]
 
 
-def opens_by_rule(
-    config: PatcherConfig, ids: torch.Tensor, entropies: torch.Tensor
-) -> torch.Tensor:
+def opens_by_rule(config: PatcherConfig, ids: Tensor, entropies: Tensor) -> Tensor:
     """(B, T) bool: does the byte after each position open a patch, the length limit apart?
 
     After BOS one always does. ids (B, T), entropies (B, T) in nats. Raises ValueError for a rule
@@ -133,11 +127,11 @@ surprising = opens_by_rule  # its first name
 
 
 def next_opens(
-    by_rule: torch.Tensor,
-    positions: torch.Tensor,
-    open_start: torch.Tensor,
+    by_rule: Tensor,
+    positions: Tensor,
+    open_start: Tensor,
     max_patch_length: int | None,
-) -> torch.Tensor:
+) -> Tensor:
     """(B, T) bool: does the byte after each position open a patch, the length limit included?
 
     by_rule (B, T): what `opens_by_rule` says; positions (B, T); open_start (B,): where the patch
@@ -172,12 +166,12 @@ class Patches:
     [[0, 0, 1, 1]]
     """
 
-    opens: torch.Tensor
-    next_opens: torch.Tensor
-    valid: torch.Tensor
+    opens: Tensor
+    next_opens: Tensor
+    valid: Tensor
 
     @classmethod
-    def from_rule(cls, ids: torch.Tensor, next_opens: torch.Tensor) -> "Patches":
+    def from_rule(cls, ids: Tensor, next_opens: Tensor) -> "Patches":
         """The patches of ids (B, T), -1 at padding, by next_opens (B, T).
 
         BOS opens a patch wherever it stands.
@@ -188,24 +182,24 @@ class Patches:
         return cls(opens & valid, next_opens, valid)
 
     @property
-    def ids(self) -> torch.Tensor:
+    def ids(self) -> Tensor:
         """(B, T): which patch each byte belongs to (padding: the last)."""
         return self.opens.cumsum(1) - 1
 
     @property
-    def reads(self) -> torch.Tensor:
+    def reads(self) -> Tensor:
         """(B, T): the latent each byte reads: of the last patch closed before the next byte."""
         return self.ids - (~self.next_opens).long()
 
     @property
-    def lengths(self) -> torch.Tensor:
+    def lengths(self) -> Tensor:
         """(B, P): bytes of each patch, zero-padded."""
         shape = len(self.opens), self.count
         counts = torch.zeros(shape, dtype=torch.long, device=self.opens.device)
         return counts.scatter_add(1, self.ids, self.valid.long())
 
     @property
-    def starts(self) -> torch.Tensor:
+    def starts(self) -> Tensor:
         """(B, P): where each patch begins; past the last patch, the length of the row."""
         lengths = self.lengths
         return lengths.cumsum(1) - lengths
@@ -217,8 +211,8 @@ class Patches:
 
 
 def patch_text(
-    config: PatcherConfig, model: EntropyModel, ids: torch.Tensor, document: torch.Tensor
-) -> tuple[Patches, torch.Tensor]:
+    config: PatcherConfig, model: EntropyModel, ids: Tensor, document: Tensor
+) -> tuple[Patches, Tensor]:
     """`Patches` and entropies (B, T) in nats of whole texts.
 
     ids (B, T), -1 at padding; document (B, T) numbers the documents packed in a row.
