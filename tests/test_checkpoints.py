@@ -1,6 +1,7 @@
 """What is saved comes back, and the entropy model stays wide."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +9,8 @@ from conftest import random_ids, random_model
 
 import bltlab
 from bltlab import checkpoints, data
-from bltlab.config import PatcherConfig
+from bltlab.bench.random_checkpoint import save_random
+from bltlab.config import BLTConfig, PatcherConfig
 from bltlab.layers import over_text
 from bltlab.patching import EntropyModel, entropy
 
@@ -18,9 +20,9 @@ def test_save_and_load_change_no_bit(tmp_path):
     model.save_pretrained(tmp_path)
     again = bltlab.BLT.from_pretrained(tmp_path, dtype=torch.float64)
     assert again.config == model.config and not again.training
-    assert all(
-        torch.equal(a, b) for a, b in zip(again.state_dict().values(), model.state_dict().values())
-    )
+    before, after = model.state_dict(), again.state_dict()
+    assert list(before) == list(after)
+    assert all(torch.equal(before[name], after[name]) for name in before)
     ids = random_ids(0, 30)[None]
     assert (again(ids).logits - model(ids).logits).abs().max() < 1e-12
     assert not list(tmp_path.glob(".part*"))
@@ -30,8 +32,32 @@ def test_half_precision_on_disk_is_rounded_once(tmp_path):
     model = random_model(4).float()
     model.save_pretrained(tmp_path, torch.float16)
     again = bltlab.BLT.from_pretrained(tmp_path)
-    for (name, a), b in zip(model.state_dict().items(), again.state_dict().values()):
-        assert torch.equal(a.half().float(), b), name
+    before, after = model.state_dict(), again.state_dict()
+    assert list(before) == list(after)
+    for name in before:
+        assert torch.equal(before[name].half().float(), after[name]), name
+
+
+def test_a_save_that_fails_leaves_the_model_before_it(tmp_path):
+    model = random_model(4)
+    model.save_pretrained(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(TypeError):
+        random_model(5).save_pretrained(tmp_path, files=[("README.md", None)])
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("layout", ["bltlab", "transformers"])
+def test_a_random_checkpoint_is_as_large_as_its_shape_and_loads(tmp_path, layout):
+    config = BLTConfig.preset("tiny", block_size=None)
+    config = replace(config, doubled_residual=True, decoder_input="encoder")
+    shapes = bltlab.BLT.on_meta(config).state_dict()
+    disk = save_random(tmp_path, config, shapes, layout, shard_bytes=200_000)
+    assert disk == sum(path.stat().st_size for path in tmp_path.glob("*.safetensors"))
+    assert disk > 2 * sum(p.numel() for p in shapes.values())
+    assert len(list(tmp_path.glob("*.safetensors"))) > 2
+    loaded = bltlab.BLT.from_pretrained(tmp_path, dtype=None)
+    assert loaded.config == config and loaded.dtype == torch.bfloat16
 
 
 def test_the_entropy_model_stays_in_fp32_in_a_bf16_model():
@@ -111,8 +137,8 @@ def test_the_entropy_model_reads_512_bytes_and_no_more():
     ids = torch.randint(4, 260, (1, 700), generator=torch.Generator().manual_seed(0))
     other = ids.clone()
     other[0, 50] = 4 + (other[0, 50] - 3) % 256
-    run = lambda x: entropy(patch_logits(model, x))[0]
-    changed = (run(ids) - run(other)).abs() > 1e-12
+    before, after = (entropy(patch_logits(model, x))[0] for x in (ids, other))
+    changed = (before - after).abs() > 1e-12
     assert changed[50 : 50 + 512].any() and changed.nonzero()[[0, -1], 0].tolist() == [50, 50 + 511]
 
 

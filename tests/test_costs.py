@@ -1,4 +1,4 @@
-"""Costs as plain numbers: the paper's published traffic comes out of its published counts, and our own formulas are right."""
+"""Costs as plain numbers: published counts give the published traffic, our formulas are right."""
 
 from dataclasses import replace
 
@@ -19,7 +19,8 @@ from bltlab.costs import (
 )
 from bltlab.diffusion import diffusion_loss, next_byte_loss
 
-# Fast BLT, French to English: shape, method, decoder and global evaluations, published gigabytes, published saving in %.
+# Fast BLT, French to English: shape, method, decoder and global evaluations, gigabytes and saving
+# in % as published.
 ROWS = [
     ("3B", "BLT", 512, 308, 1920.99, None),
     ("3B", "BLT-S k=4", 534, 215, 1395.99, 27.33),
@@ -39,9 +40,8 @@ ROWS = [
 def test_published_counts_give_the_published_traffic(
     shape, method, decoder, global_, published, saving
 ):
-    nfe = NFE(
-        decoder=decoder, global_=global_, encoder=9999, patcher=9999
-    )  # the last two are not in the paper's sum
+    # The encoder's and the patcher's calls are not in the paper's sum.
+    nfe = NFE(decoder=decoder, global_=global_, encoder=9999, patcher=9999)
     assert paper_gb(nfe, PUBLISHED[shape]) == pytest.approx(published, rel=0.01)
     assert project(nfe, shape) == paper_gb(nfe, PUBLISHED[shape])
     if saving:

@@ -1,7 +1,8 @@
-"""The model is the released BLT: every stage of a deterministic tiny model against values measured on transformers 5.23.0.
+"""The model is the released BLT: a tiny one against values measured on transformers 5.23.0.
 
-Weights are drawn under transformers' parameter names (one generator per name, seeded by its crc32) and imported through
-`checkpoints.convert_in`, so the key layout is tested too. transformers itself is not needed.
+Every stage is compared. Weights are drawn under transformers' parameter names (one generator per
+name, seeded by its crc32) and imported through `checkpoints.convert_in`, so the key layout is
+tested too. transformers itself is not needed.
 """
 
 import zlib
@@ -14,7 +15,7 @@ from bltlab import checkpoints, vocab
 from bltlab.config import BLTConfig, HashConfig, PatcherConfig, TransformerConfig
 from bltlab.model import BLT, windows
 
-TEXT = b"The Byte Latent Transformer reads bytes; \xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e too. It has patches!\n"
+TEXT = "The Byte Latent Transformer reads bytes; 日本語 too. It has patches!\n".encode()
 LOCAL, GLOBAL, PATCHER = 64, 128, 32
 CONFIG = BLTConfig(
     patcher=PatcherConfig(PATCHER, 2, 2, 64, window=16, threshold=5.05),

@@ -1,10 +1,12 @@
-"""Outputs equal those of transformers' Blt, stage by stage, on random models of several shapes; all layouts, both ways.
+"""Outputs equal those of transformers' Blt, stage by stage, on random models of several shapes.
 
-`pytest -s tests/test_parity.py` prints the largest difference of each stage. transformers is needed by this test only.
+All layouts are read and written, both ways. `pytest -s tests/test_parity.py` prints the largest
+difference of each stage. transformers is needed by this test only.
 """
 
 import json
 import zlib
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,13 +14,13 @@ import torch
 import bltlab
 from bltlab import checkpoints, vocab
 from bltlab.__main__ import main
-from bltlab.model import BLT, diffuse_from, windows
+from bltlab.model import BLT, PARTS, diffuse_from, windows
 
 transformers = pytest.importorskip("transformers")
 
-TEXT = (
-    "The Byte Latent Transformer reads bytes; 日本語 too. It has patches, and here is more of it than a window holds!\n"
-    * 2
+TEXT = 2 * (
+    "The Byte Latent Transformer reads bytes; 日本語 too. "
+    "It has patches, and here is more of it than a window holds!\n"
 )
 SHAPES = {
     "k=2, global = 2 x local": dict(k=2, local=64, global_=128),
@@ -31,7 +33,7 @@ SHAPES = {
 
 
 def theirs(k, local, global_, sizes=(3, 4, 5, 6, 7, 8), heads=4, window=16, encoder_layers=1):
-    """A random transformers model: weights drawn per name, norms near one, threshold midway in a gap."""
+    """A random transformers model: weights drawn per name, norms near one, threshold in a gap."""
     local_kw = dict(
         vocab_size=260,
         hidden_size=local,
@@ -255,25 +257,23 @@ def original_folder(ours, folder):
 
 
 def swiglu(model):
-    """The shape with SwiGLU widths of int(8 * dim / 3), the only ones that the original layout can say."""
-    from dataclasses import replace
+    """The shape with SwiGLU widths of int(8 * dim / 3): the original layout can say no others."""
+    parts = {name: getattr(model.config, name) for name in PARTS}
+    narrow = {name: replace(part, hidden_dim=int(8 * part.dim / 3)) for name, part in parts.items()}
+    return BLT(replace(model.config, **narrow)).initialise(3).eval().requires_grad_(False)
 
-    c = model.config
-    narrow = lambda part: replace(part, hidden_dim=int(8 * part.dim / 3))
-    c = replace(
-        c,
-        **{name: narrow(getattr(c, name)) for name in ("patcher", "encoder", "global_", "decoder")},
-    )
-    return BLT(c).initialise(3).eval().requires_grad_(False)
+
+def same_weights(a, b):
+    """Have two models the same tensors under the same names?"""
+    a, b = a.state_dict(), b.state_dict()
+    return list(a) == list(b) and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def test_the_original_layout_is_read(pair, tmp_path):
     ours = swiglu(pair[2])
     again = bltlab.BLT.from_pretrained(original_folder(ours, tmp_path / "o"))
     assert again.config == ours.config
-    assert all(
-        torch.equal(a, b) for a, b in zip(again.state_dict().values(), ours.state_dict().values())
-    )
+    assert same_weights(again, ours)
 
 
 def test_a_round_trip_changes_no_bit(pair, tmp_path):
@@ -287,10 +287,7 @@ def test_a_round_trip_changes_no_bit(pair, tmp_path):
         assert main(["convert", str(a), str(b), "--layout", end]) is None
         back = bltlab.BLT.from_pretrained(b)
         assert back.config == ours.config
-        assert all(
-            torch.equal(x, y)
-            for x, y in zip(back.state_dict().values(), ours.state_dict().values())
-        )
+        assert same_weights(back, ours)
     written, _ = checkpoints.read_tensors(tmp_path / "bltlab/b")
     assert all(torch.equal(written[name], p) for name, p in model.state_dict().items())
 
@@ -422,9 +419,12 @@ def test_push_to_hub_uploads_a_folder_that_loads(monkeypatch, tmp_path):
     model = bltlab.BLT(bltlab.BLTConfig.preset("tiny")).initialise(1)
     assert model.push_to_hub("me/tiny") == "hub/me/tiny"
     again = bltlab.BLT.from_pretrained(tmp_path / "hub")
-    assert all(
-        torch.equal(a, b) for a, b in zip(again.state_dict().values(), model.state_dict().values())
-    )
+    assert same_weights(again, model)
+
+
+def size(module):
+    """Parameters of a module."""
+    return sum(p.numel() for p in module.parameters())
 
 
 @pytest.mark.parametrize(
@@ -444,11 +444,9 @@ def test_push_to_hub_uploads_a_folder_that_loads(monkeypatch, tmp_path):
 )
 def test_presets_have_the_published_sizes(preset, counts):
     model = BLT.on_meta(bltlab.BLTConfig.preset(preset))
-    size = lambda m: sum(p.numel() for p in m.parameters())
     tables = size(model.encoder.hashes)
-    projection = size(
-        model.global_.projection
-    )  # the 3B paper counts it with the encoder, PEERS' 7B with the global
+    # The projection to the global width: Fast BLT counts it with the encoder, BLT with the global.
+    projection = size(model.global_.projection)
     head = 0 if preset.startswith("fast") else size(model.decoder.output)
     got = dict(
         patcher=size(model.patcher),
