@@ -21,6 +21,7 @@ import torch
 from tqdm.auto import tqdm
 
 from . import checkpoints, files, vocab
+from .model import BLT
 
 SPLITS = ("train", "test")
 # The `datasets` builder for each kind of file.
@@ -361,16 +362,19 @@ def _starts_of_short_documents(ids: np.ndarray, length: int) -> np.ndarray:
 
     Longer ones may be cut anywhere.
     """
-    begins = np.append(0, np.flatnonzero(ids == vocab.BOS_ID) + 1)
-    short = len(begins) * (length - 1) >= len(ids)
-    return begins if short else begins[:0]
+    after_bos = np.flatnonzero(ids == vocab.BOS_ID) + 1
+    begins = np.append(0, after_bos)
+    if len(begins) * (length - 1) >= len(ids):
+        return begins
+    return begins[:0]
 
 
 def _windows_at(ids: np.ndarray, starts: np.ndarray, length: int) -> torch.Tensor:
     """Windows (N, length) at starts (N,), as int64: only what a step needs is ever widened."""
     at = np.asarray(starts)[:, None] + np.arange(length - 1)
-    inside = torch.from_numpy(ids[at].astype(np.int64))
-    return torch.cat([torch.full((len(at), 1), vocab.BOS_ID), inside], 1)
+    after_bos = torch.from_numpy(ids[at].astype(np.int64))
+    bos = torch.full((len(at), 1), vocab.BOS_ID)
+    return torch.cat([bos, after_bos], 1)
 
 
 class Batches:
@@ -456,7 +460,7 @@ class Batches:
 
 
 def patch_ahead(
-    model: torch.nn.Module,
+    model: BLT,
     ids: np.ndarray,
     length: int,
     folder: str | Path | None = None,
@@ -484,26 +488,27 @@ def patch_ahead(
     return next_opens
 
 
-def _fingerprint(model: torch.nn.Module, ids: np.ndarray, length: int) -> str:
+def _fingerprint(model: BLT, ids: np.ndarray, length: int) -> str:
     """Sixteen hex digits that stand for the patcher, the text and the length of a window."""
     key = hashlib.sha256(repr((model.config.patcher, length)).encode())
-    key.update(np.ascontiguousarray(ids))
+    key.update(np.ascontiguousarray(ids).data)
     for tensor in model.patcher.state_dict().values():
-        key.update(np.ascontiguousarray(tensor.float().cpu().numpy()))
+        weights = tensor.float().cpu().numpy()
+        key.update(np.ascontiguousarray(weights).data)
     return key.hexdigest()[:16]
 
 
 @torch.no_grad()
-def _find_next_opens(
-    model: torch.nn.Module, ids: np.ndarray, length: int, batch_size: int
-) -> np.ndarray:
-    padded = np.append(ids, np.full(length, vocab.PAD_ID, ids.dtype))
+def _find_next_opens(model: BLT, ids: np.ndarray, length: int, batch_size: int) -> np.ndarray:
+    padding = np.full(length, vocab.PAD_ID, ids.dtype)
+    padded = np.append(ids, padding)
     flags = np.ones(len(padded), bool)
     starts = _covering_starts(ids, length)
     batches = range(0, len(starts), batch_size)
     for first in tqdm(batches, desc="patches", unit="batch", mininterval=1.0, leave=False):
         at = starts[first : first + batch_size]
-        patches, _ = model.patch(_windows_at(padded, at, length).to(model.device))
+        rows = _windows_at(padded, at, length)
+        patches, _ = model.patch(rows.to(model.device))
         found = patches.next_opens[:, 1:].cpu().numpy()
         # Where two windows overlap the later one counts: it began with the document.
         for start, opens in zip(at, found, strict=True):

@@ -94,7 +94,7 @@ class Archive:
     def _open(self) -> tarfile.TarFile:
         if self.package.tool != "apt-get":
             return tarfile.open(self.path)
-        command = ["dpkg-deb", "--fsys-tarfile", self.path]
+        command = ["dpkg-deb", "--fsys-tarfile", str(self.path)]
         unpacked = subprocess.run(command, check=True, capture_output=True).stdout
         return tarfile.open(fileobj=io.BytesIO(unpacked))
 

@@ -45,8 +45,8 @@ def translations(archives: dict[Package, Archive], seed: int) -> Iterator[Record
 def bible_pairs(bible: Archive) -> Iterator[Record]:
     """One record a verse and source language, split by book."""
     table: dict[tuple[int, int, int], dict[str, str]] = {}
-    for code, *place, text in verses(bible, TARGET, *SOURCES.values()):
-        table.setdefault(tuple(place), {})[code] = clean(text)
+    for code, book, chapter, verse, text in verses(bible, TARGET, *SOURCES.values()):
+        table.setdefault((book, chapter, verse), {})[code] = clean(text)
     for (book, chapter, verse), texts in table.items():
         for language, code in SOURCES.items():
             source, target = texts.get(code, ""), texts.get(TARGET, "")

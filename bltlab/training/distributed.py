@@ -61,7 +61,8 @@ class ProcessGroup:
             is_unit = isinstance(part, (Layer, HashEmbedding))
             if is_unit and not frozen.issuperset(part.parameters()):
                 fully_shard(part, mesh=mesh)
-        return fully_shard(module, mesh=mesh, ignored_params=frozen)
+        fully_shard(module, mesh=mesh, ignored_params=frozen)
+        return module
 
     def exchanging_gradients(self, wrapped: nn.Module, last: bool) -> AbstractContextManager:
         """The context for one pass of a step: gradients are exchanged in the last pass only."""
@@ -122,7 +123,7 @@ def own_device(device: str, size: int) -> str:
 
     Raises ValueError for a GPU that is not there.
     """
-    device = resolve_device(device)
+    device = str(resolve_device(device))
     if device != "cuda":
         return device
     if not torch.cuda.is_available():

@@ -222,10 +222,11 @@ def reason(error: BaseException, folder: Path) -> str:
     if isinstance(error, dcp.api.CheckpointException):
         error = next(iter(error.failures.values()))[0]
     cause: BaseException | None = error
-    while cause and not getattr(cause, "strerror", None):
+    while cause:
+        words = getattr(cause, "strerror", None)
+        if words:
+            return words
         cause = cause.__cause__ or cause.__context__
-    if cause:
-        return cause.strerror
     if shutil.disk_usage(folder).free < 2**20:  # torch's writer does not say
         return "the disk is full"
     return " ".join(str(error).split())[:120]

@@ -49,7 +49,7 @@ class Stage:
     name: "entropy model", "BLT" or "BLT-D", as reports and saved states say it.
     losses: the module with its loss, which also draws what is random of a batch.
     megabytes: text to read. group: the processes that share the work.
-    may_shard: may its parameters be cut into pieces, under "fsdp"?
+    may_shard: may its parameters be sharded, under "fsdp"?
 
     `batches` has to be set before the first step. `seconds` are those of the steps alone.
     """
@@ -167,7 +167,7 @@ class Stage:
         """Add up the gradients of this process's rows, over all passes; returns their nats."""
         group = self.group
         passes = self.options.accumulate
-        nats = 0.0
+        nats = torch.zeros((), device=group.device)
         for n in range(passes):
             rows = slice(group.rank * passes + n, None, group.size * passes)
             part = batch.share(rows, group.device)
@@ -196,13 +196,13 @@ class Stage:
 
     def _check_finite(self, norm: torch.Tensor, what: str, step: int) -> float:
         """A norm, over all processes, as a number. Raises ValueError, on all, if not finite."""
-        norm = full_tensor(norm).item()
-        if not math.isfinite(norm):
+        value = float(full_tensor(norm))
+        if not math.isfinite(value):
             raise ValueError(
                 f"{what} of {self.name} is no longer a finite number at step {step}: lower"
                 " matrix_rate and other_rate, or clip; the state saved before is whole"
             )
-        return norm
+        return value
 
     # -- saving --
 

@@ -2,6 +2,7 @@
 
 from collections import namedtuple
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,7 +17,7 @@ from ..diffusion import (
     next_targets,
 )
 from ..layers import over_text
-from ..model import BLT, documents
+from ..model import BLT, document_numbers
 from ..patching import EntropyModel, Patches
 from .options import TrainOptions
 
@@ -59,7 +60,7 @@ class Batch:
 
 def count_targets(ids: torch.Tensor) -> int:
     """How many ids of (B, T) are predicted: EOS in, PAD and the BOS of a further document out."""
-    return (next_targets(ids) >= 0).sum().item()
+    return int((next_targets(ids) >= 0).sum())
 
 
 class PatcherLoss(nn.Module):
@@ -69,7 +70,12 @@ class PatcherLoss(nn.Module):
         super().__init__()
         self.patcher = patcher
 
-    def draw(self, ids: torch.Tensor, next_opens: None, generator: torch.Generator | None) -> Batch:
+    def draw(
+        self,
+        ids: torch.Tensor,
+        next_opens: torch.Tensor | None,
+        generator: torch.Generator | None,
+    ) -> Batch:
         """A `Batch` of ids (B, T); there is nothing to draw."""
         return Batch(ids, None, None, (count_targets(ids),))
 
@@ -77,7 +83,7 @@ class PatcherLoss(nn.Module):
         """(what to minimise, nats of the next byte): these rows' part of the step's means."""
         ids = batch.ids
         positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
-        attend = over_text(documents(ids), self.patcher.config.window)
+        attend = over_text(document_numbers(ids), self.patcher.config.window)
         logits = self.patcher(ids, positions, attend)
         loss = next_byte_loss(logits, ids, "sum") / batch.counts[0]
         return loss, loss
@@ -102,11 +108,11 @@ class ModelLoss(nn.Module):
         o = self.options
         if not o.block_size:
             return Batch(ids, next_opens, None, (count_targets(ids),))
-        layout = Layout(documents(ids), Patches.from_rule(ids, next_opens))
+        layout: Any = Layout(document_numbers(ids), Patches.from_rule(ids, next_opens))
         starts, clean = lay_out(layout, ids, o.block_size, o.block_starts, generator)
         blocks = corrupt(starts, clean, o.fully_masked, generator)
         targets, block_bytes = loss_counts(ids, blocks, o.weighting)
-        return Batch(ids, next_opens, blocks, (targets.item(), block_bytes.item()))
+        return Batch(ids, next_opens, blocks, (int(targets), int(block_bytes)))
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """(what to minimise, nats of the next byte): these rows' part of the step's means."""
@@ -116,13 +122,13 @@ class ModelLoss(nn.Module):
             logits = self.model(batch.ids, patches).logits
             loss = next_byte_loss(logits, batch.ids, "sum") / batch.counts[0]
             return loss, loss
-        loss = diffusion_loss(
+        both = diffusion_loss(
             self.model,
             batch.ids,
             weight=self.options.masked_weight,
             weighting=self.options.weighting,
             patches=patches,
             blocks=batch.blocks,
-            counts=batch.counts,
+            counts=batch.counts,  # type: ignore[arg-type]
         )
-        return loss.total, loss.next_byte
+        return both.total, both.next_byte

@@ -1,5 +1,7 @@
 """The optimisers: Muon for matrices, AdamW for the rest. Parameters may be sharded (FSDP2)."""
 
+from typing import cast
+
 import torch
 from torch import nn
 
@@ -33,9 +35,10 @@ def shard_like(x: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
     """This process's part of a full tensor, cut as `parameter` is; no process talks to another."""
     if not hasattr(parameter, "full_tensor"):
         return x
-    from torch.distributed.tensor import distribute_tensor  # slow to import
+    from torch.distributed.tensor import DTensor, distribute_tensor  # slow to import
 
-    return distribute_tensor(x, parameter.device_mesh, parameter.placements, src_data_rank=None)
+    like = cast(DTensor, parameter)
+    return distribute_tensor(x, like.device_mesh, like.placements, src_data_rank=None)
 
 
 class Muon(torch.optim.Optimizer):
@@ -61,7 +64,7 @@ class Muon(torch.optim.Optimizer):
         self.dtype = dtype
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Update all parameters that have a gradient; matrices of one shape together."""
         for options in self.param_groups:
             for shape, updates in self._updates_by_shape(options).items():
@@ -70,7 +73,7 @@ class Muon(torch.optim.Optimizer):
 
     def _updates_by_shape(self, options: dict) -> dict[tuple[int, int], list]:
         """{(rows, columns): [(parameter, its matrices of momentum)]}, momentum being Nesterov's."""
-        by_shape = {}
+        by_shape: dict[tuple[int, int], list] = {}
         for p in options["params"]:
             if p.grad is None:
                 continue
@@ -80,7 +83,8 @@ class Muon(torch.optim.Optimizer):
             average.lerp_(p.grad, 1 - options["momentum"])
             update = full_tensor(p.grad.lerp(average, options["momentum"]))
             matrices = update.chunk(getattr(p, "parts", 1))
-            by_shape.setdefault(tuple(matrices[0].shape), []).append((p, matrices))
+            rows, columns = matrices[0].shape
+            by_shape.setdefault((rows, columns), []).append((p, matrices))
         return by_shape
 
     def _apply(self, updates: list, rate: float) -> None:
@@ -114,7 +118,7 @@ def optimisers(module: nn.Module, options: TrainOptions) -> list[torch.optim.Opt
         if not p.requires_grad:
             continue
         if is_inner_matrix(name, p):
-            p.parts = fused_parts(name)
+            p.parts = fused_parts(name)  # type: ignore[attr-defined]
             matrices.append(p)
         else:
             others.append(p)

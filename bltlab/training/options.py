@@ -142,7 +142,9 @@ class TrainOptions:
         Raises ValueError for values that do not go together.
         """
         self._check_start()
-        budgets = BUDGETS[None] | BUDGETS.get(self.preset, {}) | {"out": f"runs/{self.preset}"}
+        budgets: dict[str, Any] = (
+            BUDGETS[None] | BUDGETS.get(self.preset, {}) | {"out": f"runs/{self.preset}"}
+        )
         left_open = [name for name in budgets if getattr(self, name) in (None, "")]
         filled = replace(self, **{name: budgets[name] for name in left_open})
         if filled.batch_size % filled.accumulate:

@@ -4,6 +4,7 @@ import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from typing import cast
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from .loop import Stage, keep_freed_memory, steps
 from .losses import ModelLoss, PatcherLoss
 from .options import TrainOptions
 from .text import choose_threshold, draw_documents, read_corpus
-from .watch import Report, Tracker, held_out_bits, prompts, write_samples
+from .watch import Report, Sample, Tracker, held_out_bits, prompts, write_samples
 
 ENTROPY_MODEL = "entropy model"
 HELD_OUT_WINDOWS = 48
@@ -75,7 +76,7 @@ class Run:
         if self.folder.saved:
             options.check_resumed(self.folder.saved["options"])
         self.ids, held_out = self._read_text()
-        self.text_key = hashlib.sha256(self.ids).hexdigest()[:16]
+        self.text_key = hashlib.sha256(self.ids.data).hexdigest()[:16]
         self._check_same_text()
         windows = data.cut_windows(held_out, options.length)
         every = max(1, len(windows) // HELD_OUT_WINDOWS)
@@ -210,7 +211,8 @@ class Run:
     def _choose_threshold(self) -> float:
         """The threshold for the mean patch asked for, chosen on 64 windows of training text."""
         o = self.options
-        sample = data.Batches(self.ids, o.length, 64, o.seed).next()
+        batches = data.Batches(self.ids, o.length, 64, o.seed)
+        sample = cast(torch.Tensor, batches.next())
         entropies = []
         for ids in sample.split(16):
             entropies.append(self.model.patch(ids.to(self.group.device))[1].cpu())
@@ -253,7 +255,7 @@ class Run:
             model = self._full_model()
         if not self.group.is_main:
             return None
-        samples = ()
+        samples: tuple[Sample, ...] = ()
         if model is None:
             held_out, masked = self._entropy_model_bits(), None
         else:
