@@ -405,6 +405,7 @@ class DecodingState:
         rows = torch.arange(self.batch_size, device=decoded.device)[:, None]
         return decoded[rows, index.clamp_max(decoded.shape[1] - 1)]
 
+    @torch.inference_mode()
     def _decode_pending(self) -> torch.Tensor:
         """Decode the bytes that are pending -> their logits (B, T, V), kept for the frontier."""
         part = self._pending_part()
@@ -433,7 +434,7 @@ class DecodingState:
         standing = self._scratch.counts
         first = [n + before for n, before in zip(self.lengths, standing, strict=True)]
         span = self._passes.span(first, counts)
-        inputs = self._passes.inputs(ids, span)
+        inputs = self._passes.inputs(ids[:, : span.width], span)
         self._scratch.counts = [a + b for a, b in zip(standing, counts, strict=True)]
         return Part(inputs, span, self._frontier_reads(latent))
 

@@ -1,6 +1,8 @@
 """Speculation changes nothing but cost, a budget only cuts, a row does not know its batch (laws 5, 6, 8, 9)."""
 
 import random
+from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 import torch
@@ -8,11 +10,11 @@ from conftest import random_model
 
 import bltlab
 from bltlab import vocab
-from bltlab.decoding import METHODS, accepted_length
+from bltlab.decoding import METHODS, Method, accepted_length, moves
 from bltlab.decoding.moves import Proposal, ahead, chain, verify
 from bltlab.sampling import Confidence, EntropyBound, OneStep, Pick, TopK
 from bltlab.state import DecodingState
-from bltlab.trace import Committed, Finished, Unmasked, Verified
+from bltlab.trace import Committed, Drafted, Finished, Trace, Unmasked, Verified
 
 RULES = (
     Confidence(0.7),
@@ -172,6 +174,149 @@ def test_verification_is_exact_for_any_proposer(seed, own, proposer):
     known = state.rows[0].ids
     upto = min(len(known), len(prompt) + 1 + len(wanted.bytes))
     assert known[:upto] == ids[:upto]
+
+
+def constant_guesses(state, pick, n, after):
+    ids = torch.full((state.batch_size, n), 103)
+    return moves.propose(state, ids, after=after)
+
+
+def random_guesses(state, pick, n, after):
+    ids = torch.randint(101, 113, (state.batch_size, n), generator=torch.Generator().manual_seed(n))
+    return moves.propose(state, ids, torch.full((state.batch_size, n), 0.5), after=after)
+
+
+def composed(draw, model):
+    """A random line of proposing moves, 0 to 9 bytes each, as a function of a state and a pick."""
+    kinds = draw.choices(["chain", "unmask", "constant", "random"], k=draw.randint(1, 3))
+    lengths, latent = [draw.randint(0, 9) for _ in kinds], draw.choice(["closed", "open"])
+    rule, begins_own = draw.choice(RULES), draw.random() < 0.7
+
+    def proposing(state, pick):
+        proposed = (
+            (yield from chain(state, pick, draw.randint(0, 4), latent)) if begins_own else None
+        )
+        for kind, n in zip(kinds, lengths, strict=True):
+            match kind:
+                case "chain" if proposed is not None:
+                    proposed = yield from chain(state, pick, n, latent, after=proposed)
+                case "unmask":
+                    proposed = yield from moves.unmask(state, pick, rule, n, proposed, latent)
+                case "constant" | "random" if n:
+                    propose = constant_guesses if kind == "constant" else random_guesses
+                    proposed = yield from propose(state, pick, n, proposed)
+        if proposed is None or not proposed.length:
+            proposed = yield from chain(state, pick)
+        yield from verify(state, pick, proposed)
+
+    return proposing
+
+
+@dataclass(frozen=True)
+class Composed(Method):
+    """A method whose rounds are made by a function, another one each time."""
+
+    name: ClassVar[str] = "composed"
+    make: ClassVar = None
+
+    def round(self, state, pick):
+        yield from type(self).make(state, pick)
+
+    @property
+    def lookahead(self):
+        return 5 + 3 * 9 + 1
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_6_whatever_moves_propose_verify_writes_the_bytes_of_autoregression(seed, monkeypatch):
+    model, prompt, settings, draw = case(seed)
+    rounds = [composed(draw, model) for _ in range(7)]
+    monkeypatch.setattr(
+        Composed, "make", staticmethod(lambda state, pick: draw.choice(rounds)(state, pick))
+    )
+    prompts = [prompt, prompt + b"abc", b"", b"lkj" * 3][: draw.choice([1, 2, 4])]
+    record = draw.choice([True, "totals", False])
+    wanted = bltlab.generate(model, prompts, **settings)
+    got = bltlab.generate(model, prompts, Composed(), **settings, record=record)
+    for one, other in zip(wanted, got, strict=True):
+        assert one.bytes == other.bytes and one.stopped == other.stopped
+        assert Trace.from_json(other.trace.to_json()).bytes == other.bytes
+
+
+def test_a_wrong_count_of_own_bytes_is_what_the_law_above_catches():
+    """The fault that it was written for: guesses of a chain passed off as the model's own."""
+    model, pick, wrong = random_model(4), Pick(), 0
+    for prompt in (b"abc", b"hgf", b"lkjlkj"):
+        state = DecodingState(model, max_length=100)
+        state.extend(vocab.encode(prompt))
+        proposed = yield_from(chain(state, pick, 6))
+        list(verify(state, pick, Proposal(proposed.ids, None, own=7)))
+        written = vocab.decode(state.rows[0].ids[len(prompt) + 1 :])
+        wrong += written != bltlab.generate(model, prompt, max_new_bytes=len(written)).bytes
+    assert wrong
+
+
+@pytest.mark.parametrize("latent", ["closed", "open"])
+def test_both_forms_of_blt_dv_take_two_decoder_passes_a_round(latent):
+    model = random_model(5, bytes_per_patch=3)
+    for own_byte, encoder in (("before", 1), ("none", 2)):
+        method = bltlab.DiffusionVerification(own_byte=own_byte, latent=latent)
+        totals = bltlab.generate(model, "abc", method, max_new_bytes=48).trace.totals
+        assert totals.nfe.decoder == 2 * totals.rounds
+        if latent == "closed":
+            assert totals.nfe.patcher == encoder * totals.rounds
+
+
+def test_methods_may_take_turns_with_bytes_left_pending():
+    """The paper's form leaves a byte to the next decoder pass; a chain may come next, not a block."""
+    model = random_model(6, bytes_per_patch=2)
+    none = bltlab.DiffusionVerification(own_byte="none").fit(model)
+    turns = [none, bltlab.Autoregressive(), none, bltlab.SelfSpeculation(3)]
+    wanted = bltlab.generate(model, "abc", max_new_bytes=60).bytes
+    pick, state = Pick(), DecodingState(model, max_length=120)
+    state.extend(vocab.encode("abc"))
+    for n in range(30):
+        for _ in turns[n % 4].round(state, pick):
+            pass
+    written = vocab.decode(state.rows[0].ids[4:])
+    assert len(written) > 30 and written[:60] == wanted[: len(written)]
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("seed", range(12))
+def test_nothing_is_run_for_what_comes_after_the_end(seed, batch):
+    """No guess behind an EOS is drafted, held against the model or taken into the state."""
+    model, prompt, settings, draw = case(seed)
+    settings = settings | {"max_new_bytes": 40}
+    for method in methods(model, draw):
+        out = bltlab.generate(model, [prompt] * batch, method, **settings)[0]
+        if out.stopped != "eos":
+            continue
+        events = bltlab.stream(model, [prompt] * batch, method, **settings)
+        for _ in events:
+            pass
+        assert events.state.lengths[0] == 1 + len(prompt) + len(out.bytes)
+        for event in out.trace.events:
+            told = {Verified: "drafted", Unmasked: "block"}.get(type(event))
+            if told and vocab.EOS_ID in (ids := getattr(event, told)):
+                after = ids[ids.index(vocab.EOS_ID) + 1 :]
+                assert isinstance(event, Unmasked) or not after
+        if isinstance(method, bltlab.Autoregressive):
+            assert out.trace.totals.nfe.decoder == len(out.bytes)
+
+
+def test_an_own_byte_that_ends_the_text_costs_no_pass():
+    wanted = bltlab.generate(random_model(11), "abc", max_new_bytes=30).bytes
+    model = random_model(11)
+    rows, at = model.decoder.output.weight, wanted[10] + vocab.OFFSET
+    rows[vocab.EOS_ID], rows[at] = rows[at].clone(), rows[vocab.EOS_ID].clone()
+    for method in ("ar", "blt-s", "blt-dv"):
+        trace = bltlab.generate(model, "abc", method, max_new_bytes=30).trace
+        text = [e for e in trace.events if isinstance(e, Committed)][-1]
+        end = trace.events[-1]
+        own = [e for e in trace.events if isinstance(e, Drafted) and e.id == vocab.EOS_ID]
+        if own and own[-1].position == text.position + len(text.ids):
+            assert end.nfe == own[-1].nfe, method
 
 
 def test_a_chain_of_one_is_autoregression():

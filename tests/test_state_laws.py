@@ -338,3 +338,96 @@ def test_autocast_moves_no_boundary():
         assert torch.allclose(
             torch.tensor(state.rows[0].entropies), model.patch(ids[None])[1][0], atol=1e-5
         )
+
+
+@pytest.mark.parametrize("decoder_input", ["encoder", "embedding"])
+@pytest.mark.parametrize("pending", [1, 2])
+@pytest.mark.parametrize("latent", ["closed", "open"])
+def test_pending_bytes_read_their_own_latents_when_a_block_is_denoised(
+    latent, pending, decoder_input
+):
+    """A byte left to the next pass reads what it would have read at once, whatever the block reads."""
+    model = random_model(4, bytes_per_patch=3, decoder_input=decoder_input)
+    ids, mask, differ = random_ids(8, 40), [vocab.MASK_ID] * 4, 0
+    for n in range(6, 30):  # the pending bytes stand inside a patch, close one, or open one
+        states = [DecodingState(model), DecodingState(model)]
+        for state in states:
+            state.extend(ids[: n - pending])
+        states[0].extend(ids[n - pending : n], logits=False)
+        states[1].extend(ids[n - pending : n])
+        blocks = [state.denoise(mask, latent=latent) for state in states]
+        assert (blocks[0] - blocks[1]).abs().max() < TOLERANCE
+        assert (states[0].logits - states[1].logits).abs().max() < TOLERANCE
+        same(states[0].snapshot(), states[1].snapshot())
+        row = states[0].rows[0]
+        differ += row.has_open and row.reads[-1] != row.closed - 1 + (latent == "open")
+    assert latent == "closed" or differ  # what a wrong latent would have shown
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_scratch_of_unequal_length_equals_each_row_alone(seed):
+    """Drafts of several bytes, cut back and gone on from, blocks behind them: as in a batch of one."""
+    model, draw = case(seed)
+    latent = draw.choice(["closed", "open"])
+    texts = [random_ids(seed + i, draw.randint(3, 30)) for i in range(3)]
+    batch, alone = DecodingState(model, 3), [DecodingState(model) for _ in texts]
+    batch.extend([text.tolist() for text in texts])
+    for state, text in zip(alone, texts, strict=True):
+        state.extend(text)
+    for _ in range(4):
+        width = draw.randint(1, 6)
+        ids = torch.randint(101, 113, (3, width), generator=torch.Generator().manual_seed(seed))
+        counts = [draw.randint(1, width) for _ in alone]
+        got = batch.draft(ids, latent, counts, every=True)
+        last = []
+        for number, state in enumerate(alone):
+            mine = ids[number : number + 1, : counts[number]]
+            every = state.draft(mine, latent, every=True)
+            assert (got[number, : counts[number]] - every[0]).abs().max() < TOLERANCE
+            last.append(every[0, -1])
+        assert all((got[b, n - 1] - last[b]).abs().max() < TOLERANCE for b, n in enumerate(counts))
+        kept = [draw.randint(0, n) for n in batch._scratch.counts]
+        batch.rollback([n + k for n, k in zip(batch.lengths, kept, strict=True)])
+        for state, k in zip(alone, kept, strict=True):
+            state.rollback(state.length + k)
+        block = torch.randint(101, 112, (3, 5), generator=torch.Generator().manual_seed(seed))
+        block[:, 1::2] = vocab.MASK_ID
+        blocks = batch.denoise(block, None, latent)
+        for number, state in enumerate(alone):
+            one = state.denoise(block[number : number + 1], None, latent)
+            assert (blocks[number] - one[0]).abs().max() < TOLERANCE
+        busy = [True, draw.random() < 0.5, False]
+        some = batch.denoise(block, None, latent, busy)
+        for number, wanted in enumerate(busy):
+            expected = blocks[number] if wanted else torch.zeros_like(blocks[number])
+            assert (some[number] - expected).abs().max() < TOLERANCE
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_draft_of_several_bytes_equals_one_after_another(seed):
+    model, draw = case(seed)
+    latent, ids = draw.choice(["closed", "open"]), random_ids(seed, 30)
+    states = [DecodingState(model), DecodingState(model)]
+    for state in states:
+        state.extend(ids[:20])
+    together = states[0].draft(ids[None, 20:], latent, every=True)[0]
+    singly = torch.stack([states[1].draft([int(i)], latent)[0] for i in ids[20:]])
+    assert (together - singly).abs().max() < TOLERANCE
+    assert (states[0].draft([101], latent) - states[1].draft([101], latent)).abs().max() < TOLERANCE
+    # a block behind scratch that stands == a block behind the same bytes read in its own pass
+    after = states[0].denoise([vocab.MASK_ID] * 3, None, latent)
+    anew = states[1].denoise([vocab.MASK_ID] * 3, [*ids[20:].tolist(), 101], latent)
+    assert (after - anew).abs().max() < TOLERANCE
+    assert (states[1].denoise([vocab.MASK_ID] * 3, None, latent) - anew).abs().max() < TOLERANCE
+
+
+def test_rollback_keeps_scratch_only_as_far_as_it_stands():
+    state = DecodingState(random_model(0))
+    state.extend(random_ids(0, 10))
+    state.draft([[101, 102, 103]])
+    state.rollback(12)
+    with pytest.raises(ValueError, match="0..12, got 13"):
+        state.rollback(13)
+    state.rollback(10)
+    with pytest.raises(ValueError, match="0..10, got 11"):
+        state.rollback(11)
