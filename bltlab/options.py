@@ -50,7 +50,7 @@ class Option:
     low: float | None = None
     high: float | None = None
     choices: tuple = ()
-    rules: Mapping[str, type] | None = None
+    rules: dict[str, type] | None = None
 
     @property
     def may_be_open(self) -> bool:
@@ -96,8 +96,10 @@ class Option:
         below = self.high is None or value <= self.high
         return isfinite(value) and above and below
 
-    def parse(self, text: Any) -> Any:
+    def parse(self, text: Any, load: bool = False) -> Any:
         """A value from text, as a flag, a link or a trace has it; other values are only checked.
+
+        load: may the text name a class in a file, which is then run? For what the user typed only.
 
         >>> Option("threshold", float, 0.7, "", 0, 1).parse("0.9")
         0.9
@@ -109,7 +111,7 @@ class Option:
         if self.may_be_open and text.lower() in ("", "none"):
             return None
         if self.rules is not None:
-            return parse_rule_of(text, self.rules, self.name)
+            return parse_rule_of(text, self.rules, self.name, load)
         return self.check(self._converted(text))
 
     def _converted(self, text: str) -> Any:
@@ -184,9 +186,10 @@ def check_options(holder: Any) -> None:
         one.check(getattr(holder, name))
 
 
-def build(kind: type, given: Mapping[str, Any], title: str = "") -> Any:
+def build(kind: type, given: Mapping[str, Any], title: str = "", load: bool = False) -> Any:
     """An object of the dataclass from options by name, as values or as text.
 
+    load: may text name a class in a file of the user's own, which is then run?
     Raises ValueError, naming what there is, for an option that it does not have or a value out of
     range.
     """
@@ -195,7 +198,7 @@ def build(kind: type, given: Mapping[str, Any], title: str = "") -> Any:
         if name not in known:
             has = ", ".join(sorted(known)) or "none"
             raise ValueError(f"{title or kind.__name__} has no option {name}; it has {has}")
-    return kind(**{name: known[name].parse(value) for name, value in given.items()})
+    return kind(**{name: known[name].parse(value, load) for name, value in given.items()})
 
 
 def plain_options(holder: Any) -> dict[str, Any]:
@@ -206,23 +209,34 @@ def plain_options(holder: Any) -> dict[str, Any]:
 # -- rules: small dataclasses that are written as one word, "confidence:0.7" -----------------------
 
 
-def parse_rule_of(text: str, rules: Mapping[str, type], what: str = "a rule") -> Any:
+def parse_rule_of(
+    text: str, rules: dict[str, type], what: str = "a rule", load: bool = False
+) -> Any:
     """A rule from "name", "name:value:value" or "name:field=value"; also "module:Class:value".
 
-    rules: the classes that have a short name. Raises ValueError with the accepted forms, or
-    TypeError.
+    rules: the classes that have a short name. load: import a class that was not used before, and add
+    it to them. Raises ValueError with the accepted forms.
     """
-    name, *values = text.split(":")
-    kind = rules.get(name)
     try:
-        if kind is None:
-            if not values:
-                raise ValueError(f"there is none named {name!r}")
-            kind, values = load_class(f"{name}:{values[0]}"), values[1:]
+        kind, values = _rule_kind(text, rules, load)
         return build(kind, _named(kind, values))
     except (ValueError, TypeError) as error:
         known = ", ".join(format_rule_of(_sample(entry)) for entry in rules.items())
         raise ValueError(f"{what} must be one of {known}, got {text!r}: {error}") from None
+
+
+def _rule_kind(text: str, rules: dict[str, type], load: bool) -> tuple[type, list[str]]:
+    """The class that a rule's text names, and the values behind it. Raises ValueError for none."""
+    name, *values = text.split(":")
+    if name in rules:
+        return rules[name], values
+    where = f"{name}:{values[0]}" if values else name
+    if where not in rules:
+        if not values or not load:
+            raise ValueError(f"there is none named {where!r}")
+        kind = load_class(where)
+        rules[where] = rules[_home(kind)] = kind
+    return rules[where], values[1:]
 
 
 def _named(kind: type, values: list[str]) -> dict[str, str]:
@@ -246,11 +260,16 @@ def format_rule_of(rule: Any) -> str:
     if not is_dataclass(rule):
         return repr(rule)
     kind = type(rule)
-    name = getattr(kind, "name", None) or f"{kind.__module__}:{kind.__qualname__}"
+    name = getattr(kind, "name", None) or _home(kind)
     return ":".join([name, *(str(getattr(rule, f.name)) for f in fields(rule))])
 
 
 # -- classes of somebody's own ---------------------------------------------------------------------
+
+
+def _home(kind: type) -> str:
+    """Where a class comes from, as `load_class` takes it."""
+    return f"{kind.__module__}:{kind.__qualname__}"
 
 
 def load_class(where: str) -> type:

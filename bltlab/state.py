@@ -103,13 +103,23 @@ class DecodingState:
         return self.lengths[0] if self.batch_size == 1 else self.lengths
 
     @property
+    def has_pending(self) -> bool:
+        """Does any byte wait for its decoder pass?"""
+        return any(self._pending_counts())
+
+    @property
+    def scratch_lengths(self) -> list[int]:
+        """Bytes of scratch behind each row's frontier."""
+        return list(self._scratch.counts)
+
+    @property
     def logits(self) -> torch.Tensor:
         """(B, V) at the frontier; bytes whose decoder part was left pending are decoded now.
 
         Raises RuntimeError where there are none: before the first extend, or where a rollback went
         behind the bytes that were decoded last.
         """
-        if any(self._pending_counts()):
+        if self.has_pending:
             self._decode_pending()
         if self._frontier is None:
             raise RuntimeError("no logits at the frontier: extend first")
@@ -227,13 +237,16 @@ class DecodingState:
         latent: str = "closed",
         counts: Sequence[int] | None = None,
         every: bool = False,
-    ) -> torch.Tensor:
+        block: torch.Tensor | None = None,
+    ) -> Any:
         """Read bytes past the frontier and the scratch so far in one decoder pass, patch rule
         ignored.
 
         ids: one id for each row (an int for one row), or (B, T). counts: how many of a row's ids
         are real, T by default. Returns logits (B, V) after each row's last byte, or (B, T, V) with
-        `every`. The bytes stay as scratch. Raises ValueError for another number of rows.
+        `every`. The bytes stay as scratch. block (B, S): MASKs to denoise behind them in the same
+        pass; then the block's logits (B, S, V) come too. Raises ValueError for another number of
+        rows.
         """
         rows = torch.as_tensor(ids, device=self.model.device)
         rows = rows if rows.ndim == 2 else rows.reshape(-1, 1)
@@ -244,11 +257,19 @@ class DecodingState:
         self._prepare(latent)
         if self._scratch.before_block:
             self._drop_scratch_bytes()
-        if any(self._pending_counts()):
+        if self.has_pending:
             self._decode_pending()
-        logits = self._passes.decode(self._clean_part(rows, latent, counts))
-        if every:
-            return logits
+        clean = self._clean_part(rows, latent, counts)
+        if block is not None:
+            parts = [clean, self._block_part(block, latent, None)]
+            logits = self._passes.decode_block(parts, block.shape[1])
+            read, denoised = logits.split((clean.span.width, block.shape[1]), 1)
+            return read if every else self._last(read, counts), denoised
+        read = self._passes.decode(clean)
+        return read if every else self._last(read, counts)
+
+    def _last(self, logits: torch.Tensor, counts: Sequence[int] | None) -> torch.Tensor:
+        """Of logits (B, T, V) those after each row's last byte: (B, V)."""
         if counts is None:
             return logits[:, -1]
         last = torch.tensor(counts, device=logits.device) - 1
@@ -279,7 +300,7 @@ class DecodingState:
         block = torch.as_tensor(block_ids, device=self.model.device).expand(self.batch_size, -1)
         self._prepare(latent)
         parts = []
-        if any(self._pending_counts()):
+        if self.has_pending:
             parts.append(self._pending_part())
         pending = parts[0].span if parts else None
         if after is not None:

@@ -133,7 +133,7 @@ def parse_rule(text: str) -> Any:
 
     Raises ValueError with the accepted forms.
     """
-    return parse_rule_of(str(text), RULES, "an unmasking rule")
+    return parse_rule_of(str(text), RULES, "an unmasking rule", load=True)
 
 
 def format_rule(rule: Any) -> str:

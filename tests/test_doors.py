@@ -251,6 +251,18 @@ def test_bad_rules(model):
         assert "\n" not in str(error.value)
 
 
+def test_a_file_from_elsewhere_runs_no_code(tmp_path, monkeypatch):
+    (tmp_path / "evil.py").write_text("raise SystemExit('it ran')")
+    monkeypatch.chdir(tmp_path)
+    for header in (
+        {"name": "blt-d", "unmasking": "evil:Rule:1"},
+        {"name": "blt-d", "unmasking": "evil.py:Rule"},
+        {"name": "evil:Method"},
+    ):
+        with pytest.raises(ValueError, match="none named|not known here"):
+            method_from_header(header)
+
+
 def test_why_not_says_what_a_model_cannot_run(model):
     assert why_not("blt-d", model) is None
     assert "needs a BLT-D" in why_not("blt-d", random_model(0, block_size=None))

@@ -120,7 +120,7 @@ def method_of(spec: Any) -> Any:
         return spec
     name, *given = spec.split(",")
     kind = _kind_of(name)
-    return build(kind, dict(map(_key_and_value, given)), f"method {kind.name!r}")
+    return build(kind, dict(map(_key_and_value, given)), f"method {kind.name!r}", load=True)
 
 
 def _kind_of(name: str) -> type:

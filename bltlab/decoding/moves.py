@@ -56,12 +56,14 @@ def chain(
     logits = _behind(state, before, latent)  # (B, V)
     steps: list[Weighed] = []
     stamps: list[dict[str, Any]] = []
+    over = rows_over(state, before.ids)
     for n in range(count):
         byte = pick(logits[:, None], ahead(state, before.length + n, 1))  # (B, 1)
         steps.append(weigh(state, byte, logits[:, None], always=min_confidence > 0))
         stamps.append(state.stamp())
-        is_guess = n > 0 or after is not None
-        if n == count - 1 or _all_over(state, steps) or _unsure(steps, min_confidence, is_guess):
+        over = [done or now for done, now in zip(over, rows_over(state, byte), strict=True)]
+        own = n == 0 and after is None
+        if n == count - 1 or all(_settled(over, steps[-1], 0.0 if own else min_confidence)):
             break
         logits = state.draft(byte, latent)
     guesses = Weighed.join(steps)
@@ -83,19 +85,12 @@ def _own_and(guesses: Weighed) -> Proposal:
     return Proposal(guesses.ids, guesses.probs, own=1)
 
 
-def _unsure(steps: Sequence[Weighed], min_confidence: float, is_guess: bool) -> bool:
-    """Was the last guess of every row less probable than that?"""
-    if not min_confidence or not is_guess:
-        return False
-    return bool((steps[-1].probs < min_confidence).all())
-
-
-def _all_over(state: DecodingState, steps: Sequence[Weighed]) -> bool:
-    """Has every row written an EOS, so that nothing behind it matters?"""
-    if not state.stop_at_eos:
-        return False
-    written = zip(*(step.ids[:, 0].tolist() for step in steps), strict=True)
-    return all(vocab.EOS_ID in row for row in written)
+def _settled(over: Sequence[bool], step: Weighed, min_confidence: float) -> list[bool]:
+    """Rows that nothing more is drafted for: they are over, or their last guess was unsure."""
+    if not min_confidence:
+        return list(over)
+    sure = (step.probs[:, -1] >= min_confidence).tolist()
+    return [done or not confident for done, confident in zip(over, sure, strict=True)]
 
 
 def _drafted(
@@ -198,7 +193,7 @@ def unmask(
         return before
     at = ahead(state, before.length, block_size)  # (B, S)
     block = torch.full_like(at, vocab.MASK_ID)
-    over = _over(state, before)
+    over = rows_over(state, before.ids)
     steps: list[DenoisingStep] = []
     clean: torch.Tensor | None = before.ids
     while any(busy := _rows_to_go_on(state, block, over)):
@@ -222,11 +217,11 @@ def _masked(block: torch.Tensor, busy: Sequence[bool]) -> torch.Tensor:
     return masked if all(busy) else masked & torch.tensor(busy, device=block.device)[:, None]
 
 
-def _over(state: DecodingState, proposal: Proposal) -> list[bool]:
-    """Which rows end inside the proposal, so that nothing behind it matters."""
-    if not state.stop_at_eos or not proposal.length:
+def rows_over(state: DecodingState, ids: torch.Tensor) -> list[bool]:
+    """Which rows of ids (B, n) hold an EOS, so that nothing behind it matters."""
+    if not state.stop_at_eos or not ids.shape[1]:
         return [False] * state.batch_size
-    return [vocab.EOS_ID in row for row in proposal.ids.tolist()]
+    return [vocab.EOS_ID in row for row in ids.tolist()]
 
 
 def _rows_to_go_on(state: DecodingState, block: torch.Tensor, over: Sequence[bool]) -> list[bool]:
