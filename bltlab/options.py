@@ -76,7 +76,7 @@ class Option:
             return value
         if self.rules is not None:
             if isinstance(value, type) or not callable(value):
-                raise TypeError(f"{self.name} must be {self.accepted}, got {value!r}")
+                raise TypeError(f"{self.name} must be a rule such as {self.default}, got {value!r}")
             return value
         if not self._fits(value):
             raise ValueError(f"{self.name} must be {self.accepted}, got {value!r}")
@@ -214,8 +214,8 @@ def parse_rule_of(
 ) -> Any:
     """A rule from "name", "name:value:value" or "name:field=value"; also "module:Class:value".
 
-    rules: the classes that have a short name. load: import a class that was not used before, and add
-    it to them. Raises ValueError with the accepted forms.
+    rules: the classes that have a short name. load: import a class that was not used before, and
+    add it to them. Raises ValueError with the accepted forms.
     """
     try:
         kind, values = _rule_kind(text, rules, load)

@@ -48,7 +48,10 @@ def folder(model, tmp_path):
         (lambda: bltlab.Confidence(float("nan")), "0..1"),
         (lambda: bltlab.EntropyBound(-1), "gamma must be a number in 0..20"),
         (lambda: bltlab.TopK(0), "k must be an int in 1..64"),
-        (lambda: bltlab.SelfSpeculation(draft_length=0), "draft_length must be an int in 1..64, got 0"),
+        (
+            lambda: bltlab.SelfSpeculation(draft_length=0),
+            "draft_length must be an int in 1..64, got 0",
+        ),
         (lambda: bltlab.DiffusionVerification(own_byte="after"), "before, none"),
         (lambda: BLTConfig.preset("huge"), "nano"),
     ],

@@ -1,4 +1,6 @@
-"""Speculation changes nothing but cost, a budget only cuts, a row does not know its batch (laws 5, 6, 8, 9)."""
+"""Speculation changes nothing but cost, a budget only cuts, a row does not know its batch (laws 5,
+6, 8, 9).
+"""
 
 import random
 from dataclasses import dataclass
@@ -28,7 +30,9 @@ RULES = (
 
 
 def case(seed):
-    """A random model, prompt and settings; in half of the cases EOS takes the place of a byte that would be written."""
+    """A random model, prompt and settings; in half of the cases EOS takes the place of a byte that
+    would be written.
+    """
     draw = random.Random(seed)
     model = random_model(
         seed,
@@ -123,10 +127,13 @@ def test_5_a_batch_writes_what_each_prompt_writes_alone(seed):
     settings["seed"] = [settings["seed"] + i for i in range(4)]
     for method in methods(model, draw):
         batch = bltlab.generate(model, prompts, method, **settings)
-        for text, seed_, row in zip(prompts, settings["seed"], batch):
+        for text, seed_, row in zip(prompts, settings["seed"], batch, strict=True):
             alone = bltlab.generate(model, text, method, **settings | {"seed": seed_})
             assert row.bytes == alone.bytes and row.stopped == alone.stopped
-            kinds = lambda trace: [(type(e).__name__, e.position) for e in trace.events]
+
+            def kinds(trace):
+                return [(type(e).__name__, e.position) for e in trace.events]
+
             if not getattr(
                 method, "min_confidence", 0
             ):  # rows draft together, on while one of them is sure
@@ -268,7 +275,7 @@ def test_both_forms_of_blt_dv_take_two_decoder_passes_a_round(latent):
 
 
 def test_methods_may_take_turns_with_bytes_left_pending():
-    """The paper's form leaves a byte to the next decoder pass; a chain may come next, not a block."""
+    """The paper's form leaves a byte to the next decoder pass, and that may be a chain's."""
     model = random_model(6, bytes_per_patch=2)
     none = bltlab.DiffusionVerification(own_byte="none").fit(model)
     turns = [none, bltlab.Autoregressive(), none, bltlab.SelfSpeculation(3)]
@@ -351,7 +358,9 @@ def test_accepted_length_by_hand():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_an_unmasked_or_verified_byte_is_paid_for_once(method):
-    """BLT-D: one patcher, encoder and global pass a block, and as many decoder passes as denoising steps."""
+    """BLT-D: one patcher, encoder and global pass a block, and as many decoder passes as denoising
+    steps.
+    """
     model = random_model(5, bytes_per_patch=3)
     out = bltlab.generate(model, "abc", method, max_new_bytes=32)
     nfe, t = out.trace.totals.nfe, out.trace.totals
@@ -393,4 +402,4 @@ def test_every_event_stream_ends_with_finished():
         for row in (0, 1):
             own = [e for e in events if e.row == row]
             assert isinstance(own[-1], Finished) and sum(isinstance(e, Finished) for e in own) == 1
-            assert all(a.seconds <= b.seconds for a, b in zip(own, own[1:]))
+            assert all(a.seconds <= b.seconds for a, b in zip(own, own[1:], strict=False))

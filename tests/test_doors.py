@@ -1,4 +1,6 @@
-"""Somebody's own method and rule, in files of theirs, through every door; and what is refused there."""
+"""Somebody's own method and rule, in files of theirs, through every door; and what is refused
+there.
+"""
 
 import json
 import subprocess
@@ -32,7 +34,7 @@ def documented(name):
 
 @pytest.fixture
 def files(tmp_path, monkeypatch):
-    """The two documented files in a folder outside the repository, which is the working directory."""
+    """The two documented files in a folder outside the repository, the working directory."""
     (tmp_path / "lookup.py").write_text(documented("Lookup"))
     (tmp_path / "ramp.py").write_text(documented("Ramp"))
     monkeypatch.chdir(tmp_path)

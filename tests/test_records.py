@@ -1,4 +1,4 @@
-"""How much is told about a run changes nothing of it; a clock for each part; rows that have ended cost nothing."""
+"""How much is told about a run changes nothing of it; ended rows cost nothing; a clock a part."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -55,7 +55,7 @@ def test_what_is_recorded_changes_neither_bytes_nor_counts(method, temperature):
         )
         for record in (True, "totals", False)
     )
-    for a, b, c in zip(whole, counts, nothing):
+    for a, b, c in zip(whole, counts, nothing, strict=False):
         assert a.bytes == b.bytes == c.bytes
         assert counted(a.trace) == counted(b.trace)
         assert counted(a.trace).nfe == counted(c.trace).nfe
@@ -82,9 +82,12 @@ def test_candidates_are_kept_only_where_asked_for():
 
 def test_an_unsure_drafter_ends_its_draft_and_the_text_stays_the_same():
     model = random_model(5)
-    sure = lambda confidence: bltlab.generate(
-        model, "abcabc", bltlab.SelfSpeculation(8, min_confidence=confidence), max_new_bytes=60
-    )
+
+    def sure(confidence):
+        return bltlab.generate(
+            model, "abcabc", bltlab.SelfSpeculation(8, min_confidence=confidence), max_new_bytes=60
+        )
+
     drafts = {
         c: [len(e.drafted) for e in sure(c).trace.events if isinstance(e, Verified)]
         for c in (0.0, 0.05, 1.0)

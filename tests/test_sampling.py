@@ -68,12 +68,15 @@ def test_a_tiny_temperature_is_greedy():
 
 def test_temperature_top_k_and_top_p():
     positions = torch.arange(2000)
-    draw = lambda pick: (
-        torch.bincount(
-            pick(logits_of([0.5, 0.25, 0.15, 0.1]).expand(2000, V), positions) - 4, minlength=4
+
+    def draw(pick):
+        return (
+            torch.bincount(
+                pick(logits_of([0.5, 0.25, 0.15, 0.1]).expand(2000, V), positions) - 4, minlength=4
+            )
+            / 2000
         )
-        / 2000
-    )
+
     seeds = tuple([3] * 2000)
     assert draw(Pick(1.0, seeds=seeds)).tolist() == pytest.approx([0.5, 0.25, 0.15, 0.1], abs=0.04)
     assert draw(Pick(1.0, top_k=2, seeds=seeds)).tolist() == pytest.approx(

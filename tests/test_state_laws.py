@@ -1,7 +1,7 @@
 """The laws of the decoding state (1 to 5, 7, 8), on random small-margin models in float64.
 
-Each case draws its own model: patch limits on and off, thresholds that give 1 to 8 bytes a patch, decoder input from the
-encoder or embeddings, texts longer than the window.
+Each case draws its own model: patch limits on and off, thresholds that give 1 to 8 bytes a patch,
+decoder input from the encoder or embeddings, texts longer than the window.
 """
 
 import random
@@ -46,7 +46,7 @@ def chunks(ids, draw, most=9):
 def same(a, b):
     """Do two snapshots agree?"""
     assert len(a) == len(b)
-    for x, y in zip(a, b):
+    for x, y in zip(a, b, strict=True):
         for name in ("ids", "opens", "reads"):
             assert x[name] == y[name], name
         assert torch.allclose(
@@ -54,10 +54,10 @@ def same(a, b):
         )
         for name in ("states", "latents"):
             assert torch.allclose(x[name], y[name], atol=TOLERANCE), name
-        for s, t in zip(x["keys"], y["keys"]):
+        for s, t in zip(x["keys"], y["keys"], strict=True):
             assert torch.allclose(s, t, atol=TOLERANCE)
         for part in x["kv"]:
-            for s, t in zip(x["kv"][part], y["kv"][part]):
+            for s, t in zip(x["kv"][part], y["kv"][part], strict=True):
                 assert torch.allclose(s, t, atol=TOLERANCE), part
 
 
@@ -116,7 +116,7 @@ def test_2_rollback_inside_the_last_extend_restores_the_logits(seed):
     assert torch.equal(state.logits[0], logits[0, n - 11])
     state.rollback(5)
     with pytest.raises(RuntimeError, match="rollback"):
-        state.logits
+        _ = state.logits
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -179,13 +179,16 @@ def test_4_the_rule_without_a_loop_equals_the_rule_with_one(seed):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_5_a_row_alone_equals_a_row_in_a_batch(seed):
+def test_5_a_row_alone_equals_a_row_in_a_batch(seed):  # noqa: C901  (one story of a batch)
     model, draw = case(seed)
     texts = [random_ids(seed + i, draw.randint(3, 30)) for i in range(4)]
     batch, alone = DecodingState(model, 4), [DecodingState(model) for _ in texts]
-    pad = lambda rows: torch.nn.utils.rnn.pad_sequence(
-        [torch.as_tensor(r) for r in rows], True, vocab.PAD_ID
-    )
+
+    def pad(rows):
+        return torch.nn.utils.rnn.pad_sequence(
+            [torch.as_tensor(r) for r in rows], True, vocab.PAD_ID
+        )
+
     latent = draw.choice(["closed", "open"])
 
     def agree(got, expected, counts=None):
@@ -196,26 +199,35 @@ def test_5_a_row_alone_equals_a_row_in_a_batch(seed):
 
     def step(rows, **kw):
         got = batch.extend(pad(rows), **kw)
-        expected = [s.extend(r, **kw) if len(r) else None for s, r in zip(alone, rows)]
+        expected = [s.extend(r, **kw) if len(r) else None for s, r in zip(alone, rows, strict=True)]
         if got is not None:
             agree(got, expected, [len(r) for r in rows])
         same(batch.snapshot(), [s.snapshot()[0] for s in alone])
 
     step(texts)
     drafted = [draw.randint(101, 112) for _ in texts]
-    agree(batch.draft(drafted, latent), [s.draft([d], latent) for s, d in zip(alone, drafted)])
-    agree(batch.draft(drafted, latent), [s.draft([d], latent) for s, d in zip(alone, drafted)])
+    agree(
+        batch.draft(drafted, latent),
+        [s.draft([d], latent) for s, d in zip(alone, drafted, strict=True)],
+    )
+    agree(
+        batch.draft(drafted, latent),
+        [s.draft([d], latent) for s, d in zip(alone, drafted, strict=True)],
+    )
     block = torch.randint(101, 112, (4, 8), generator=torch.Generator().manual_seed(seed))
     block[:, ::2] = vocab.MASK_ID
     agree(
         batch.denoise(block, [[d] for d in drafted], latent),
-        [s.denoise(block[b : b + 1], [d], latent) for b, (s, d) in enumerate(zip(alone, drafted))],
+        [
+            s.denoise(block[b : b + 1], [d], latent)
+            for b, (s, d) in enumerate(zip(alone, drafted, strict=True))
+        ],
     )
     agree(batch.peek_latent(), [s.peek_latent() for s in alone])
     step([random_ids(seed + 9 + i, 12)[1 : 1 + draw.randint(0, 6)] for i in range(4)])
     lengths = [draw.randint(2, s.length) for s in alone]
     batch.rollback(lengths)
-    for s, n in zip(alone, lengths):
+    for s, n in zip(alone, lengths, strict=True):
         s.rollback(n)
     step(
         [random_ids(seed + 20 + i, 12)[1 : 2 + draw.randint(0, 6)] for i in range(4)], logits=False
@@ -311,7 +323,7 @@ def test_3_scratch_of_one_call_is_not_seen_by_the_next(decoder_input):
     model = random_model(3, decoder_input=decoder_input)
     for n in range(8, 20):  # inside a patch and at its edge
 
-        def fresh():
+        def fresh(n=n):
             state = DecodingState(model)
             state.extend(random_ids(7, n))
             return state
@@ -346,7 +358,7 @@ def test_autocast_moves_no_boundary():
 def test_pending_bytes_read_their_own_latents_when_a_block_is_denoised(
     latent, pending, decoder_input
 ):
-    """A byte left to the next pass reads what it would have read at once, whatever the block reads."""
+    """A byte left to the next pass reads its own latent, whatever the block reads."""
     model = random_model(4, bytes_per_patch=3, decoder_input=decoder_input)
     ids, mask, differ = random_ids(8, 40), [vocab.MASK_ID] * 4, 0
     for n in range(6, 30):  # the pending bytes stand inside a patch, close one, or open one
@@ -366,7 +378,10 @@ def test_pending_bytes_read_their_own_latents_when_a_block_is_denoised(
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_scratch_of_unequal_length_equals_each_row_alone(seed):
-    """Drafts of several bytes, cut back and gone on from, blocks behind them: as in a batch of one."""
+    """Drafts of several bytes, cut back and gone on from, blocks behind them:
+
+    as in a batch of one.
+    """
     model, draw = case(seed)
     latent = draw.choice(["closed", "open"])
     texts = [random_ids(seed + i, draw.randint(3, 30)) for i in range(3)]
