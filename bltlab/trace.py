@@ -68,9 +68,7 @@ class Trace:
 
     @property
     def guesses(self) -> list[tuple[int, int]]:
-        """(guessed, accepted) of each round that held guesses against the model, as `guesses_in`
-        counts.
-        """
+        """(guessed, accepted) of each round that held guesses against the model."""
         return guesses_in(self.events)
 
     def canvas(self, step: int | None = None) -> Canvas:

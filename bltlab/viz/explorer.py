@@ -1,4 +1,5 @@
-"""Controls to decode with in a notebook, made from the fields of methods and rules: a new method needs no line here.
+"""Controls to decode with in a notebook, made from the fields of methods and rules: a new method
+needs no line here.
 
 Needs ipywidgets and anywidget. No algorithm: it consumes `stream`.
 """
@@ -17,7 +18,10 @@ FRAME = 0.15  # seconds between pictures while decoding
 
 
 def control(f, value=None):
-    """A control for one field of a dataclass, from its metadata. value: another one than the field's default."""
+    """A control for one field of a dataclass, from its metadata.
+
+    value: another one than the field's default.
+    """
     value, limits = f.default if value is None else value, f.metadata
     named = dict(
         description=f.name.replace("_", " "),
@@ -49,7 +53,10 @@ def control(f, value=None):
 
 
 class MethodControls(ui.VBox):
-    """The controls of one method's fields. `method` is the object they stand for; a rule shows its own parameter below."""
+    """The controls of one method's fields.
+
+    `method` is the object they stand for; a rule shows its own parameter below.
+    """
 
     def __init__(self, kind):
         self.kind, self.boxes, rows = kind, {}, []
@@ -94,7 +101,10 @@ class MethodControls(ui.VBox):
 
 
 class Explorer(ui.VBox):
-    """Controls to decode with, and the player that shows it as it happens. `trace` is the latest; no algorithm here."""
+    """Controls to decode with, and the player that shows it as it happens.
+
+    `trace` is the latest; no algorithm here.
+    """
 
     def __init__(self, model, prompt, method):
         self.model, self.trace, self._halted, self._task = model, None, False, None
@@ -153,14 +163,18 @@ class Explorer(ui.VBox):
             box.layout.display = None if name == self.method.value else "none"
 
     def start(self):
-        """Decode: between two events the kernel answers, so that Stop works; where no loop runs, until it is done."""
+        """Decode: between two events the kernel answers, so that Stop works; where no loop runs,
+        until it is done.
+        """
         try:
             self._task = asyncio.get_running_loop().create_task(self.run())
         except RuntimeError:
             asyncio.run(self.run())
 
     async def run(self):
-        """One decoding, shown every `FRAME` seconds (less often where drawing is slow); its end is always shown."""
+        """One decoding, shown every `FRAME` seconds (less often where drawing is slow); its end is
+        always shown.
+        """
         self.decode.disabled, self.stop.disabled, self._halted, self.note.value = (
             True,
             False,
@@ -200,10 +214,12 @@ class Explorer(ui.VBox):
 
 
 def explore(model, prompt="In the beginning ", method="blt-s"):
-    """Controls in a notebook: prompt, decoder and its options, Decode and Stop; the player below shows what happens.
+    """Controls in a notebook: prompt, decoder and its options, Decode and Stop; the player below
+    shows what happens.
 
-    model: a `BLT`. method: the name of the decoder that is chosen at first. Returns an `Explorer`, whose `trace` is the
-    latest decoding and whose controls Python can read and set.
+    model: a `BLT`.
+    method: the name of the decoder that is chosen at first. Returns an `Explorer`, whose `trace` is
+    the latest decoding and whose controls Python can read and set.
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")

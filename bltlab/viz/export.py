@@ -109,7 +109,8 @@ def _svg_text(text: Text) -> str:
 
 
 def _svg_font(name: str) -> str:
-    """
+    """The attributes of a font.
+
     >>> _svg_font("mono-bold")
     ' class="mono" font-weight="bold"'
     """
@@ -168,8 +169,9 @@ def has(path: str | None, char: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def found(char: str) -> tuple[str, ...]:
-    """Font files that claim to have a character, DejaVu and Noto first; none where fontconfig is
-    not installed.
+    """Font files that claim to have a character, DejaVu and Noto first.
+
+    There are none where fontconfig is not installed.
     """
     command = ["fc-list", f":charset={ord(char):x}", "file"]
     try:
@@ -416,8 +418,9 @@ def gif(scene: Scene, seconds: float = 10.0) -> bytes:
 
 
 def _ticks(scene: Scene, seconds: float) -> dict[int, float]:
-    """The ticks that a film shows, each with its seconds: frames that look alike are one that
-    stands longer.
+    """The ticks that a film shows, each with its seconds.
+
+    Frames that look alike are one that stands longer.
     """
     ticks: dict[int, float] = {}
     last = max(1, round(seconds / FRAME))
@@ -455,8 +458,7 @@ IMAGE = "float:left;width:{width}px;max-width:100%;margin-right:-100%"
 def mimebundle(
     traces: Sequence[Trace], text: str, clock: str | None = None
 ) -> tuple[dict[str, str], dict[str, Any]]:
-    """What Jupyter shows of traces, as (data, metadata): the player as HTML, a picture as PNG,
-    `text`.
+    """What Jupyter shows of traces, as (data, metadata): the player, a picture and `text`.
 
     A notebook that is not trusted loses the player's iframe, so the picture lies below it in the
     HTML.
@@ -473,6 +475,11 @@ def mimebundle(
         player=player.to_iframe(lanes, max(size["height"], 640), clock),
     )
     return data | {"text/plain": text, "text/html": html}, metadata
+
+
+def many_traces(traces: Sequence[Trace]) -> str:
+    """How many traces, in words."""
+    return f"{len(traces)} trace" if len(traces) == 1 else f"{len(traces)} traces"
 
 
 def still(

@@ -1,18 +1,26 @@
-"""A viewer as a page or an iframe: its script and plain data in, self-contained HTML out, which fetches nothing.
+"""A viewer as a page or an iframe that fetches nothing.
 
-Data may hold any byte, `</script>` included, so that nothing of it is ever markup: in the page it stands inside a script
-with every `<` escaped, and viewers draw it with text nodes only.
+Its script and plain data in, self-contained HTML out.
+
+Data may hold any byte, `</script>` included, so that nothing of it is ever markup: in the page it
+stands inside a script with every `<` escaped, and viewers draw it with text nodes only.
 """
 
 import json
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from . import colours
 
-COLOURS = f"var bltlabColours = {json.dumps(colours.css())};\n"
+
+def read(name: str) -> str:
+    """The text of a file beside this one."""
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+
+
 # What every viewer shares: `bltlabColours` and `bltlabBase`
-BASE = COLOURS + Path(__file__).with_name("base.js").read_text(encoding="utf-8")
+BASE = f"var bltlabColours = {json.dumps(colours.css())};\n" + read("base.js")
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -43,26 +51,30 @@ const viewer = {name}(document.getElementById("viewer"), {data}, {options});
 class Frame(str):
     """HTML that Jupyter shows as it is when it ends a cell."""
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         return str(self)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Frame of {len(self)} characters"
 
 
-def script(*names):
+def script(*names: str) -> str:
     """What every viewer shares, and the .js files of these names, as one source."""
-    return "".join(
-        [
-            BASE,
-            *(Path(__file__).with_name(f"{name}.js").read_text(encoding="utf-8") for name in names),
-        ]
-    )
+    return BASE + "".join(read(f"{name}.js") for name in names)
 
 
-def page(name, source, data, title, options=None, width=1240):
-    """name: the viewer's JavaScript function, defined by `source`; it is called with an element, `data` and `options`.
+def page(
+    name: str,
+    source: str,
+    data: Any,
+    title: str,
+    options: dict[str, Any] | None = None,
+    width: int = 1240,
+) -> str:
+    """A whole HTML document as one `str`.
 
+    name: the viewer's JavaScript function, defined by `source`; it is called with an element,
+    `data` and `options`.
     width: pixels, at most.
     """
     return PAGE.format(
@@ -75,14 +87,18 @@ def page(name, source, data, title, options=None, width=1240):
     )
 
 
-def frame(html, title, height):
-    """A page inside `<iframe sandbox srcdoc>`: scripts run, but reach nothing outside. height: pixels."""
+def frame(html: str, title: str, height: int) -> Frame:
+    """A page inside `<iframe sandbox srcdoc>`: scripts run, but reach nothing outside.
+
+    height: pixels.
+    """
+    style = f"width:100%;height:{int(height)}px;border:0"
     return Frame(
-        f'<iframe sandbox="allow-scripts" title="{escape(title)}" style="width:100%;height:{int(height)}px;border:0" '
+        f'<iframe sandbox="allow-scripts" title="{escape(title)}" style="{style}" '
         f'srcdoc="{escape(html)}"></iframe>'
     )
 
 
-def _script(value):
+def _script(value: Any) -> str:
     """JSON that may stand inside a script element: no `<` and nothing but ASCII is left in it."""
     return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")

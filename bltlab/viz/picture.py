@@ -164,8 +164,7 @@ def is_hex(i: int) -> bool:
 
 
 def glyph(i: int) -> str:
-    """What stands in the box of an id: ASCII as it is, other bytes in hex, nothing for MASK and
-    space.
+    """What stands in the box of an id: ASCII, else hex, nothing for MASK and space.
 
     >>> glyph(76), glyph(14), glyph(2)
     ('H', '0A', 'EOS')
@@ -178,8 +177,7 @@ def glyph(i: int) -> str:
 
 
 def character(ids: Sequence[int]) -> str:
-    """What stands above the bytes of a whole character: itself, or its code point if it has no
-    picture.
+    """What stands above the bytes of a whole character: itself, else its code point.
 
     >>> character([199, 173]), character([198, 164])
     ('é', 'U+00A0')
@@ -210,8 +208,10 @@ def cell(
     w: float = CELL,
     h: float = HIGH,
 ) -> tuple[Shape, ...]:
-    """The shapes of one byte: its state as a colour and a second cue, a rail below, a bar if it
-    opens a patch.
+    """The shapes of one byte.
+
+    Its state is shown by a colour and a second cue; a rail lies below, a bar where it opens a
+    patch.
 
     now: the latest event is about it. opens: None while not known. broken: it is not UTF-8.
     linked: it appeared in one step with the byte before it. w, h: size of its box.
@@ -287,8 +287,9 @@ def label(i: int, state: str, w: float, h: float) -> list[Shape]:
 
 @lru_cache(maxsize=1024)
 def bracket(n: int, text: str | None) -> tuple[Shape, ...]:
-    """A bracket above the `n` bytes of a character, and the character; open to the right if it is
-    not whole.
+    """A bracket above the `n` bytes of a character, and the character.
+
+    The bracket is open to the right where the character is not whole.
 
     text: the character, None where it is not whole.
     """

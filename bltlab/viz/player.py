@@ -1,10 +1,14 @@
-"""The player as a page or an iframe: JSON traces in, self-contained HTML out. Knows no Python class.
+"""The player as a page or an iframe: JSON traces in, self-contained HTML out.
 
-A trace may hold any byte, `</script>` included, so that nothing of it is ever markup: page.py puts it into a script with
-every `<` escaped, and the player draws it with text nodes only.
+It knows no Python class.
+A trace may hold any byte, `</script>` included, so that nothing of it is ever markup: page.py puts
+it into a script with every `<` escaped, and the player draws it with text nodes only.
 """
 
-from .page import BASE, frame, page, script  # noqa: F401
+from collections.abc import Iterable
+from typing import Any
+
+from .page import BASE, Frame, frame, page, script  # noqa: F401
 
 CLOCKS = (
     "event",
@@ -17,35 +21,31 @@ CLOCKS = (
     "measured",
     "seconds",
 )
-SOURCE = script(
-    "fold", "lane", "detail", "player"
-)  # the global `bltlabPlayer`, with what it needs; BASE comes first
+# The global `bltlabPlayer`, with what it needs; BASE comes first
+SOURCE = script("fold", "lane", "detail", "player")
 
 
-def to_page(traces, title="bltlab", clock=None):
-    """Trace JSON objects (`Trace.to_json`), one lane each -> a whole HTML document as one `str`; it fetches nothing.
+def to_page(traces: Iterable[Any], title: str = "bltlab", clock: str | None = None) -> str:
+    """A whole HTML document as one `str`, which fetches nothing.
 
-    clock: what the slider counts at first, one of `CLOCKS` ("event" by default); the reader may change it.
+    traces: JSON objects (`Trace.to_json`), one lane each.
+    clock: what the slider counts at first, one of `CLOCKS` ("event" by default); the reader may
+    change it.
     """
     if clock not in (None, *CLOCKS):
         raise ValueError(f"clock must be one of {', '.join(CLOCKS)}, got {clock!r}")
     traces = list(traces)
-    return page(
-        "bltlabPlayer",
-        SOURCE,
-        traces,
-        title,
-        {"clock": clock or "event"},
-        1240 if len(traces) < 2 else 1720,
-    )
+    width = 1240 if len(traces) < 2 else 1720
+    return page("bltlabPlayer", SOURCE, traces, title, {"clock": clock or "event"}, width)
 
 
-def to_iframe(traces, height=None, clock=None):
-    """The same page in a sandboxed iframe, as a `str` that Jupyter shows: scripts run, but reach nothing outside.
+def to_iframe(traces: Iterable[Any], height: int | None = None, clock: str | None = None) -> Frame:
+    """The same page in a sandboxed iframe, as a `str` that Jupyter shows.
+
+    Its scripts run, but reach nothing outside.
 
     height: pixels; by default enough for the bytes; the numbers below may need scrolling.
     """
     traces = list(traces)
-    return frame(
-        to_page(traces, clock=clock), "bltlab player", height or (860 if len(traces) < 2 else 1000)
-    )
+    height = height or (860 if len(traces) < 2 else 1000)
+    return frame(to_page(traces, clock=clock), "bltlab player", height)

@@ -1,7 +1,6 @@
-"""Traces on one clock, laid out as a `Picture` at any of its ticks: what the player shows, for
-paper and slides.
+"""Traces on one clock, laid out as a `Picture` at any of its ticks. No torch here.
 
-No torch here.
+They look as in the player, for paper and slides.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -99,14 +98,18 @@ def touched(event: Event | None) -> Iterable[int]:
 
 @dataclass(frozen=True)
 class Extent:
-    """What a lane must have room for: the longest canvas of its trace, its highest byte, its
-    ghosts.
+    """What a lane must have room for.
+
+    longest: bytes of the longest canvas.
+    highest: the highest id of a byte.
+    ghosts: rejected drafts.
+    states: those of the legend that occur.
     """
 
     longest: int
     highest: int
     ghosts: int
-    states: frozenset[str]  # those of the legend that occur
+    states: frozenset[str]
 
     def rows(self, columns: int) -> int:
         """Rows that the bytes take.
@@ -137,8 +140,9 @@ def extent_of(trace: Trace) -> Extent:
 
 
 class Lane:
-    """One trace, `width` pixels wide: as high as its longest canvas needs, so that all steps have
-    one size.
+    """One trace, `width` pixels wide and as high as its longest canvas needs.
+
+    So all of its steps have one size.
 
     facts: the words beside its name.
     clock: a name in `CLOCKS`; `times` are what it shows after 0, 1, ... events.
@@ -229,9 +233,7 @@ class Lane:
         return int((self.width - GHOST_LEFT - 8 - wide("...", 13)) // GHOST_BYTE)
 
     def _where(self, ghost: dict[str, Any], left: float) -> str:
-        """Where rejected bytes stood and how sure the drafter was, if that is known and there is
-        room.
-        """
+        """Where rejected bytes stood, how sure the drafter was; "" where there is no room."""
         words, prob = f"at byte {ghost['position'] - 1}", ghost["probs"][0]
         if prob is not None:
             words += f", drafted with p = {prob:.2f}"
