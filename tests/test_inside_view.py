@@ -87,14 +87,13 @@ def test_the_writing_mask_is_what_denoise_hands_to_attention(model, told, monkey
     seen = []
     state = bltlab.DecodingState(model, max_length=64)
     state.extend(told["ids"], logits=False)  # so that one pass holds the text and the block
-    run = state._run_decoder
-    monkeypatch.setattr(
-        state,
-        "_run_decoder",
-        lambda x, span, reads, low_mask: (
-            seen.append((low_mask, reads)) or run(x, span, reads, low_mask)
-        ),
-    )
+    run = state._passes._run_decoder
+
+    def watched(x, span, reads, low_mask):
+        seen.append((low_mask, reads))
+        return run(x, span, reads, low_mask)
+
+    monkeypatch.setattr(state._passes, "_run_decoder", watched)
     state.denoise([[vocab.MASK_ID] * 5])
     (low, mask), reads = seen[0]
     rows = ["".join("01"[v] for v in row) for row in mask[0].int().tolist()]
