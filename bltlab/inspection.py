@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from . import files, vocab
 from .decoding import moves
@@ -94,7 +95,7 @@ def _patches(encoded: Encoded) -> dict[str, list]:
 
 
 def _training(
-    model: BLT, encoded: Encoded, ids: torch.Tensor, size: int, starts: str, seed: int
+    model: BLT, encoded: Encoded, ids: Tensor, size: int, starts: str, seed: int
 ) -> dict[str, list]:
     """Blocks as `diffusion_loss` lays them out and corrupts them, and what their slots may read."""
     generator = torch.Generator().manual_seed(seed)
@@ -114,18 +115,18 @@ def _training(
 
 
 class _Watched:
-    """An unmasking rule that keeps what it was asked: (probs (1, S, V), masked (1, S)) each time."""
+    """An unmasking rule that keeps what it was asked: probs (1, S, V) and masked (1, S)."""
 
     def __init__(self, rule: Confidence) -> None:
         self.rule = rule
-        self.seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self.seen: list[tuple[Tensor, Tensor]] = []
 
-    def __call__(self, probs: torch.Tensor, masked: torch.Tensor) -> torch.Tensor:
+    def __call__(self, probs: Tensor, masked: Tensor) -> Tensor:
         self.seen.append((probs, masked))
         return self.rule(probs, masked)
 
 
-def _denoising(model: BLT, ids: torch.Tensor, size: int) -> dict[str, Any]:
+def _denoising(model: BLT, ids: Tensor, size: int) -> dict[str, Any]:
     """One block behind the text, denoised by the default rule: what each step believed and
     revealed.
     """
@@ -143,7 +144,7 @@ def _denoising(model: BLT, ids: torch.Tensor, size: int) -> dict[str, Any]:
     }
 
 
-def _step(event: Any, probs: torch.Tensor, masked: torch.Tensor) -> dict[str, list]:
+def _step(event: Any, probs: Tensor, masked: Tensor) -> dict[str, list]:
     """One denoising step: an `Unmasked`, and what its rule was asked."""
     nats = torch.special.entr(probs).sum(-1)  # (1, S)
     return {
@@ -155,7 +156,7 @@ def _step(event: Any, probs: torch.Tensor, masked: torch.Tensor) -> dict[str, li
     }
 
 
-def _hashes(embedding: HashEmbedding, ids: torch.Tensor) -> dict[str, Any]:
+def _hashes(embedding: HashEmbedding, ids: Tensor) -> dict[str, Any]:
     """For each n-gram size the row of its table that each byte hits, and who shares one."""
     read = grams(ids, embedding.reach)  # (1, T, reach)
     rows = (embedding.rows(read) - embedding.first_rows)[0]  # (T, sizes)
@@ -202,7 +203,7 @@ def _numbered(values: Sequence[list[int]]) -> list[int]:
     return [different.index(value) for value in values]
 
 
-def _rows(mask: torch.Tensor) -> list[str]:
+def _rows(mask: Tensor) -> list[str]:
     """A mask (Q, K) as a text for each row.
 
     >>> _rows(torch.tensor([[True, False], [True, True]]))
@@ -211,9 +212,9 @@ def _rows(mask: torch.Tensor) -> list[str]:
     return ["".join(map(str, row)) for row in mask.int().tolist()]
 
 
-def _short(values: torch.Tensor | Sequence[float]) -> list[float]:
+def _short(values: Tensor | Sequence[float]) -> list[float]:
     """Numbers, rounded."""
-    plain = values.tolist() if isinstance(values, torch.Tensor) else values
+    plain = values.tolist() if isinstance(values, Tensor) else values
     return [round(value, DIGITS) for value in plain]
 
 

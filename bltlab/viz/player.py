@@ -5,9 +5,6 @@ A trace may hold any byte, `</script>` included, so that nothing of it is ever m
 it into a script with every `<` escaped, and the player draws it with text nodes only.
 """
 
-from collections.abc import Iterable
-from typing import Any
-
 from .page import BASE, Frame, frame, page, script  # noqa: F401
 
 CLOCKS = (
@@ -25,7 +22,7 @@ CLOCKS = (
 SOURCE = script("fold", "lane", "detail", "player")
 
 
-def to_page(traces: Iterable[Any], title: str = "bltlab", clock: str | None = None) -> str:
+def to_page(traces: list[dict], title: str = "bltlab", clock: str | None = None) -> str:
     """A whole HTML document as one `str`, which fetches nothing.
 
     traces: JSON objects (`Trace.to_json`), one lane each.
@@ -39,7 +36,7 @@ def to_page(traces: Iterable[Any], title: str = "bltlab", clock: str | None = No
     return page("bltlabPlayer", SOURCE, traces, title, {"clock": clock or "event"}, width)
 
 
-def to_iframe(traces: Iterable[Any], height: int | None = None, clock: str | None = None) -> Frame:
+def to_iframe(traces: list[dict], height: int | None = None, clock: str | None = None) -> Frame:
     """The same page in a sandboxed iframe, as a `str` that Jupyter shows.
 
     Its scripts run, but reach nothing outside.
