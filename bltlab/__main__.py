@@ -15,8 +15,7 @@ from tqdm.auto import tqdm
 from . import viz
 from .bench import add_bench_flags, run_bench
 from .bench.flags import METHOD, at_least_one, temperature
-from .corpora import RECIPES
-from .corpora import build as build_corpus
+from .corpora import RECIPES, build as build_corpus
 from .data import SPLITS
 from .decoding import METHODS, Stream, method_of, stream
 from .evaluation import TASKS, Request
@@ -33,9 +32,10 @@ from .vocab import StreamingText, decode
 class Parser(argparse.ArgumentParser):
     """One line and exit code 2 on bad input; `example` stands at the end of --help."""
 
-    def __init__(self, *args: Any, example: str | None = None, **kwargs: Any) -> None:
-        epilog = example and f"example: python -m bltlab {example}"
-        super().__init__(*args, epilog=epilog, **kwargs)
+    def __init__(self, *, example: str | None = None, **settings: Any) -> None:
+        super().__init__(**settings)
+        if example is not None:
+            self.epilog = f"example: python -m bltlab {example}"
 
     def error(self, message: str) -> None:
         """Exit with code 2 and one line."""

@@ -1,68 +1,147 @@
 """The command line's verbs, on the shipped weights."""
 
+import inspect
 import json
+import re
+import sys
 
 import pytest
 
 import bltlab
 from bltlab.__main__ import main
+from bltlab.bench import BENCHES
 from bltlab.decoding import METHODS
+from bltlab.evaluation import TASKS
+from bltlab.options import options_of
 from bltlab.trace import Trace
+
+ECHO = '''
+from dataclasses import dataclass
+from bltlab.decoding import Method, chain, option, verify
+
+@dataclass(frozen=True)
+class Echo(Method):
+    """The chain under another name."""
+
+    name = "echo"
+    title = "Echo"
+    length: int = option(2, "bytes guessed, 50 % too many", min=1, max=9)
+    seed: int = option(0, "an option whose flag is taken", min=0)
+
+    def round(self, state, pick):
+        proposed = yield from chain(state, pick, self.length)
+        yield from verify(state, pick, proposed)
+
+    @property
+    def lookahead(self):
+        return self.length + 1
+'''
+
+
+@pytest.fixture
+def echo(tmp_path, monkeypatch):
+    """A method that the library has never heard of, in a file of the working directory."""
+    (tmp_path / "echoing.py").write_text(ECHO)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setitem(METHODS, "echo", None)  # so that the test leaves nothing behind
+    del METHODS["echo"]
+    yield "echoing:Echo"
+    sys.modules.pop("echoing", None)
+
+
+def help_of(capsys, *arguments):
+    with pytest.raises(SystemExit) as end:
+        main([*arguments, "--help"])
+    assert end.value.code == 0
+    return " ".join(capsys.readouterr().out.split())
+
+
+def refusal(capsys, *arguments):
+    """The one line that stderr has after bad input."""
+    try:
+        code = main([*arguments])
+    except SystemExit as end:
+        code = end.code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert code == 2 and line.startswith("bltlab: ")
+    return line
+
+
+# -- generate --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_generate_writes_text_and_a_trace(method, capsys, tmp_path):
     trace = tmp_path / "t.json"
-    assert (
-        main(
-            [
-                "generate",
-                "And he said ",
-                "--method",
-                method,
-                "--max-new-bytes",
-                "24",
-                "--trace",
-                str(trace),
-            ]
-        )
-        is None
-    )
+    arguments = ["--method", method, "--max-new-bytes", "24", "--trace", str(trace)]
+    assert main(["generate", "And he said ", *arguments]) is None
     printed = capsys.readouterr()
-    again = bltlab.generate(
-        bltlab.BLT.from_pretrained("blt-d-nano"),
-        "And he said ",
-        method,
-        max_new_bytes=24,
-        temperature=0.8,
-    )
+    model = bltlab.BLT.from_pretrained("blt-d-nano")
+    again = bltlab.generate(model, "And he said ", method, max_new_bytes=24, temperature=0.8)
     assert printed.out.strip("\n") == again.text.strip("\n") and "decoder" in printed.err
     assert Trace.load(trace).bytes == again.bytes
 
 
-def test_flags_reach_the_method(tmp_path, capsys):
+def method_in_trace(tmp_path, *arguments):
     trace = tmp_path / "t.json"
-    main(
-        [
-            "generate",
-            "And ",
-            "--method",
-            "blt-dv",
-            "--unmasking",
-            "topk:3",
-            "--own-byte",
-            "none",
-            "--block-size",
-            "4",
-            "--max-new-bytes",
-            "8",
-            "--trace",
-            str(trace),
-        ]
-    )
-    assert Trace.load(trace).method == dict(
+    written = ["--max-new-bytes", "8", "--trace", str(trace)]
+    assert main(["generate", "And ", *arguments, *written]) is None
+    return Trace.load(trace).method
+
+
+def test_flags_reach_the_method(tmp_path):
+    flags = ["--method", "blt-dv", "--unmasking", "topk:3", "--own-byte", "none"]
+    expected = dict(
         name="blt-dv", block_size=4, unmasking="topk:3", own_byte="none", latent="closed"
     )
+    assert method_in_trace(tmp_path, *flags, "--block-size", "4") == expected
+    assert method_in_trace(tmp_path, "--method", "blt-dv,block_size=4", *flags[2:]) == expected
+
+
+def test_help_says_which_method_has_an_option_and_its_default(capsys):
+    shown = help_of(capsys, "generate")
+    for name, kind in METHODS.items():
+        for option in options_of(kind).values():
+            flag = "--" + option.name.replace("_", "-")
+            (section,) = re.findall(rf" {flag} [A-Z{{]\S* (?=\w)(.*?)(?= --[a-z]| example:)", shown)
+            told = re.search(rf"(?:^|; |, ){name}(?:, [\w-]+)*: (.*?)(?=; blt-|$)", section)
+            assert told, f"{flag} does not name {name}: {section}"
+            assert told[1].startswith(option.help)
+            if option.default is not None:
+                assert told[1].endswith(f"(default {option.plain(option.default)})")
+
+
+def test_a_method_of_ones_own_takes_its_options_in_its_name_or_as_flags(echo, tmp_path, capsys):
+    found = method_in_trace(tmp_path, "--method", f"{echo},length=3")
+    assert found == dict(name="echo", length=3, seed=0)
+    found = method_in_trace(tmp_path, "--method", f"{echo},seed=5", "--length", "4", "--seed", "7")
+    assert found == dict(name="echo", length=4, seed=5)
+    assert "--length INT echo: bytes guessed, 50 % too many (default 2)" in help_of(
+        capsys, "generate", "--method", echo
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--method", "nowhere:Echo"], "nowhere cannot be imported"),
+        (["--method", "echoing:Ego"], "echoing has no class Ego"),
+        (["--method", "echoing:Echo,width=3"], "'echo' has no option width; it has length, seed"),
+        (["--method", "echoing:Echo", "--length", "10"], "length must be an int in 1..9, got 10"),
+        (["--method", "echoing:Echo", "--draft-length", "4"], "'echo' has no option draft_length"),
+        (["--method", "ar", "--unmasking", "topk:2"], "'ar' has no option unmasking; it has none"),
+        (["--method", "blt-s", "--latent", "ajar"], "latent must be one of closed, open"),
+        (["--method", "fast"], "method must be one of ar, blt-s, blt-d, blt-dv, or module:Class"),
+        (["--method"], "--method"),
+        (["--length", "3"], "--length"),
+    ],
+)
+def test_generate_refuses_in_one_sentence(echo, capsys, arguments, words):
+    assert words in refusal(capsys, "generate", "abc", *arguments)
+
+
+# -- the other verbs -------------------------------------------------------------------------------
 
 
 def test_patch_and_view(tmp_path, capsys):
@@ -88,3 +167,35 @@ def test_evaluate_counts_bits_over_all_texts(tmp_path, capsys):
     model = bltlab.BLT.from_pretrained("blt-d-nano")
     bits = sum(len(t) * bltlab.score(model, t) for t in texts) / sum(map(len, texts))
     assert capsys.readouterr().out.startswith(f"{bits:.4f} bits a byte on 55 bytes")
+
+
+def test_evaluate_and_bench_take_a_method_of_ones_own(echo, tmp_path, capsys):
+    text = "And he said to them, Go into the town and get bread. "
+    records = [dict(text=text * 2 + str(i), split="train" if i else "test") for i in range(2)]
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, records)))
+    method = ["--method", f"{echo},length=3"]
+    sampled = ["--task", "words", "--limit", "1"]
+    assert main(["evaluate", "plain-english", *sampled, *method]) is None
+    assert f"\n{echo},length=3 " in capsys.readouterr().out
+    few = ["--prompts", "1", "--prompt-bytes", "20", "--max-new-bytes", "8", "--repeats", "1"]
+    assert main(["bench", "trace", "--prompts-from", "t.jsonl", *few, *method, "--json"]) is None
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert {row["method"] for row in rows} == {"ar", f"{echo},length=3"}
+
+
+def test_every_task_and_every_benchmark_says_what_it_is(capsys):
+    shown = help_of(capsys, "evaluate")
+    for name, task in TASKS.items():
+        assert f"{name}: {task.help}" in shown
+    shown = help_of(capsys, "bench")
+    for name, bench in BENCHES.items():
+        assert f"{name} {bench.help}" in shown
+        assert f"example: python -m bltlab bench {bench.example}" in help_of(capsys, "bench", name)
+        assert inspect.getdoc(bench.run)
+
+
+@pytest.mark.parametrize(
+    "verb", ["generate", "patch", "data", "train", "evaluate", "bench", "convert", "view"]
+)
+def test_every_verb_shows_an_example(verb, capsys):
+    assert f"example: python -m bltlab {verb} " in help_of(capsys, verb)

@@ -5,6 +5,7 @@ Checked with transformers 5.23, whose Blt decodes correctly with use_cache=False
 
 import argparse
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -42,7 +43,7 @@ def compare(arguments: argparse.Namespace, model: BLT) -> Report:
         ids = context_ids(arguments.prompts_from, length).to(model.device)
         cached = Continuation(ours, Autoregressive(), ids, more)
         check_same_bytes(ours, theirs, cached, ids, n)
-        jobs = {
+        jobs: dict[str, Callable[[], float]] = {
             CACHED: cached,
             RECOMPUTED: partial(_seconds_a_byte, recompute, ours, ids, n),
             THEIRS: partial(_seconds_a_byte, theirs_greedy, theirs, ids, n),

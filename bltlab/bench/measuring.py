@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from tqdm.auto import tqdm
@@ -27,6 +27,7 @@ from ..trace import Trace
 from ..training.text import choose_threshold
 from .flags import Row
 
+Name = TypeVar("Name", bound=Hashable)  # of a job
 RANDOM = "preset:"  # in front of a preset's name: random weights
 # Of a model with random weights:
 LONGEST = 1 << 15  # bytes of context; it has learnt none
@@ -55,8 +56,9 @@ def load(
     model = _random_model(name.removeprefix(RANDOM), seed, where, dtype)
     _choose_patches(model, corpus)
     model.name = name
-    fast_on_cpu = where.type == "cpu" and dtype == torch.float32
-    return lay_out_by_column(model) if fast_on_cpu else model
+    if where.type == "cpu" and dtype == torch.float32:
+        lay_out_by_column(model)
+    return model
 
 
 def _available(device: str | torch.device) -> torch.device:
@@ -139,14 +141,14 @@ def seconds_of(work: Callable[[], Any]) -> float:
 
 
 def in_turn(
-    jobs: Mapping[Hashable, Callable[[], Any]], repeats: int, title: str = "", warm: bool = False
-) -> dict[Hashable, list[Any]]:
+    jobs: Mapping[Name, Callable[[], Any]], repeats: int, title: str = "", warm: bool = False
+) -> dict[Name, list[Any]]:
     """The results of each job in runs 0 .. repeats - 1, by the job's name.
 
     Run -1 warms up and is left out; there is none where the jobs are `warm` already. The jobs take
     turns within a run, so that drift of the machine meets all alike.
     """
-    results: dict[Hashable, list[Any]] = {name: [] for name in jobs}
+    results: dict[Name, list[Any]] = {name: [] for name in jobs}
     runs = range(0 if warm else -1, repeats)
     with tqdm(total=len(runs) * len(jobs), desc=title, leave=False) as bar:
         for run in runs:

@@ -5,7 +5,7 @@ Each returns rows of plain values, autoregression first.
 
 import argparse
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -91,7 +91,7 @@ def prefill(arguments: argparse.Namespace, model: BLT) -> Report:
     shortest = context_ids(arguments.prompts_from, min(lengths))
     n = 64
     writing = Continuation(model, Autoregressive(), shortest, n)
-    jobs = {("write, ar", n): lambda: n * writing()}
+    jobs: dict[tuple[str, int], Callable[[], float]] = {("write, ar", n): lambda: n * writing()}
     for length in lengths:
         ids = context_ids(arguments.prompts_from, length).to(model.device)
         jobs["read", length] = partial(_seconds_to_read, model, ids)

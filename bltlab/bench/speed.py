@@ -6,7 +6,7 @@ which records every event; timed runs record none.
 
 import argparse
 import statistics
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -30,6 +30,7 @@ from .flags import (
     several,
 )
 from .measuring import (
+    Name,
     Written,
     copy_bandwidth,
     first_like,
@@ -39,7 +40,7 @@ from .measuring import (
 )
 
 SHARED = 16  # texts that every batch size up to it writes after
-RECORDS = {"bytes": False, "events": "totals", "events, candidates": True}
+RECORDS: dict[str, bool | str] = {"bytes": False, "events": "totals", "events, candidates": True}
 Job = tuple[list, Any]  # prompts, as `write` takes them; a method
 Runs = tuple[Written, list[Written]]  # the recorded warm-up; the timed runs
 
@@ -54,11 +55,13 @@ def _settings(arguments: argparse.Namespace, prompts: Prompts, temperature: floa
 
 
 def measure(
-    model: BLT, jobs: Mapping[Hashable, Job], repeats: int, title: str, settings: Row
-) -> dict[Hashable, Runs]:
+    model: BLT, jobs: Mapping[Name, Job], repeats: int, title: str, settings: Row
+) -> dict[Name, Runs]:
     """The recorded warm-up and the timed runs of each job, by its name."""
     warm_up = tqdm(jobs.items(), desc=f"{title}, run -1", leave=False)
-    recorded = {name: write(model, *job, "totals", **settings) for name, job in warm_up}
+    settings = {"record": "totals", **settings}
+    recorded = {name: write(model, *job, **settings) for name, job in warm_up}
+    settings["record"] = False
     bare = {name: partial(write, model, *job, **settings) for name, job in jobs.items()}
     timed = in_turn(bare, repeats, title, warm=True)
     return {name: (recorded[name], timed[name]) for name in jobs}

@@ -230,7 +230,7 @@ def _add_rows(
         rows.append(row | _time_by_part(timed))
 
 
-def _flops(step: Step, with_blocks: bool) -> int:
+def _flops(step: Step, with_blocks: bool) -> float:
     """Floating-point operations of one step that training cannot do without."""
     windows, length = step.ids.shape
     config = step.model.config

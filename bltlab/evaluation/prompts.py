@@ -52,9 +52,11 @@ def held_out(source: str, n: int, length: int) -> Prompts:
     """
     texts = list(data.documents(source, "test"))
     if all(map(PAIR.fullmatch, texts)):
-        found, stop = [pair.prompt.encode() for pair in pairs_of(texts)], ("\n",)
+        found = [pair.prompt.encode() for pair in pairs_of(texts)]
+        stop: tuple[str, ...] = ("\n",)
     else:
-        found, stop = _chunks_of(texts, n, length), ()
+        found = _chunks_of(texts, n, length)
+        stop = ()
     if len(found) < n:
         raise ValueError(
             f"{source} has {len(found)} held-out prompts of {length} bytes, fewer than {n}"

@@ -2,7 +2,6 @@
 
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from itertools import zip_longest
 from typing import Any
 
@@ -37,14 +36,23 @@ def summarise(traces: Sequence[Trace]) -> Row:
 
 
 def _evaluations(totals: list[Totals], new_bytes: int) -> Row:
-    counts = asdict(sum((t.nfe for t in totals), NFE()))
-    return {f"{part.strip('_')}_per_byte": count / new_bytes for part, count in counts.items()}
+    nfe = sum((t.nfe for t in totals), NFE())
+    return {
+        "patcher_per_byte": nfe.patcher / new_bytes,
+        "encoder_per_byte": nfe.encoder / new_bytes,
+        "global_per_byte": nfe.global_ / new_bytes,
+        "decoder_per_byte": nfe.decoder / new_bytes,
+    }
 
 
 def _guesses(traces: Sequence[Trace]) -> Row:
-    rounds = [e for trace in traces for e in trace.events if isinstance(e, Verified)]
-    accepted = [e.accepted for e in rounds]
-    guessed = [len(e.drafted) for e in rounds]
+    accepted: list[int] = []
+    guessed: list[int] = []
+    for trace in traces:
+        for event in trace.events:
+            if isinstance(event, Verified):
+                accepted.append(event.accepted)
+                guessed.append(len(event.drafted))
     return {
         "acceptance": ratio(sum(accepted), sum(guessed)),
         "accepted_per_round": histogram(accepted, max(guessed, default=0)),
@@ -57,13 +65,19 @@ def _traffic(totals: list[Totals], new_bytes: int) -> Row:
         "measured": sum(t.measured_gb for t in totals),
     }
     for shape in PUBLISHED:
-        gigabytes[f"projected_{shape.lower()}"] = sum(project(t, shape) for t in totals)
-    return {f"{name}_mb_per_byte": 1e3 * (gb / new_bytes) for name, gb in gigabytes.items()}
+        name = f"projected_{shape.lower()}"
+        gigabytes[name] = sum(project(t, shape) for t in totals)
+    row = {}
+    for name, gb in gigabytes.items():
+        row[f"{name}_mb_per_byte"] = 1e3 * (gb / new_bytes)
+    return row
 
 
 def _mean_of_known(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
-    return statistics.mean(known) if known else None
+    if not known:
+        return None
+    return statistics.mean(known)
 
 
 def check_written(new_bytes: int) -> None:
@@ -78,7 +92,9 @@ def histogram(values: list[int], most: int) -> list[float] | None:
     >>> histogram([2, 0, 2, 2], 2)
     [0.25, 0.0, 0.75]
     """
-    return [values.count(v) / len(values) for v in range(most + 1)] if values else None
+    if not values:
+        return None
+    return [values.count(value) / len(values) for value in range(most + 1)]
 
 
 def agreement(ours: Sequence[bytes], theirs: Sequence[bytes]) -> tuple[float, float]:
@@ -89,11 +105,14 @@ def agreement(ours: Sequence[bytes], theirs: Sequence[bytes]) -> tuple[float, fl
     >>> agreement([b"abcd"], [b"abxd"])
     (0.5, 0.75)
     """
-    length = until_difference = by_position = 0
+    length = 0
+    until_difference = 0
+    by_position = 0
     for a, b in zip(ours, theirs, strict=True):
         same = [x == y for x, y in zip(a, b, strict=False)]  # the rest of the longer one differs
+        same.append(False)
         length += max(len(a), len(b))
-        until_difference += [*same, False].index(False)
+        until_difference += same.index(False)
         by_position += sum(same)
     return ratio(until_difference, length), ratio(by_position, length)
 
@@ -108,13 +127,21 @@ def format_value(value: Any) -> str:
     ('0.123', '12,345', '', '▁▅█')
     """
     if isinstance(value, (list, tuple)):
-        heights = [min(int(len(BARS) * share), len(BARS) - 1) for share in value]
-        return "".join(BARS[height] for height in heights)
-    if value is None or isinstance(value, str):
-        return value or ""
+        return "".join(map(_bar, value))
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
     if isinstance(value, int):
         return f"{value:,}"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def _bar(share: float) -> str:
+    height = int(len(BARS) * share)
+    return BARS[min(height, len(BARS) - 1)]
 
 
 def table(rows: Sequence[Row], across: bool = False) -> str:
@@ -131,7 +158,8 @@ def table(rows: Sequence[Row], across: bool = False) -> str:
     heading = [name.replace("_", " ").strip() for name in names]
     lines = [heading]
     for row in rows:
-        lines.append([format_value(row[name]) for name in names])
+        cells = [format_value(row[name]) for name in names]
+        lines.append(cells)
     if across:
         labels, *values = (list(column) for column in zip(*lines, strict=True))
         lines = [*_stacked(labels), *values]

@@ -56,7 +56,7 @@ def translate(
         raise ValueError("translate needs at least one pair")
     metrics = metrics_of_answers()
     method = fitted(method, model)
-    settings = dict(max_new_bytes=max_new_bytes, stop="\n", record="totals")
+    settings: dict[str, Any] = dict(max_new_bytes=max_new_bytes, stop="\n", record="totals")
     began = time.perf_counter()
     outs = _in_batches(model, [pair.prompt for pair in pairs], method, batch_size, settings)
     seconds = time.perf_counter() - began
