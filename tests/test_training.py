@@ -18,8 +18,16 @@ from bltlab import checkpoints, data
 from bltlab.__main__ import main
 from bltlab.model import BLT
 from bltlab.patching import Patches, next_opens, opens_by_rule
-from bltlab.training import Muon, choose_threshold, orthogonalise, rate_at, run, train
-from bltlab.training import folder as run_folder
+from bltlab.training import (
+    Muon,
+    choose_threshold,
+    folder as run_folder,
+    learning_rate_scale,
+    orthogonalise,
+    rate_at,
+    run,
+    train,
+)
 from bltlab.training.distributed import ProcessGroup
 from bltlab.training.loop import Stage
 from bltlab.training.losses import ModelLoss
@@ -485,12 +493,13 @@ def test_muon_treats_fused_projections_as_separate_matrices():
 
 
 def test_rates_rise_stay_and_fall():
-    rates = [rate_at(s, 200, warm_up=10, decay=0.5) for s in range(201)]
+    assert rate_at is learning_rate_scale  # its first name
+    rates = [learning_rate_scale(s, 200, warm_up=10, decay=0.5) for s in range(201)]
     assert rates[:10] == pytest.approx([(n + 1) / 10 for n in range(10)]) and set(
         rates[10:101]
     ) == {1.0}
     assert rates[150] == pytest.approx(0.51) and rates[200] == pytest.approx(0.02)
-    assert {rate_at(s, 200, decay=0.0) for s in range(40, 200)} == {1.0}
+    assert {learning_rate_scale(s, 200, decay=0.0) for s in range(40, 200)} == {1.0}
 
 
 def test_the_threshold_gives_the_asked_patch_length():
