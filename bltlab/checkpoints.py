@@ -461,7 +461,7 @@ def _from_transformers_config(data: Mapping[str, Any], folder: Path) -> BLTConfi
 
 def _transformers_part(data: Mapping[str, Any], part: str) -> tuple[dict[str, Any], int | None]:
     """Fields of the `TransformerConfig` of a part, its window apart, and its "sliding_window"."""
-    values = dict(_TRANSFORMERS_DEFAULTS[part])
+    values: dict[str, Any] = dict(_TRANSFORMERS_DEFAULTS[part])
     for key, value in (data.get(f"{part}_config") or {}).items():
         if value is not None or key == "sliding_window":
             values[key] = value

@@ -143,7 +143,7 @@ class BLTConfig:
         return _build(cls, values, "config")
 
 
-def _build(kind: type, data: Mapping[str, Any], path: str) -> Any:
+def _build(kind: Any, data: Mapping[str, Any], path: str) -> Any:
     """A config dataclass from plain JSON; ValueError names the first key that does not fit.
 
     path: what the dataclass is called in that sentence.
@@ -210,7 +210,7 @@ _RELEASED_PATCHER = dict(dim=768, n_layers=14, n_heads=12, hidden_dim=2048)  # 1
 _RELEASED_LOCAL = dict(dim=1024, n_heads=16, hidden_dim=2816, window=512)
 
 # Fast BLT section 4.1: patches of at most 8 bytes, blocks, and a decoder that embeds bytes itself.
-_FAST_BLT = dict(
+_FAST_BLT: dict[str, Any] = dict(
     patcher=dict(**_RELEASED_PATCHER, max_patch_length=8),
     decoder_input="embedding",
     doubled_residual=False,

@@ -216,7 +216,7 @@ def over_text(document: Tensor, window: int | None = None) -> Attend:
 
     def attend(layer: int, q: Tensor, kv: Tensor) -> Tensor:
         parts = zip(q.split(size, -2), chunk_keys(kv, size), masks, strict=True)
-        read = [attention(queries, *keys.unbind(1), mask) for queries, keys, mask in parts]
+        read = [attention(queries, keys[:, 0], keys[:, 1], mask) for queries, keys, mask in parts]
         return torch.cat(read, -2)
 
     return attend

@@ -268,14 +268,14 @@ class BLT(nn.Module):
         patches: (`Patches`, entropies) where they are known; else the entropy model finds them.
         """
         document, known = document_numbers(ids), ids.clamp_min(0)
-        patches, entropies = patches or self.patch(ids)
+        found, entropies = patches or self.patch(ids)
         positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
         reach, window = self.encoder.hashes.reach, self.config.encoder.window
         attend = over_text(document, window)
         states = self.encoder(known, grams(known, reach), positions, attend)
-        latents = self._latents(states, patches, document)
+        latents = self._latents(states, found, document)
         keys = self.decoder.keys(latents)
-        return Encoded(known, document, states, keys, entropies, latents, patches)
+        return Encoded(known, document, states, keys, entropies, latents, found)
 
     def _latents(self, states: Tensor, patches: Patches, document: Tensor) -> Tensor:
         """Latents (B, P, G) of all patches of encoder states (B, T, D)."""
@@ -425,7 +425,7 @@ class BLT(nn.Module):
         return str(address)
 
 
-def _bytes_of(*modules: nn.Module) -> int:
+def _bytes_of(*modules: Any) -> int:
     """Bytes of all weights of some modules."""
     return sum(weight.nbytes for module in modules for weight in module.parameters())
 

@@ -203,7 +203,7 @@ class DecodingState:
             )
         self._forget_scratch()
         known = torch.is_tensor(ids) and ids.shape == span.positions.shape and span.real is None
-        tensor = ids if known else self._passes.padded(rows, span.width)
+        tensor: Any = ids if known else self._passes.padded(rows, span.width)
         try:
             self._take_in(rows, tensor, span, open_latent)
             return self._decoded_now(span) if logits else None
@@ -357,7 +357,7 @@ class DecodingState:
 
         Raises ValueError.
         """
-        rows = ids.tolist() if torch.is_tensor(ids) else list(ids)
+        rows: list[Any] = ids.tolist() if torch.is_tensor(ids) else list(ids)
         if rows and not isinstance(rows[0], (list, tuple)):
             rows = [rows] * self.batch_size
         if len(rows) != self.batch_size:
@@ -372,7 +372,7 @@ class DecodingState:
     def _columns(self, ids: Ids) -> torch.Tensor:
         """Scratch ids, (B, A) or one list for all rows, as a tensor (B, A). Raises ValueError."""
         if not torch.is_tensor(ids):
-            rows = [ids] if len(ids) == 0 or isinstance(ids[0], int) else ids
+            rows: Any = [ids] if len(ids) == 0 or isinstance(ids[0], int) else ids
             lengths = [len(row) for row in rows]
             if len(set(lengths)) > 1:
                 raise ValueError(f"after must hold equally many bytes in each row, got {lengths}")

@@ -13,9 +13,16 @@ from typing import Any, Self
 from . import files, schema, vocab
 from .canvas import Canvas, Cell
 from .costs import NFE, measured_gb, paper_gb, ratio
-from .events import EVENTS, Committed, Event, Prefilled, Unmasked, Verified
-from .events import Drafted as Drafted  # events are known by this room's name too
-from .events import Finished as Finished
+from .events import (
+    EVENTS,
+    Committed,
+    Drafted as Drafted,  # events are known by this room's name too
+    Event,
+    Finished as Finished,
+    Prefilled,
+    Unmasked,
+    Verified,
+)
 
 MOST_BYTES = 32 << 20  # of a trace file: about 30,000 bytes of text
 # What events that do not fit together raise where they are folded, added up or printed
@@ -287,7 +294,7 @@ def _marked(cell: Cell) -> str:
     """
     if cell.state not in MARKS:
         return printable(cell.id)
-    before, behind = MARKS[cell.state]
+    before, behind = tuple(MARKS[cell.state])
     return f"{before}{printable(cell.id)}{behind}"
 
 

@@ -13,7 +13,9 @@ from ..options import build, check_options, load_class, options_of, plain_option
 from ..sampling import Pick
 from ..state import DecodingState
 
-METHODS: dict[str, type] = {}  # by name: the four of this folder, and those that were registered
+METHODS: dict[
+    str, type[Any]
+] = {}  # by name: the four of this folder, and those that were registered
 
 
 class Method:
@@ -54,7 +56,7 @@ class Method:
         return self.lookahead
 
 
-def register(kind: type) -> type:
+def register(kind: type[Any]) -> type[Any]:
     """Make a method known by its name, everywhere; returns the class, so it serves as a decorator.
 
     Raises TypeError or ValueError, in one sentence, where it lacks what a method must have or its
@@ -70,11 +72,11 @@ def register(kind: type) -> type:
     return kind
 
 
-def _home(kind: type) -> str:
+def _home(kind: type[Any]) -> str:
     return f"{kind.__module__}:{kind.__qualname__}"
 
 
-def check_kind(kind: type) -> None:
+def check_kind(kind: type[Any]) -> None:
     """Raise TypeError, in one sentence, for a class that cannot be a method."""
     label = f"method {getattr(kind, '__name__', kind)}"
     if not isinstance(kind, type):
@@ -123,7 +125,7 @@ def method_of(spec: Any) -> Any:
     return build(kind, dict(map(_key_and_value, given)), f"method {kind.name!r}", load=True)
 
 
-def _kind_of(name: str) -> type:
+def _kind_of(name: str) -> type[Any]:
     """The class by its name, or from "module:Class", which becomes known by its name."""
     if ":" in name:
         return register(load_class(name))

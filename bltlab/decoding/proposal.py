@@ -59,8 +59,8 @@ def ahead(state: DecodingState, offset: int, n: int) -> torch.Tensor:
     if state.batch_size == 1:
         begin = state.lengths[0] + offset
         return torch.arange(begin, begin + n, device=device)[None]
-    begin = torch.tensor(state.lengths, device=device)[:, None] + offset
-    return begin + torch.arange(n, device=device)
+    begins = torch.tensor(state.lengths, device=device)[:, None] + offset
+    return begins + torch.arange(n, device=device)
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Weighed:
 
     ids: torch.Tensor
     probs: torch.Tensor | None = None
-    top: tuple[torch.Tensor, torch.Tensor] | None = None
+    top: tuple[torch.Tensor, ...] | None = None
 
     @classmethod
     def join(cls, steps: Sequence["Weighed"]) -> "Weighed":

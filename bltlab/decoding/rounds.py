@@ -1,8 +1,8 @@
 """`stream` runs a method, round by round, and decides where a text ends; `generate` folds it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, cast
 
 from .. import vocab
 from ..events import Committed, Event, Finished, Prefilled
@@ -84,7 +84,7 @@ class Stream:
 
     # -- one run ---------------------------------------------------------------------------------
 
-    def _run(self) -> Iterator[Event]:
+    def _run(self) -> Generator[Event, None, None]:
         longest = max(map(len, self.prompts)) + self.settings["max_new_bytes"]
         longest += lookahead_of(self.method)
         rows = len(self.prompts)
@@ -112,7 +112,7 @@ class Stream:
                 )
             )
 
-    def _round(self) -> Iterator[Event]:
+    def _round(self) -> Generator[Event, None, dict[int, End]]:
         """One round of the method over all rows that go on; returns {row of the batch: its end}."""
         if self.settings["max_new_bytes"] == 0:
             return {at: (row.length, "budget") for at, row in enumerate(self.state.rows)}
@@ -240,7 +240,7 @@ def stream(
     leaves out probabilities and candidates, False keeps only the bytes. Raises ValueError or
     TypeError before anything runs.
     """
-    prompts = list(prompt) if isinstance(prompt, (list, tuple)) else [prompt]
+    prompts: list[Any] = list(prompt) if isinstance(prompt, (list, tuple)) else [prompt]
     if not prompts:
         raise ValueError("prompt must be a text or a list with at least one, got an empty list")
     ids = [vocab.encode(p) for p in prompts]
@@ -255,7 +255,8 @@ def stream(
         seed=_seeds(seed, len(prompts)),
         stop=_stops(stop),
     )
-    record = {True: "all", False: ""}.get(record, record)
+    short: dict[Any, str] = {True: "all", False: ""}
+    record = short.get(record, record)
     if record not in RECORDS:
         raise ValueError(f"record must be True, 'totals' or False, got {record!r}")
     return Stream(model, ids, method, settings, record)
@@ -310,7 +311,7 @@ class Generation:
     @property
     def stopped(self) -> str:
         """Why it ended: "eos", "budget", "stop" or "interrupted"."""
-        return self.trace.events[-1].reason
+        return cast(Finished, self.trace.events[-1]).reason
 
     def __str__(self) -> str:
         return self.text
