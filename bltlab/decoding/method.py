@@ -13,9 +13,8 @@ from ..options import build, check_options, load_class, options_of, plain_option
 from ..sampling import Pick
 from ..state import DecodingState
 
-METHODS: dict[
-    str, type[Any]
-] = {}  # by name: the four of this folder, and those that were registered
+# By name: the four of this folder, and those that were registered.
+METHODS: dict[str, type[Any]] = {}
 
 
 class Method:
