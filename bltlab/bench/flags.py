@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-Row = dict[str, Any]  # plain values by name
+from ..evaluation.summary import Row
+
 Report = tuple[Row, list[Row]]  # what was measured and how; the rows of a table
 Flag = tuple[str, dict[str, Any]]  # a name and how argparse reads it
 

@@ -31,7 +31,7 @@ def context_ids(source: str, length: int) -> torch.Tensor:
     return torch.tensor([vocab.encode(running_text(source, length - 1))])
 
 
-def read(state: DecodingState, ids: torch.Tensor) -> None:
+def read_prompt(state: DecodingState, ids: torch.Tensor) -> None:
     """Extend a state by ids (1, T), in the chunks that `stream` reads a prompt in."""
     for chunk in ids.split(CHUNK, 1):
         state.extend(chunk)
@@ -67,9 +67,10 @@ class Continuation:
         self.context = ids.shape[1]
         longest = self.context + n + lookahead_of(method)
         self.state = DecodingState(model, max_length=longest, record="")
-        read(self.state, self.ids)
+        read_prompt(self.state, self.ids)
 
     def __call__(self) -> float:
+        """Seconds a byte of writing once more."""
         self.state.rollback(self.context - 1)
         self.state.extend(self.ids[:, -1:])
         seconds = seconds_of(self._write)
@@ -105,7 +106,7 @@ def prefill(arguments: argparse.Namespace, model: BLT) -> Report:
 
 def _seconds_to_read(model: BLT, ids: torch.Tensor) -> float:
     state = DecodingState(model, max_length=ids.shape[1])
-    return seconds_of(partial(read, state, ids))
+    return seconds_of(partial(read_prompt, state, ids))
 
 
 PREFILL = Benchmark(
@@ -151,7 +152,7 @@ def cached_bytes(model: BLT, ids: torch.Tensor) -> Row:
     By the formula of `costs.cache_bytes_per_byte`, those used in its tensors, and those allocated.
     """
     state = DecodingState(model, max_length=ids.shape[1])
-    read(state, ids.to(model.device))
+    read_prompt(state, ids.to(model.device))
     formula = cache_bytes_per_byte(
         model.config,
         state.length / state.rows[0].closed,

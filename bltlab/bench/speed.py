@@ -54,7 +54,7 @@ def _settings(arguments: argparse.Namespace, prompts: Prompts, temperature: floa
     )
 
 
-def measure(
+def recorded_and_timed(
     model: BLT, jobs: Mapping[Name, Job], repeats: int, title: str, settings: Row
 ) -> dict[Name, Runs]:
     """The recorded warm-up and the timed runs of each job, by its name."""
@@ -96,7 +96,7 @@ def decode(arguments: argparse.Namespace, model: BLT) -> Report:
     for temperature in arguments.temperature:
         settings = _settings(arguments, prompts, temperature)
         title = f"temperature {temperature:g}"
-        runs = measure(model, jobs, arguments.repeats, title, settings)
+        runs = recorded_and_timed(model, jobs, arguments.repeats, title, settings)
         theirs = _texts(runs["ar"][0])
         for label, (recorded, timed) in runs.items():
             row = dict(method=label, temperature=temperature, new_bytes=recorded.new_bytes)
@@ -177,7 +177,7 @@ def batch(arguments: argparse.Namespace, model: BLT) -> Report:
     settings = _settings(arguments, prompts, arguments.temperature)
     rows: list[Row] = []
     against_first = f"against_batch_{arguments.batch[0]}"
-    runs = measure(model, jobs, arguments.repeats, "batch", settings)
+    runs = recorded_and_timed(model, jobs, arguments.repeats, "batch", settings)
     for (size, label), (recorded, timed) in runs.items():
         row = dict(method=label, batch=size, new_bytes=recorded.new_bytes)
         add_speed(row, first_like(rows, row, "batch"), recorded, timed)
