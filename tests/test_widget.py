@@ -5,17 +5,20 @@ import base64
 import json
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
+import torch
 from conftest import Fifth, random_model
 from test_player import NODE, RECORDED
 
 import bltlab
 from bltlab import viz
-from bltlab.decoding import METHODS, Generation
+from bltlab.decoding import METHODS, Autoregressive, Generation, at_least_one
+from bltlab.options import option, options_of
 from bltlab.sampling import RULES, format_rule
 from bltlab.trace import Trace
 from bltlab.viz import player
@@ -174,36 +177,116 @@ def test_the_controls_of_a_method_give_that_method_back():
         assert explorer.MethodControls(kind).method == kind()
 
 
-def test_a_control_shows_its_fields_limits_choices_and_help():
+def test_a_control_shows_its_options_limits_choices_and_help():
     for kind in METHODS.values():
-        for f in fields(kind):
-            box = explorer.control(f)
-            assert box.description == f.name.replace("_", " ") and box.tooltip == f.metadata["help"]
-            if f.metadata.get("rule"):
-                assert [name for _, name in box.options] == list(RULES) and format_rule(
-                    f.default
-                ).startswith(box.value)
-            elif "choices" in f.metadata:
-                assert list(box.options) == list(f.metadata["choices"]) and box.value == f.default
+        for name, one in options_of(kind).items():
+            box = explorer.control(one)
+            assert box.description == name.replace("_", " ") and box.tooltip == one.help
+            if one.rules is not None:
+                assert [name for _, name in box.options] == list(RULES)
+                assert format_rule(one.default).startswith(box.value)
+            elif one.choices:
+                assert list(box.options) == list(one.choices) and box.value == one.default
             else:
-                low = 0 if f.default is None else f.metadata["min"]  # 0 leaves it open
-                assert (box.min, box.max, box.value) == (low, f.metadata["max"], f.default or 0)
+                low = 0 if one.default is None else one.low  # 0 leaves it open
+                assert (box.min, box.max, box.value) == (low, one.high, one.default or 0)
 
 
-def test_every_rule_can_be_chosen_with_its_own_parameter_in_sight():
+def in_sight(controls):
+    """The names of the rules' options that are shown."""
+    shown = [row.children[0] for row in controls.children if row.layout.display != "none"]
+    return [key for key, box in controls.boxes.items() if isinstance(key, tuple) and box in shown]
+
+
+def test_every_rule_can_be_chosen_with_its_own_options_in_sight():
     controls = explorer.MethodControls(METHODS["blt-d"])
     for name, kind in RULES.items():
         controls.boxes["unmasking"].value = name
-        for f in fields(kind):
-            controls.boxes["unmasking", name].value = f.metadata["min"]
-        assert controls.method.unmasking == kind(*(f.metadata["min"] for f in fields(kind)))
-        shown = [
-            key
-            for row in controls.children
-            for key, box in controls.boxes.items()
-            if box is row.children[0] and row.layout.display != "none" and isinstance(key, tuple)
-        ]
-        assert shown == [("unmasking", name)] * len(fields(kind))
+        lows = {part: one.low for part, one in options_of(kind).items()}
+        for part, low in lows.items():
+            controls.boxes["unmasking", name, part].value = low
+        assert controls.method.unmasking == kind(**lows)
+        assert in_sight(controls) == [("unmasking", name, part) for part in lows]
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """A rule with two numbers."""
+
+    first: float = option(0.5, "threshold of the first slot", min=0.0, max=1.0)
+    last: float = option(0.9, "threshold of the last slot", min=0.0, max=1.0)
+
+    def __call__(self, probs, masked):
+        bar = torch.linspace(self.first, self.last, probs.shape[1])
+        top = probs.amax(-1)
+        return at_least_one(top > bar, top, masked)
+
+
+@dataclass(frozen=True)
+class Everything(Autoregressive):
+    """A method with an option of each kind."""
+
+    name: ClassVar[str] = "everything"
+    title: ClassVar[str] = "One of each"
+    whole: int = option(3, "no upper limit", min=1)
+    open_whole: int | None = option(None, "may be open", kind=int, min=1, max=9)
+    open_wide: int | None = option(None, "may be open, 0 is a value", kind=int, min=0)
+    number: float = option(0.5, "no limits")
+    open_number: float | None = option(None, "may be open", kind=float, min=0.0, max=1.0)
+    flag: bool = option(True, "yes or no")
+    open_flag: bool | None = option(None, "yes, no or open", kind=bool)
+    word: str = option("a", "any word")
+    open_word: str | None = option(None, "any word or open", kind=str)
+    choice: str = option("x", "one of two", choices=("x", "y"))
+    rule: Any = option(Ramp(0.2, 0.3), "with two numbers", rules=RULES)
+
+
+def test_an_option_of_any_kind_has_a_control():
+    controls = explorer.MethodControls(Everything)
+    assert controls.method == Everything()
+    changed = dict(whole=40, open_whole=2, number=-3.5, flag=False, word="b c", choice="y")
+    for name, value in changed.items():
+        controls.boxes[name].value = value
+    controls.boxes["open_wide"].value, controls.boxes["open_number"].value = "0", "0.25"
+    controls.boxes["open_flag"].value, controls.boxes["open_word"].value = False, "d"
+    assert in_sight(controls) == [("rule", "Ramp", "first"), ("rule", "Ramp", "last")]
+    controls.boxes["rule", "Ramp", "last"].value = 0.8
+    opened = dict(open_wide=0, open_number=0.25, open_flag=False, open_word="d")
+    assert controls.method == Everything(**changed, **opened, rule=Ramp(0.2, 0.8))
+    controls.boxes["open_number"].value = "2"
+    with pytest.raises(ValueError, match="open_number must be a number in 0..1, got 2"):
+        _ = controls.method
+    assert explorer.MethodControls(controls.start).method == Everything()
+    shown = Everything(open_whole=4, rule=RULES["topk"](3))
+    assert explorer.MethodControls(shown).method == shown
+
+
+def test_a_rule_that_no_control_could_show_stays_as_it_is():
+    def rule(probs, masked):
+        return masked
+
+    method = METHODS["blt-d"](unmasking=rule)
+    controls = explorer.MethodControls(method)
+    assert controls.method == method and in_sight(controls) == []
+    controls.boxes["unmasking"].value = "topk"
+    assert controls.method.unmasking == RULES["topk"]()
+
+
+def test_methods_of_ones_own_can_be_explored():
+    one = bltlab.explore(random_model(0), "abc", methods=[Fifth(often=4), "ar", Everything])
+    assert [name for _, name in one.method.options] == ["fifth", "ar", "everything"]
+    assert one.method.value == "fifth" and one.options["fifth"].method == Fifth(often=4)
+    one.max_new_bytes.value = 5
+    one.method.value = "everything"
+    one.decode.click()
+    assert one.note.value == "" and one.trace.method["name"] == "everything"
+    chosen = bltlab.explore(random_model(0), "abc", Fifth(often=8))
+    assert chosen.method.value == "fifth" and chosen.options["fifth"].method.often == 8
+    assert set(chosen.options) == {*METHODS, "fifth"}
+    with pytest.raises(ValueError, match="methods must name at least one method, got none"):
+        bltlab.explore(random_model(0), methods=[])
+    with pytest.raises(TypeError, match="method must be a name or an object with a round"):
+        bltlab.explore(random_model(0), methods=[3])
 
 
 def test_a_fifth_method_needs_no_line_here(monkeypatch):

@@ -1,203 +1,276 @@
-"""Controls to decode with in a notebook, made from the fields of methods and rules: a new method
-needs no line here.
+"""Controls to decode with in a notebook, made from the options of methods and rules.
 
-Needs ipywidgets and anywidget. No algorithm: it consumes `stream`.
+A new method or rule needs no line here. Needs ipywidgets and anywidget. No algorithm: it consumes
+`stream`.
 """
 
 import asyncio
-from dataclasses import fields
+from collections.abc import Iterable
+from dataclasses import is_dataclass
+from typing import Any
 
 import ipywidgets as ui
 
 from ..clock import Pace
-from ..decoding import METHODS, stream
-from ..unmasking import RULES, format_rule, parse_rule, rule_title
+from ..decoding import METHODS, Stream, method_of, stream
+from ..model import BLT
+from ..options import Option, options_of
+from ..trace import Trace
+from ..unmasking import rule_title
 from .widget import TracePlayer
 
 FRAME = 0.15  # seconds between pictures while decoding
+LOOK: dict[str, Any] = dict(style={"description_width": "110px"}, layout={"width": "420px"})
+OPEN = ("left open", None)  # the choice that stands for None: the model or the method decides
+YES_OR_NO = (("yes", True), ("no", False))
+
+# -- one option and its control --------------------------------------------------------------------
 
 
-def control(f, value=None):
-    """A control for one field of a dataclass, from its metadata.
+def control(one: Option, value: Any = None) -> ui.Widget:
+    """A control for one option, with its limits, choices and help.
 
-    value: another one than the field's default.
+    value: another one than the option's default.
     """
-    value, limits = f.default if value is None else value, f.metadata
-    named = dict(
-        description=f.name.replace("_", " "),
-        tooltip=limits.get("help", ""),
-        style={"description_width": "110px"},
-        layout={"width": "420px"},
-    )
-    low, high = limits.get("min"), limits.get("max")
-    if limits.get("rule"):
-        return ui.Dropdown(
-            options=[(rule_title(kind), name) for name, kind in RULES.items()],
-            value=format_rule(value).split(":")[0],
-            **named,
-        )
-    if "choices" in limits:
-        return ui.Dropdown(options=list(limits["choices"]), value=value, **named)
-    if isinstance(value, bool):
+    value = one.default if value is None else value
+    named = dict(description=one.name.replace("_", " "), tooltip=one.help, **LOOK)
+    if one.rules is not None:
+        titles = [(rule_title(kind), name) for name, kind in offered(one).items()]
+        return ui.Dropdown(options=titles, value=_name_of_rule(one, value), **named)
+    if one.choices or (one.kind is bool and one.may_be_open):
+        return ui.Dropdown(options=_choices(one), value=value, **named)
+    if one.kind is bool:
         return ui.Checkbox(value=value, **named)
-    if limits.get("kind") is int:  # an int that may be left open: 0 on the slider
-        return ui.IntSlider(value=value or 0, min=0, max=high, **named)
-    if not isinstance(value, (int, float)):
-        return ui.Text(value=str(value), **named)
-    whole = isinstance(value, int)
-    if low is None or high is None:
+    if one.kind is str or (one.may_be_open and not opens_at_zero(one)):
+        return ui.Text(value="" if value is None else str(value), **named)
+    return _number(one, value, named)
+
+
+def _choices(one: Option) -> list[Any]:
+    choices: list[Any] = list(one.choices) or list(YES_OR_NO)
+    if not one.may_be_open:
+        return choices
+    return [
+        OPEN,
+        *(choice if isinstance(choice, tuple) else (choice, choice) for choice in choices),
+    ]
+
+
+def _number(one: Option, value: float | None, named: dict[str, Any]) -> ui.Widget:
+    """A slider where both limits are known, else a box to write in."""
+    whole = one.kind is int
+    if opens_at_zero(one):
+        return ui.IntSlider(value=value or 0, min=0, max=one.high, **named)
+    if one.low is None or one.high is None:
         return (ui.IntText if whole else ui.FloatText)(value=value, **named)
-    return (ui.IntSlider if whole else ui.FloatSlider)(
-        value=value, min=low, max=high, step=1 if whole else 0.01, **named
-    )
+    slider, step = (ui.IntSlider, 1) if whole else (ui.FloatSlider, 0.01)
+    return slider(value=value, min=one.low, max=one.high, step=step, **named)
+
+
+def opens_at_zero(one: Option) -> bool:
+    """Does 0 on a slider stand for None? So it is where 0 itself is out of range."""
+    if one.kind is not int or not one.may_be_open:
+        return False
+    return one.low is not None and one.low > 0 and one.high is not None
+
+
+def value_of(one: Option, held: Any) -> Any:
+    """The value of an option from what its control holds.
+
+    >>> size = Option("size", int, None, "", 1, 8)
+    >>> value_of(size, 0), value_of(size, 4)
+    (None, 4)
+
+    Raises ValueError or TypeError where it is not accepted.
+    """
+    if one.may_be_open and (held == "" or (opens_at_zero(one) and held == 0)):
+        return None
+    return one.parse(held)
+
+
+def offered(one: Option) -> dict[str, type]:
+    """The rules that a control offers, by name. The class of the default is always among them."""
+    rules, own = dict(one.rules or {}), type(one.default)
+    if is_dataclass(own) and own not in rules.values():
+        rules[own.__name__] = own
+    return rules
+
+
+def _name_of_rule(one: Option, rule: Any) -> str | None:
+    """The name that `offered` has for the class of a rule; None if it is not among them."""
+    for name, kind in offered(one).items():
+        if type(rule) is kind:
+            return name
+    return None
+
+
+def _with_help(box: ui.Widget, one: Option) -> ui.HBox:
+    """A control and, beside it, what it is for; what 0 stands for is said too."""
+    words = one.help.split(":")[0]
+    return ui.HBox([box, ui.Label(f"{words} (0)" if opens_at_zero(one) else words)])
+
+
+# -- all options of a method -----------------------------------------------------------------------
 
 
 class MethodControls(ui.VBox):
-    """The controls of one method's fields.
+    """The controls of one method's options. `method` is the object they stand for.
 
-    `method` is the object they stand for; a rule shows its own parameter below.
+    start: a method, whose options they show at first, or a class of one.
+    boxes: the control of each option by its name, those of a rule's options by (option, rule,
+    option of the rule); those of the chosen rule are in sight.
     """
 
-    def __init__(self, kind):
-        self.kind, self.boxes, rows = kind, {}, []
-        for f in fields(kind):
-            self.boxes[f.name] = chosen = control(f)
-            rows.append(self._with_help(chosen, f))
-            if f.metadata.get("rule"):
-                rows += self._rule_controls(f, chosen)
+    def __init__(self, start: Any) -> None:
+        self.start = start() if isinstance(start, type) else start
+        self.boxes: dict[Any, ui.Widget] = {}
+        rows = []
+        for name, one in options_of(self.start).items():
+            value = getattr(self.start, name)
+            self.boxes[name] = chosen = control(one, value)
+            rows.append(_with_help(chosen, one))
+            if one.rules is not None:
+                rows += self._rule_rows(one, chosen, value)
         super().__init__(rows)
 
-    def _with_help(self, box, f):
-        told = f.metadata.get("help", "") + " (0)" * (f.metadata.get("kind") is int)
-        return ui.HBox([box, ui.Label(told.split(":")[0])])
+    def _rule_rows(self, one: Option, chosen: ui.Widget, value: Any) -> list[ui.HBox]:
+        """A row for each option of each rule; those of the chosen rule are shown."""
+        rows: list[ui.HBox] = []
+        rule_of: list[str] = []
+        for rule, kind in offered(one).items():
+            for name, part in options_of(kind).items():
+                held = getattr(value, name) if type(value) is kind else None
+                self.boxes[one.name, rule, name] = box = control(part, held)
+                rows.append(_with_help(box, part))
+                rule_of.append(rule)
 
-    def _rule_controls(self, f, chosen):
-        """One slider for each rule that has a parameter; that of the chosen rule is shown."""
-        for name, kind in RULES.items():
-            for parameter in fields(kind):
-                default = (
-                    getattr(f.default, parameter.name) if isinstance(f.default, kind) else None
-                )
-                self.boxes[f.name, name] = box = control(parameter, default)
-                row = self._with_help(box, parameter)
-                show = lambda change=None, row=row, name=name: setattr(
-                    row.layout, "display", None if chosen.value == name else "none"
-                )
-                chosen.observe(show, "value")
-                show()
-                yield row
+        def show(change: Any = None) -> None:
+            for row, rule in zip(rows, rule_of, strict=True):
+                row.layout.display = None if chosen.value == rule else "none"
+
+        chosen.observe(show, "value")
+        show()
+        return rows
 
     @property
-    def method(self):
-        """Raises ValueError or TypeError where the values do not go together."""
+    def method(self) -> Any:
+        """The method with the options that the controls show.
+
+        Raises ValueError or TypeError where they do not go together.
+        """
         values = {}
-        for f in fields(self.kind):
-            value = self.boxes[f.name].value
-            if f.metadata.get("rule"):
-                parameter = self.boxes.get((f.name, value))
-                value = parse_rule(f"{value}:{parameter.value}" if parameter else value)
-            values[f.name] = (value or None) if f.metadata.get("kind") is int else value
-        return self.kind(**values)
+        for name, one in options_of(self.start).items():
+            held = self.boxes[name].value
+            values[name] = value_of(one, held) if one.rules is None else self._rule(one, held)
+        return type(self.start)(**values)
+
+    def _rule(self, one: Option, rule: str | None) -> Any:
+        """The chosen rule; the method's own where it is an object that no control could show."""
+        if rule is None:
+            return getattr(self.start, one.name)
+        kind = offered(one)[rule]
+        parts = options_of(kind).items()
+        boxes = {name: self.boxes[one.name, rule, name] for name, _ in parts}
+        return kind(**{name: value_of(part, boxes[name].value) for name, part in parts})
+
+
+# -- the explorer ----------------------------------------------------------------------------------
 
 
 class Explorer(ui.VBox):
     """Controls to decode with, and the player that shows it as it happens.
 
-    `trace` is the latest; no algorithm here.
+    methods: the methods to offer, one of a name.
+    chosen: the name of the first. `trace` is the latest decoding; `options` has the
+    `MethodControls` by name.
     """
 
-    def __init__(self, model, prompt, method):
-        self.model, self.trace, self._halted, self._task = model, None, False, None
-        named = dict(style={"description_width": "110px"}, layout={"width": "420px"})
-        self.prompt = ui.Textarea(
-            value=prompt,
-            description="prompt",
-            style=named["style"],
-            layout={"width": "640px"},
-            rows=2,
-        )
-        self.method = ui.Dropdown(
-            options=[(kind.title, name) for name, kind in METHODS.items()],
-            value=method,
-            description="decoder",
-            **named,
-        )
-        self.options = {name: MethodControls(kind) for name, kind in METHODS.items()}
-        self.max_new_bytes = ui.IntSlider(
-            value=min(96, model.config.max_length - 1),
-            min=1,
-            description="new bytes",
-            max=min(1024, model.config.max_length - 1),
-            **named,
-        )
-        self.temperature = ui.FloatSlider(
-            value=0.7, min=0, max=2, step=0.05, description="temperature", **named
-        )
-        self.seed = ui.IntText(value=0, description="seed", **named)
+    def __init__(self, model: BLT, prompt: str, methods: dict[str, Any], chosen: str) -> None:
+        self.model = model
+        self.trace: Trace | None = None
+        self._halted = False
+        self._task: asyncio.Task[None] | None = None
+        self._make_settings(prompt)
+        titles = [(getattr(one, "title", "") or name, name) for name, one in methods.items()]
+        self.method = ui.Dropdown(options=titles, value=chosen, description="decoder", **LOOK)
+        self.options = {name: MethodControls(one) for name, one in methods.items()}
         self.decode = ui.Button(description="Decode", button_style="primary")
-        self.stop, self.note = ui.Button(description="Stop", disabled=True), ui.Label()
-        self.player = TracePlayer([])
-        self.player.layout = {
-            "display": "none",
-            "margin": "12px 0 0",
-        }  # until there is something to show
+        self.stop = ui.Button(description="Stop", disabled=True)
+        self.note = ui.Label()
+        self.player = TracePlayer([])  # hidden until there is something to show
+        self.player.layout = {"display": "none", "margin": "12px 0 0"}
         self.decode.on_click(lambda _: self.start())
-        self.stop.on_click(lambda _: setattr(self, "_halted", True))
+        self.stop.on_click(lambda _: self._halt())
         self.method.observe(lambda _: self._show_options(), "value")
         self._show_options()
-        super().__init__(
-            [
-                self.prompt,
-                self.method,
-                *self.options.values(),
-                self.max_new_bytes,
-                self.temperature,
-                self.seed,
-                ui.HBox([self.decode, self.stop, self.note]),
-                self.player,
-            ]
-        )
+        settings = [self.max_new_bytes, self.temperature, self.seed]
+        buttons = ui.HBox([self.decode, self.stop, self.note])
+        options = self.options.values()
+        super().__init__([self.prompt, self.method, *options, *settings, buttons, self.player])
 
-    def _show_options(self):
+    def _make_settings(self, prompt: str) -> None:
+        """The controls that all methods share."""
+        most = self.model.config.max_length - 1
+        wide = {"width": "640px"}
+        self.prompt = ui.Textarea(
+            value=prompt, description="prompt", style=LOOK["style"], layout=wide, rows=2
+        )
+        self.max_new_bytes = ui.IntSlider(
+            value=min(96, most), min=1, max=min(1024, most), description="new bytes", **LOOK
+        )
+        self.temperature = ui.FloatSlider(
+            value=0.7, min=0, max=2, step=0.05, description="temperature", **LOOK
+        )
+        self.seed = ui.IntText(value=0, description="seed", **LOOK)
+
+    def _show_options(self) -> None:
         for name, box in self.options.items():
             box.layout.display = None if name == self.method.value else "none"
 
-    def start(self):
-        """Decode: between two events the kernel answers, so that Stop works; where no loop runs,
-        until it is done.
+    def _halt(self) -> None:
+        self._halted = True
+
+    def start(self) -> None:
+        """Decode. Between two events the kernel answers, so that Stop works.
+
+        Where no loop of asyncio runs, this returns when the decoding is done.
         """
         try:
             self._task = asyncio.get_running_loop().create_task(self.run())
         except RuntimeError:
             asyncio.run(self.run())
 
-    async def run(self):
-        """One decoding, shown every `FRAME` seconds (less often where drawing is slow); its end is
-        always shown.
+    async def run(self) -> None:
+        """One decoding, shown every `FRAME` seconds (less often where drawing is slow) and at its
+        end.
         """
-        self.decode.disabled, self.stop.disabled, self._halted, self.note.value = (
-            True,
-            False,
-            False,
-            "",
-        )
+        self._halted, self.note.value = False, ""
+        self._set_busy(True)
         try:
-            events = stream(
-                self.model,
-                self.prompt.value,
-                self.options[self.method.value].method,
-                seed=self.seed.value,
-                max_new_bytes=self.max_new_bytes.value,
-                temperature=self.temperature.value,
-            )
+            events = self._events()
             self.player.layout.display = None
             await self._follow(events)
         except (ValueError, TypeError) as error:
             self.note.value = f"That does not work: {error}"
         finally:
-            self.decode.disabled, self.stop.disabled = False, True
+            self._set_busy(False)
 
-    async def _follow(self, events):
+    def _set_busy(self, busy: bool) -> None:
+        self.decode.disabled, self.stop.disabled = busy, not busy
+
+    def _events(self) -> Stream:
+        """The decoding that the controls ask for. Raises ValueError or TypeError."""
+        return stream(
+            self.model,
+            self.prompt.value,
+            self.options[self.method.value].method,
+            seed=self.seed.value,
+            max_new_bytes=self.max_new_bytes.value,
+            temperature=self.temperature.value,
+        )
+
+    async def _follow(self, events: Stream) -> None:
+        """Run to the end, or until Stop; the player shows the trace so far."""
         pace = Pace(FRAME)
         try:
             for _ in events:
@@ -213,14 +286,34 @@ class Explorer(ui.VBox):
             (self.trace,) = self.player.traces
 
 
-def explore(model, prompt="In the beginning ", method="blt-s"):
-    """Controls in a notebook: prompt, decoder and its options, Decode and Stop; the player below
-    shows what happens.
+def explore(
+    model: BLT,
+    prompt: str = "In the beginning ",
+    method: Any = None,
+    methods: Iterable[Any] | None = None,
+) -> Explorer:
+    """Controls in a notebook, and the player below that shows what happens.
 
-    model: a `BLT`.
-    method: the name of the decoder that is chosen at first. Returns an `Explorer`, whose `trace` is
-    the latest decoding and whose controls Python can read and set.
+    They are: prompt, decoder and its options, Decode and Stop.
+    method: the decoder that is chosen at first, "blt-s" by default.
+    methods: the decoders to offer, by default all that are known. Each is a name, an object or
+    "module:Class", as in `generate`, or a class; one of a name. Returns an `Explorer`, whose
+    `trace` is the latest decoding and whose controls Python can read and set.
+
+    Raises ValueError or TypeError for a method that is not known or lacks something.
     """
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
-    return Explorer(model, prompt, method)
+    given = METHODS.values() if methods is None else methods
+    offer = {one.name: one for one in map(_method, given)}
+    if method is None:
+        first = "blt-s" if "blt-s" in offer else next(iter(offer), None)
+    else:
+        wanted = _method(method)
+        first = offer.setdefault(wanted.name, wanted).name
+    if first is None:
+        raise ValueError("methods must name at least one method, got none")
+    return Explorer(model, prompt, offer, first)
+
+
+def _method(spec: Any) -> Any:
+    """A method from what `method_of` takes, or from its class."""
+    return method_of(spec() if isinstance(spec, type) else spec)

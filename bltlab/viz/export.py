@@ -266,7 +266,7 @@ class Pillow:
             tile, left, top = self.tile(shapes)
             corner = round(x * self.scale) + left, round(y * self.scale) + top
             image.alpha_composite(tile, (max(0, corner[0]), max(0, corner[1])))
-        return image.convert("RGB").quantize(palette=self.palette, dither=0)
+        return image.convert("RGB").quantize(palette=self.palette, dither=self.Image.Dither.NONE)
 
     def _tile(self, shapes: tuple[Shape, ...]) -> tuple[Any, int, int]:
         """The image of some shapes, and where its corner lies from their origin, in pixels."""
@@ -284,9 +284,12 @@ class Pillow:
         return tile, left, top
 
     def _extent(self, shape: Box | Line | Area) -> Place:
-        return tuple(n * self.scale for n in _extent(shape))
+        left, top, right, bottom = _extent(shape)
+        return left * self.scale, top * self.scale, right * self.scale, bottom * self.scale
 
-    def _solid(self, shapes: Sequence[Shape], size: tuple[int, int], left: int, top: int) -> Any:
+    def _solid(
+        self, shapes: Sequence[Box | Line | Area], size: tuple[int, int], left: int, top: int
+    ) -> Any:
         """The image of shapes that are no text, drawn large and made smaller."""
         large = self.Image.new("RGBA", (size[0] * SHARP, size[1] * SHARP))
         pen = self.ImageDraw.Draw(large)
@@ -313,7 +316,7 @@ class Pillow:
         layer.putalpha(ink)
         return layer
 
-    def _shape(self, pen: Any, shape: Shape, left: int, top: int) -> None:
+    def _shape(self, pen: Any, shape: Box | Line | Area, left: int, top: int) -> None:
         """Draw a shape that is no text."""
         k = self.scale * SHARP
 

@@ -11,8 +11,7 @@ from plotly import graph_objects as go
 
 from .. import vocab
 from ..costs import ratio
-from ..trace import Trace, guesses_in, printable
-from ..trace import accepted_share as share_of_guesses
+from ..trace import Trace, accepted_share as share_of_guesses, guesses_in, printable
 from .colours import BLUE, FAINT, GREEN, GREY, ORANGE, PINK, RED, SKY
 
 COLOURS = (BLUE, ORANGE, GREEN, RED, PINK, SKY)
@@ -75,10 +74,11 @@ def entropies(patches: Any, threshold: float | Sequence[float]) -> go.Figure:
     a slider.
     """
     several = isinstance(threshold, (list, tuple))
-    patches, threshold = (patches, threshold) if several else ([patches], [threshold])
+    limits: Any = threshold if several else [threshold]
+    patches = patches if several else [patches]
     text, nats = patches[0].text, patches[0].entropies[: len(patches[0].text)]
     figure = _figure("Entropy before each byte", "byte", "entropy (nats)")
-    for i, (one, limit) in enumerate(zip(patches, threshold, strict=True)):
+    for i, (one, limit) in enumerate(zip(patches, limits, strict=True)):
         _add_patches(figure, one, max(nats, default=1), visible=i == 0)
         _add_threshold(figure, limit, len(text), visible=i == 0)
     glyphs = [_glyph(byte) for byte in text]
@@ -95,7 +95,7 @@ def entropies(patches: Any, threshold: float | Sequence[float]) -> go.Figure:
         tickvals=list(range(len(text))), ticktext=glyphs, tickangle=0, showgrid=False
     )
     if several:
-        figure.update_layout(height=440, sliders=[_slider(threshold)])
+        figure.update_layout(height=440, sliders=[_slider(limits)])
     return figure
 
 

@@ -75,8 +75,8 @@ Part = tuple[float, float, tuple[Shape, ...]]  # x, y, shapes
 class Picture:
     """What to draw: size in pixels, the parts, and one sentence for who cannot see it."""
 
-    width: int
-    height: int
+    width: float
+    height: float
     parts: tuple[Part, ...]
     title: str
 
@@ -328,7 +328,9 @@ def flow(
     >>> flow([(30, "a"), (30, "b"), (30, "c")], 70, 5, 20)
     ([(0, 0, 'a'), (35, 0, 'b'), (0, 20, 'c')], 40)
     """
-    placed, x, y = [], 0, 0
+    placed: list[tuple[float, float, Any]] = []
+    x: float = 0
+    y: float = 0
     for own_width, thing in items:
         if x and x + own_width > width:
             x, y = 0, y + line

@@ -331,7 +331,7 @@ class Scene:
         """
         tick = self.checked(tick)
         inner = self.width - 2 * MARGIN
-        parts = [(MARGIN, MARGIN, self._readout(tick))]
+        parts: list[Part] = [(MARGIN, MARGIN, self._readout(tick))]
         parts += _moved(self.shared, MARGIN, MARGIN + 26)
         for i, (lane, step) in enumerate(zip(self.lanes, self.steps(tick), strict=True)):
             row, column = divmod(i, self.columns)

@@ -36,7 +36,7 @@ class TracePlayer(anywidget.AnyWidget):
 
     _esm = player.SOURCE + read("widget.js")
     _css = LAB
-    traces = traitlets.List().tag(sync=True, to_json=_as_json)
+    traces: Any = traitlets.List().tag(sync=True, to_json=_as_json)
     clock = traitlets.Enum(player.CLOCKS, "event").tag(sync=True)
     step = traitlets.Int(None, min=0, allow_none=True).tag(sync=True)
 
