@@ -1,11 +1,12 @@
 """How dense the code is: `python .ci/measure.py [FOLDER ...] [--most 10]`.
 
-For each folder with Python files: lines of code (no blank lines, comments or docstrings), syntax nodes a
-line, comprehensions inside comprehensions for 100 lines, functions above the complexity cap, annotated
-arguments. Then the most complex functions. Give two checkouts' folders to compare them.
+For each folder with Python files: lines of code (no blank lines, comments or docstrings), syntax
+nodes a line, comprehensions inside comprehensions for 100 lines, functions above the complexity
+cap, annotated arguments. Then the most complex functions. Give two checkouts' folders to compare
+them.
 
-Complexity counts as radon does: one, and one more for each branch, loop, handler, case, condition inside
-an expression, `and`/`or`, assertion and comprehension.
+Complexity counts as radon does: one, and one more for each branch, loop, handler, case, condition
+inside an expression, `and`/`or`, assertion and comprehension.
 """
 
 import argparse

@@ -15,7 +15,8 @@ from tqdm.auto import tqdm
 from . import viz
 from .bench import add_bench_flags, run_bench
 from .bench.flags import METHOD, at_least_one, temperature
-from .corpora import RECIPES, build as build_corpus
+from .corpora import RECIPES
+from .corpora import build as build_corpus
 from .data import SPLITS
 from .decoding import METHODS, Stream, method_of, stream
 from .evaluation import TASKS, Request

@@ -129,12 +129,12 @@ class Option:
 
 def _range_in_words(low: float | None, high: float | None) -> str:
     """
-    >>> _range_in_words(1, None), _range_in_words(0.0, 1.0)
-    (' of at least 1', ' in 0..1')
+    >>> _range_in_words(1, None), _range_in_words(0.0, 1.0), _range_in_words(0, 2**31 - 1)
+    (' of at least 1', ' in 0..1', ' in 0..2147483647')
     """
     if low is None:
-        return "" if high is None else f" of at most {high:g}"
-    return f" of at least {low:g}" if high is None else f" in {low:g}..{high:g}"
+        return "" if high is None else f" of at most {high:.12g}"
+    return f" of at least {low:.12g}" if high is None else f" in {low:.12g}..{high:.12g}"
 
 
 def _sample(entry: tuple[str, type]) -> Any:

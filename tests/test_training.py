@@ -21,12 +21,14 @@ from bltlab.patching import Patches, next_opens, opens_by_rule
 from bltlab.training import (
     Muon,
     choose_threshold,
-    folder as run_folder,
     learning_rate_scale,
     orthogonalise,
     rate_at,
     run,
     train,
+)
+from bltlab.training import (
+    folder as run_folder,
 )
 from bltlab.training.distributed import ProcessGroup
 from bltlab.training.loop import Stage
