@@ -7,28 +7,37 @@ choose alike where they agree. Whatever was proposed, `verify` writes the bytes 
 """
 
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from .. import vocab
-from ..events import Committed, Drafted, Event, Unmasked, Verified
-from ..sampling import ALLOWED, Pick
+from ..events import Event
+from ..sampling import Pick, beliefs
 from ..state import DecodingState
 from ..unmasking import check_revealed
-from .proposal import Proposal, Weighed, ahead, beliefs, ends_of, nothing, weigh
+from .proposal import Proposal, ahead, ends_of, nothing
+from .telling import (
+    DenoisingStep,
+    Weighed,
+    check_allowed,
+    committed,
+    drafted,
+    unmasked,
+    verified,
+    weigh,
+)
 
 Proposing = Generator[Event, None, Proposal]
 
 
-def accepted_length(drafted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def accepted_length(guesses: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Length of the agreed prefix of each row, (..., k) and (..., k) -> (...).
 
     >>> accepted_length(torch.tensor([[5, 6, 7]]), torch.tensor([[5, 9, 7]]))
     tensor([1])
     """
-    same = torch.as_tensor(drafted) == torch.as_tensor(target)
+    same = torch.as_tensor(guesses) == torch.as_tensor(target)
     return same.long().cumprod(-1).sum(-1)
 
 
@@ -57,19 +66,20 @@ def chain(
     steps: list[Weighed] = []
     stamps: list[dict[str, Any]] = []
     over = rows_over(state, before.ids)
-    for n in range(count):
-        byte = pick(logits[:, None], ahead(state, before.length + n, 1))  # (B, 1)
-        steps.append(weigh(state, byte, logits[:, None], always=min_confidence > 0))
+    while True:
+        at = ahead(state, before.length + len(steps), 1)
+        steps.append(weigh(state, pick(logits[:, None], at), logits[:, None], min_confidence > 0))
         stamps.append(state.stamp())
-        over = [done or now for done, now in zip(over, rows_over(state, byte), strict=True)]
-        own = n == 0 and after is None
-        if n == count - 1 or all(_settled(over, steps[-1], 0.0 if own else min_confidence)):
+        over = _or(over, rows_over(state, steps[-1].ids))
+        is_own = len(steps) == 1 and after is None
+        if len(steps) == count or _settled(over, steps[-1], 0.0 if is_own else min_confidence):
             break
-        logits = state.draft(byte, latent)
+        logits = state.draft(steps[-1].ids, latent)
     guesses = Weighed.join(steps)
-    yield from _drafted(state, before.length, guesses, stamps)
-    proposal = before.then(guesses.ids, guesses.probs) if after else _own_and(guesses)
-    return _cut_at_eos(state, proposal)
+    yield from drafted(state, before.length, guesses, stamps)
+    if after:
+        return _cut_at_eos(state, before.then(guesses.ids, guesses.probs))
+    return _cut_at_eos(state, Proposal(guesses.ids, guesses.probs, own=1))
 
 
 def _behind(state: DecodingState, before: Proposal, latent: str) -> torch.Tensor:
@@ -80,39 +90,20 @@ def _behind(state: DecodingState, before: Proposal, latent: str) -> torch.Tensor
     return state.draft(before.ids, latent)
 
 
-def _own_and(guesses: Weighed) -> Proposal:
-    """The model's own byte, with guesses behind it."""
-    return Proposal(guesses.ids, guesses.probs, own=1)
+def _or(a: Sequence[bool], b: Sequence[bool]) -> list[bool]:
+    """Row by row.
+
+    >>> _or([True, False], [False, False])
+    [True, False]
+    """
+    return [x or y for x, y in zip(a, b, strict=True)]
 
 
-def _settled(over: Sequence[bool], step: Weighed, min_confidence: float) -> list[bool]:
-    """Rows that nothing more is drafted for: they are over, or their last guess was unsure."""
+def _settled(over: Sequence[bool], step: Weighed, min_confidence: float) -> bool:
+    """Is nothing more to be drafted: is every row over, or was its last guess unsure?"""
     if not min_confidence:
-        return list(over)
-    sure = (step.probs[:, -1] >= min_confidence).tolist()
-    return [done or not confident for done, confident in zip(over, sure, strict=True)]
-
-
-def _drafted(
-    state: DecodingState, offset: int, guesses: Weighed, stamps: Sequence[dict[str, Any]]
-) -> Iterator[Drafted]:
-    """One `Drafted` for each byte and row, if somebody listens."""
-    if not state.record:
-        return
-    ids, probs = guesses.ids.tolist(), guesses.plain_probs()
-    candidates = guesses.plain_candidates()
-    ends = ends_of(ids) if state.stop_at_eos else [len(stamps)] * len(ids)
-    for n, stamp in enumerate(stamps):
-        for row, length in enumerate(state.lengths):
-            if n <= ends[row]:
-                yield Drafted(
-                    row=row,
-                    position=length + offset + n,
-                    id=ids[row][n],
-                    prob=probs[row][n],
-                    candidates=candidates[row][n],
-                    **stamp,
-                )
+        return all(over)
+    return all(_or(over, (step.probs[:, -1] < min_confidence).tolist()))
 
 
 def _cut_at_eos(state: DecodingState, proposal: Proposal) -> Proposal:
@@ -143,35 +134,12 @@ def propose(
     before = after or nothing(state)
     if before.length + ids.shape[1] == 0:
         raise ValueError("a proposal must hold at least one byte, got none")
-    _check_allowed(ids.flatten().tolist())
+    check_allowed(ids.flatten().tolist())
     if probs is not None:
         probs = torch.as_tensor(probs, device=ids.device).expand(ids.shape)
     guesses = Weighed(ids, probs)
-    yield from _drafted(state, before.length, guesses, [state.stamp()] * ids.shape[1])
+    yield from drafted(state, before.length, guesses, [state.stamp()] * ids.shape[1])
     return _cut_at_eos(state, before.then(ids, probs))
-
-
-def _check_allowed(ids: Sequence[int]) -> None:
-    """Raise ValueError for an id that no method may propose."""
-    for i in ids:
-        if i not in _ALLOWED:
-            raise ValueError(
-                f"a method may propose bytes (ids {vocab.OFFSET}..{vocab.VOCAB_SIZE - 1}) and EOS"
-                f" ({vocab.EOS_ID}), got {i}"
-            )
-
-
-_ALLOWED = frozenset(ALLOWED)
-
-
-@dataclass(frozen=True)
-class DenoisingStep:
-    """What a step saw and left: masked (B, S) before it; block (B, S) after it; probs (B, S, V)."""
-
-    masked: torch.Tensor
-    block: torch.Tensor
-    probs: torch.Tensor
-    stamp: dict[str, Any]
 
 
 def unmask(
@@ -207,7 +175,7 @@ def unmask(
             steps.append(DenoisingStep(masked, block, probs, state.stamp()))
     sure = None
     if steps:
-        sure = yield from _unmasked(state, before.length, steps)
+        sure = yield from unmasked(state, before.length, steps)
     return _cut_at_eos(state, before.then(block, sure))
 
 
@@ -232,65 +200,6 @@ def _rows_to_go_on(state: DecodingState, block: torch.Tensor, over: Sequence[boo
         not done and vocab.MASK_ID in row[:end]
         for done, row, end in zip(over, rows, ends, strict=True)
     ]
-
-
-def _unmasked(
-    state: DecodingState, offset: int, steps: Sequence[DenoisingStep]
-) -> Generator[Unmasked, None, torch.Tensor | None]:
-    """One `Unmasked` a step for each row that had masks before it.
-
-    Returns how sure each byte was when it was revealed, (B, S), or None where nobody asked. Numbers
-    of all steps are weighed and fetched at once: n steps, B rows, S slots.
-    """
-    masked = torch.stack([step.masked for step in steps])  # (n, B, S)
-    block = torch.stack([step.block for step in steps])
-    hidden = block == vocab.MASK_ID
-    weighed = _weigh_steps(state, steps, masked, block, hidden)
-    sure, candidates = weighed.plain_probs(), weighed.plain_candidates()
-    blocks, revealed = block.tolist(), (masked & ~hidden).tolist()
-    had_masks = masked.any(-1).tolist()
-    for at, step in enumerate(steps):
-        for row in range(state.batch_size):
-            if had_masks[at][row]:
-                one = at * state.batch_size + row
-                yield Unmasked(
-                    row=row,
-                    position=state.lengths[row] + offset,
-                    block=tuple(blocks[at][row]),
-                    revealed=_slots(revealed[at][row]),
-                    probs=sure[one],
-                    candidates=candidates[one],
-                    **step.stamp,
-                )
-    return None if weighed.probs is None else weighed.probs[-state.batch_size :]
-
-
-def _weigh_steps(
-    state: DecodingState,
-    steps: Sequence[DenoisingStep],
-    masked: torch.Tensor,
-    block: torch.Tensor,
-    hidden: torch.Tensor,
-) -> Weighed:
-    """`Weighed` of all steps, one after another along the batch: (n * B, S)."""
-    if state.record != "all":
-        return Weighed(block.flatten(0, 1))
-    probs = torch.stack([step.probs for step in steps])  # (n, B, S, V)
-    ids = torch.where(hidden, probs.argmax(-1), block)  # where hidden: of the best candidate
-    weighed = weigh(state, ids.flatten(0, 1), probs=probs.flatten(0, 1))
-    n = torch.arange(len(steps), device=block.device)[:, None, None]
-    revealed_at = (masked.sum(0) - 1).clamp(0).clamp_max(n)  # a byte keeps the number of its step
-    sure = weighed.probs.unflatten(0, (len(steps), -1)).gather(0, revealed_at)
-    return Weighed(weighed.ids, sure.flatten(0, 1), weighed.top)
-
-
-def _slots(revealed: Sequence[bool]) -> tuple[int, ...]:
-    """The numbers of the slots that are marked.
-
-    >>> _slots([False, True, True])
-    (1, 2)
-    """
-    return tuple(slot for slot, now in enumerate(revealed) if now)
 
 
 # -- commit --------------------------------------------------------------------------------------
@@ -323,7 +232,7 @@ def verify(state: DecodingState, pick: Pick, proposal: Proposal) -> Iterator[Eve
     follow = _follow(target, accepted)
     if state.record:
         weighed = weigh(state, guesses, read[:, : guesses.shape[1]])
-        yield from _verified(state, since, proposal, checked, accepted, follow, weighed)
+        yield from verified(state, since, proposal, checked, accepted, follow, weighed)
     over = _ended(ends, proposal.length, checked, accepted)
     kept = [end if done else own + n for end, done, n in zip(ends, over, accepted, strict=True)]
     state.rollback([begin + n for begin, n in zip(since, kept, strict=True)])
@@ -381,54 +290,3 @@ def _extend_by(state: DecodingState, follow: Sequence[int], over: Sequence[bool]
     over = [done or i == stop for done, i in zip(over, follow, strict=True)]
     state.extend([[] if done else [i] for done, i in zip(over, follow, strict=True)], logits=False)
     return over
-
-
-def _verified(
-    state: DecodingState,
-    since: Sequence[int],
-    proposal: Proposal,
-    checked: Sequence[int],
-    accepted: Sequence[int],
-    follow: Sequence[int],
-    weighed: Weighed,
-) -> Iterator[Verified]:
-    """One `Verified` for each row in which something was guessed, or could have been."""
-    own, drafted, stamp = proposal.own, weighed.ids.tolist(), state.stamp()
-    width = weighed.ids.shape[1]
-    known = None if proposal.probs is None else proposal.probs[:, own : own + width]
-    draft_probs = Weighed(weighed.ids, known).plain_probs()
-    target_probs, candidates = weighed.plain_probs(), weighed.plain_candidates()
-    for row, (most, kept) in enumerate(zip(checked, accepted, strict=True)):
-        yield Verified(
-            row=row,
-            position=since[row] + own,
-            drafted=tuple(drafted[row][:most]),
-            accepted=kept,
-            replacement=follow[row] if kept < most else None,
-            draft_probs=draft_probs[row][:most],
-            target_probs=target_probs[row][:most],
-            candidates=candidates[row][:most],
-            **stamp,
-        )
-
-
-def committed(
-    state: DecodingState, since: Sequence[int], over: Sequence[bool] = ()
-) -> Iterator[Committed]:
-    """One `Committed` for each row with everything past `since`, and EOS where a row is over.
-
-    Raises ValueError where a method committed an id that no text may hold.
-    """
-    stamp = state.stamp()
-    over = over or [False] * state.batch_size
-    for row, (known, start, done) in enumerate(zip(state.rows, since, over, strict=True)):
-        ids = tuple(known.ids[start:])
-        _check_allowed(ids)
-        yield Committed(
-            row=row,
-            position=start,
-            ids=(*ids, vocab.EOS_ID) if done else ids,
-            opens=tuple(known.opens[start : known.length + done]),
-            entropies=(*known.entropies[start:], 0.0) if done else tuple(known.entropies[start:]),
-            **stamp,
-        )
