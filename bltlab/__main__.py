@@ -77,7 +77,7 @@ def _reader(options: Collection[Option]) -> Callable[[str], tuple[str, str]]:
     def read(text: str) -> tuple[str, str]:
         for option in options:
             try:
-                option.parse(text)
+                option.parse(text, load=True)  # typed by the user: their own rules too
                 return option.name, text
             except (ValueError, TypeError) as error:
                 refusal = str(error)

@@ -14,6 +14,7 @@ from bltlab.decoding import METHODS
 from bltlab.evaluation import TASKS
 from bltlab.options import options_of
 from bltlab.trace import Trace
+from bltlab.unmasking import RULES
 
 ECHO = '''
 from dataclasses import dataclass
@@ -35,6 +36,15 @@ class Echo(Method):
     @property
     def lookahead(self):
         return self.length + 1
+
+@dataclass(frozen=True)
+class Left:
+    """Reveals the leftmost masked slots."""
+
+    count: int = option(1, "slots", min=1)
+
+    def __call__(self, probs, masked):
+        return masked & (masked.cumsum(1) <= self.count)
 '''
 
 
@@ -44,8 +54,9 @@ def echo(tmp_path, monkeypatch):
     (tmp_path / "echoing.py").write_text(ECHO)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setitem(METHODS, "echo", None)  # so that the test leaves nothing behind
-    del METHODS["echo"]
+    for known, name in ((METHODS, "echo"), (RULES, "echoing:Left")):
+        monkeypatch.setitem(known, name, None)  # so that the test leaves nothing behind
+        del known[name]
     yield "echoing:Echo"
     sys.modules.pop("echoing", None)
 
@@ -122,6 +133,14 @@ def test_a_method_of_ones_own_takes_its_options_in_its_name_or_as_flags(echo, tm
     )
 
 
+def test_a_rule_of_ones_own_is_a_flag_or_an_option_of_a_method(echo, tmp_path):
+    for flags in (
+        ["--unmasking", "echoing:Left:3"],
+        ["--method", "blt-d,unmasking=echoing:Left:3"],
+    ):
+        assert method_in_trace(tmp_path, *flags)["unmasking"] == "echoing:Left:3"
+
+
 @pytest.mark.parametrize(
     "arguments, words",
     [
@@ -132,6 +151,7 @@ def test_a_method_of_ones_own_takes_its_options_in_its_name_or_as_flags(echo, tm
         (["--method", "echoing:Echo", "--draft-length", "4"], "'echo' has no option draft_length"),
         (["--method", "ar", "--unmasking", "topk:2"], "'ar' has no option unmasking; it has none"),
         (["--method", "blt-s", "--latent", "ajar"], "latent must be one of closed, open"),
+        (["--unmasking", "echoing:Left:0"], "count must be an int of at least 1, got 0"),
         (["--method", "fast"], "method must be one of ar, blt-s, blt-d, blt-dv, or module:Class"),
         (["--method"], "--method"),
         (["--length", "3"], "--length"),
