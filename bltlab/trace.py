@@ -13,16 +13,9 @@ from typing import Any, Self
 from . import files, schema, vocab
 from .canvas import Canvas, Cell
 from .costs import NFE, measured_gb, paper_gb, ratio
-from .events import (
-    EVENTS,
-    Committed,
-    Drafted as Drafted,  # events are known by this room's name too
-    Event,
-    Finished as Finished,
-    Prefilled,
-    Unmasked,
-    Verified,
-)
+from .events import EVENTS, Committed, Event, Prefilled, Unmasked, Verified
+from .events import Drafted as Drafted  # events are known by this room's name too
+from .events import Finished as Finished
 
 MOST_BYTES = 32 << 20  # of a trace file: about 30,000 bytes of text
 # What events that do not fit together raise where they are folded, added up or printed

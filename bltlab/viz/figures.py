@@ -11,7 +11,8 @@ from plotly import graph_objects as go
 
 from .. import vocab
 from ..costs import ratio
-from ..trace import Trace, accepted_share as share_of_guesses, guesses_in, printable
+from ..trace import Trace, guesses_in, printable
+from ..trace import accepted_share as share_of_guesses
 from .colours import BLUE, FAINT, GREEN, GREY, ORANGE, PINK, RED, SKY
 
 COLOURS = (BLUE, ORANGE, GREEN, RED, PINK, SKY)
