@@ -129,7 +129,13 @@ class Canvas:
         replaced = self._at(end)
         self._cut(end + 1 if replaced and replaced.state == "replaced" else end)
 
-    def _keep(self, position: int, i: int, opens: bool, step: int) -> None:
+    def _keep(
+        self,
+        position: int,
+        i: int,
+        opens: bool,
+        step: int,
+    ) -> None:
         cell = self._at(position)
         if cell is None or cell.id != i:
             cell = Cell(i, "bonus" if position == self._bonus_at else "kept", None, step)

@@ -30,7 +30,10 @@ DIGITS = 5  # of a number that is told
 
 @torch.inference_mode()
 def describe(
-    model: BLT, text: str | bytes, block_size: int | None = None, seed: int = 0
+    model: BLT,
+    text: str | bytes,
+    block_size: int | None = None,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """What the model does with `text` (1 to 64 bytes), in plain numbers.
 
@@ -58,7 +61,11 @@ def describe(
     }
 
 
-def _checked(model: BLT, text: str | bytes, block_size: int | None) -> tuple[bytes, int]:
+def _checked(
+    model: BLT,
+    text: str | bytes,
+    block_size: int | None,
+) -> tuple[bytes, int]:
     """The text as bytes, and how many a block has. Raises ValueError where `describe` does."""
     data = vocab.to_bytes(text)
     if not 0 < len(data) <= MOST_BYTES:
@@ -95,7 +102,12 @@ def _patches(encoded: Encoded) -> dict[str, list]:
 
 
 def _training(
-    model: BLT, encoded: Encoded, ids: Tensor, size: int, starts: str, seed: int
+    model: BLT,
+    encoded: Encoded,
+    ids: Tensor,
+    size: int,
+    starts: str,
+    seed: int,
 ) -> dict[str, list]:
     """Blocks as `diffusion_loss` lays them out and corrupts them, and what their slots may read."""
     generator = torch.Generator().manual_seed(seed)
@@ -126,7 +138,11 @@ class _Watched:
         return self.rule(probs, masked)
 
 
-def _denoising(model: BLT, ids: Tensor, size: int) -> dict[str, Any]:
+def _denoising(
+    model: BLT,
+    ids: Tensor,
+    size: int,
+) -> dict[str, Any]:
     """One block behind the text, denoised by the default rule: what each step believed and
     revealed.
     """
@@ -144,7 +160,11 @@ def _denoising(model: BLT, ids: Tensor, size: int) -> dict[str, Any]:
     }
 
 
-def _step(event: Any, probs: Tensor, masked: Tensor) -> dict[str, list]:
+def _step(
+    event: Any,
+    probs: Tensor,
+    masked: Tensor,
+) -> dict[str, list]:
     """One denoising step: an `Unmasked`, and what its rule was asked."""
     nats = torch.special.entr(probs).sum(-1)  # (1, S)
     return {
@@ -172,7 +192,11 @@ def _hashes(embedding: HashEmbedding, ids: Tensor) -> dict[str, Any]:
     }
 
 
-def _shared_rows(size: int, rows: Sequence[int], read: Sequence[list[int]]) -> list[dict[str, Any]]:
+def _shared_rows(
+    size: int,
+    rows: Sequence[int],
+    read: Sequence[list[int]],
+) -> list[dict[str, Any]]:
     """The rows of a table that at least two positions hit, lowest first.
 
     rows: hit by each position.
@@ -222,7 +246,11 @@ def _short_candidates(candidates: Sequence[tuple[int, float]]) -> list[list]:
     return [[i, round(prob, DIGITS)] for i, prob in candidates]
 
 
-def survey(model: BLT, text: str | bytes, name: str) -> dict[str, Any]:
+def survey(
+    model: BLT,
+    text: str | bytes,
+    name: str,
+) -> dict[str, Any]:
     """A text's entropies under the model, as `viz.patches` shows them, rounded to 5 digits."""
     config = model.config.patcher
     found = patches.survey(patchify(model, text), name, config.threshold, config.max_patch_length)

@@ -167,9 +167,10 @@ def check_event(event: Any, index: int) -> None:
     if not isinstance(kind, str) or kind not in FIELDS:
         known = ", ".join(FIELDS)
         raise ValueError(f"not a trace: event {index} has no known type, accepted are {known}")
-    wrong = _wrong_fields(event, kind) or _wrong_lengths(event, kind) or _wrong_numbers(event, kind)
-    if wrong:
-        raise ValueError(f"not a trace: event {index} ({kind}) {wrong}")
+    for check_one in (_wrong_fields, _wrong_lengths, _wrong_numbers):
+        wrong = check_one(event, kind)
+        if wrong:
+            raise ValueError(f"not a trace: event {index} ({kind}) {wrong}")
 
 
 def _wrong_fields(event: dict[str, Any], kind: str) -> str | None:
@@ -197,7 +198,8 @@ def _wrong_numbers(event: dict[str, Any], kind: str) -> str | None:
         if not all(slot < n for slot in event["revealed"]):
             return f"reveals a slot outside its block of {n}"
     if kind == "Verified":
-        n, accepted = len(event["drafted"]), event["accepted"]
+        n = len(event["drafted"])
+        accepted = event["accepted"]
         all_agree = event["replacement"] is None
         if accepted > n or all_agree != (accepted == n):
             return f"accepts {accepted} of {n}; if fewer, it must name the replacement"
@@ -221,7 +223,11 @@ def check_order(events: list[dict[str, Any]]) -> None:
         before = event
 
 
-def _misplaced(event: dict[str, Any], before: dict[str, Any] | None, frontier: int) -> str | None:
+def _misplaced(
+    event: dict[str, Any],
+    before: dict[str, Any] | None,
+    frontier: int,
+) -> str | None:
     """What is wrong with the place of an event behind the one before it (None: it is the first)."""
     kind, position = event["type"], event["position"]
     if before and before["type"] == "Finished" and kind != "Prefilled":

@@ -238,6 +238,7 @@ class Everything(Autoregressive):
     word: str = option("a", "any word")
     open_word: str | None = option(None, "any word or open", kind=str)
     choice: str = option("x", "one of two", choices=("x", "y"))
+    open_choice: str | None = option(None, "one of two or open", kind=str, choices=("x", "y"))
     rule: Any = option(Ramp(0.2, 0.3), "with two numbers", rules=RULES)
 
 
@@ -251,7 +252,8 @@ def test_an_option_of_any_kind_has_a_control():
     controls.boxes["open_flag"].value, controls.boxes["open_word"].value = False, "d"
     assert in_sight(controls) == [("rule", "Ramp", "first"), ("rule", "Ramp", "last")]
     controls.boxes["rule", "Ramp", "last"].value = 0.8
-    opened = dict(open_wide=0, open_number=0.25, open_flag=False, open_word="d")
+    controls.boxes["open_choice"].value = "y"
+    opened = dict(open_wide=0, open_choice="y", open_number=0.25, open_flag=False, open_word="d")
     assert controls.method == Everything(**changed, **opened, rule=Ramp(0.2, 0.8))
     controls.boxes["open_number"].value = "2"
     with pytest.raises(ValueError, match="open_number must be a number in 0..1, got 2"):

@@ -30,8 +30,11 @@ def css() -> str:
     >>> "--orange: #e69f00;" in css() and "--kept: var(--accent);" in css()
     True
     """
-    states = {name: ON_ANY_GROUND.get(colour, colour) for name, colour in STATES.items()}
-    return " ".join(f"--{name}: {colour};" for name, colour in (HUES | states).items())
+    rules = [f"--{name}: {colour};" for name, colour in HUES.items()]
+    for name, colour in STATES.items():
+        shown = ON_ANY_GROUND.get(colour, colour)
+        rules.append(f"--{name}: {shown};")
+    return " ".join(rules)
 
 
 def mix(colour: str, percent: float, ground: str = GROUND) -> str:
@@ -40,8 +43,10 @@ def mix(colour: str, percent: float, ground: str = GROUND) -> str:
     >>> mix("#000000", 50)
     '#808080'
     """
-    pairs = zip(_channels(colour), _channels(ground), strict=True)
-    return "#" + "".join(f"{round(low + (high - low) * percent / 100):02x}" for high, low in pairs)
+    mixed = "#"
+    for own, other in zip(_channels(colour), _channels(ground), strict=True):
+        mixed += f"{round(other + (own - other) * percent / 100):02x}"
+    return mixed
 
 
 def _channels(colour: str) -> bytes:
@@ -59,8 +64,11 @@ def palette() -> tuple[str, ...]:
     """
     hues = list(dict.fromkeys([*STATES.values(), RED, BLUE]))
     hues.remove(INK)
-    tints = [(hue, mix(hue, percent)) for hue in hues for percent in (15, 42)]
-    tints += [(STATES["rejected"], mix(STATES["rejected"], 9)), (INK, mix(INK, 4))]
+    rejected = STATES["rejected"]
+    tints = [(INK, mix(INK, 4)), (rejected, mix(rejected, 9))]
+    for hue in hues:
+        tints.append((hue, mix(hue, 15)))
+        tints.append((hue, mix(hue, 42)))
     shades = [GROUND]
     for colour in (INK, SOFT, THIN, *hues):
         shades += [mix(colour, percent) for percent in (25, 50, 75, 100)]

@@ -37,26 +37,39 @@ def control(one: Option, value: Any = None) -> ui.Widget:
     if one.rules is not None:
         titles = [(rule_title(kind), name) for name, kind in offered(one).items()]
         return ui.Dropdown(options=titles, value=_name_of_rule(one, value), **named)
-    if one.choices or (one.kind is bool and one.may_be_open):
+    if is_choice(one):
         return ui.Dropdown(options=_choices(one), value=value, **named)
     if one.kind is bool:
         return ui.Checkbox(value=value, **named)
-    if one.kind is str or (one.may_be_open and not opens_at_zero(one)):
+    if is_written(one):
         return ui.Text(value="" if value is None else str(value), **named)
     return _number(one, value, named)
 
 
+def is_choice(one: Option) -> bool:
+    """Is one of a few words chosen? A yes or no that may be left open has three."""
+    return bool(one.choices) or (one.kind is bool and one.may_be_open)
+
+
+def is_written(one: Option) -> bool:
+    """Is the value written into a box, which is empty where it is left open?"""
+    return one.kind is str or (one.may_be_open and not opens_at_zero(one))
+
+
 def _choices(one: Option) -> list[Any]:
-    choices: list[Any] = list(one.choices) or list(YES_OR_NO)
+    """What may be chosen: words, or (words, value) pairs where one choice stands for None."""
     if not one.may_be_open:
-        return choices
-    return [
-        OPEN,
-        *(choice if isinstance(choice, tuple) else (choice, choice) for choice in choices),
-    ]
+        return list(one.choices)
+    if one.kind is bool:
+        return [OPEN, *YES_OR_NO]
+    return [OPEN, *((str(choice), choice) for choice in one.choices)]
 
 
-def _number(one: Option, value: float | None, named: dict[str, Any]) -> ui.Widget:
+def _number(
+    one: Option,
+    value: float | None,
+    named: dict[str, Any],
+) -> ui.Widget:
     """A slider where both limits are known, else a box to write in."""
     whole = one.kind is int
     if opens_at_zero(one):
@@ -133,7 +146,12 @@ class MethodControls(ui.VBox):
                 rows += self._rule_rows(one, chosen, value)
         super().__init__(rows)
 
-    def _rule_rows(self, one: Option, chosen: ui.Widget, value: Any) -> list[ui.HBox]:
+    def _rule_rows(
+        self,
+        one: Option,
+        chosen: ui.Widget,
+        value: Any,
+    ) -> list[ui.HBox]:
         """A row for each option of each rule; those of the chosen rule are shown."""
         rows: list[ui.HBox] = []
         rule_of: list[str] = []
@@ -185,7 +203,13 @@ class Explorer(ui.VBox):
     `MethodControls` by name.
     """
 
-    def __init__(self, model: BLT, prompt: str, methods: dict[str, Any], chosen: str) -> None:
+    def __init__(
+        self,
+        model: BLT,
+        prompt: str,
+        methods: dict[str, Any],
+        chosen: str,
+    ) -> None:
         self.model = model
         self.trace: Trace | None = None
         self._halted = False

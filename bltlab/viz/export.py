@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from html import escape
 from io import BytesIO
-from math import ceil, floor
+from itertools import pairwise
+from math import ceil, dist, floor
 from typing import Any
 
 from ..trace import Trace
@@ -70,7 +71,11 @@ def svg(picture: Picture) -> str:
 """
 
 
-def _svg_part(x: float, y: float, shapes: tuple[Shape, ...]) -> str:
+def _svg_part(
+    x: float,
+    y: float,
+    shapes: tuple[Shape, ...],
+) -> str:
     return f'<g transform="translate({x:g} {y:g})">{"".join(map(svg_shape, shapes))}</g>'
 
 
@@ -89,8 +94,9 @@ def svg_shape(shape: Shape) -> str:
 
 
 def _svg_box(box: Box) -> str:
-    place = f'x="{box.x:g}" y="{box.y:g}" width="{box.w:g}" height="{box.h:g}" rx="{box.radius}"'
-    return f'<rect {place} fill="{box.fill or "none"}"{_svg_stroke(box)}/>'
+    x, y, w, h, fill, *_ = box
+    place = f'x="{x:g}" y="{y:g}" width="{w:g}" height="{h:g}" rx="{box.radius}"'
+    return f'<rect {place} fill="{fill or "none"}"{_svg_stroke(box)}/>'
 
 
 def _svg_stroke(shape: Box | Line) -> str:
@@ -103,9 +109,11 @@ def _svg_stroke(shape: Box | Line) -> str:
 
 
 def _svg_text(text: Text) -> str:
-    place = f'x="{text.x:g}" y="{text.y:g}" font-size="{text.size:g}"'
-    look = f'fill="{text.fill}" text-anchor="{text.anchor}"{_svg_font(text.font)}'
-    return f"<text {place} {look}>{xml(text.text)}{_code_points(text.text)}</text>"
+    x, y, words, size, fill, face, anchor = text
+    place = f'x="{x:g}" y="{y:g}" font-size="{size:g}"'
+    look = f'fill="{fill}" text-anchor="{anchor}"{_svg_font(face)}'
+    inside = xml(words) + _code_points(words)
+    return f"<text {place} {look}>{inside}</text>"
 
 
 def _svg_font(name: str) -> str:
@@ -137,7 +145,11 @@ def _points(points: tuple[Point, ...]) -> str:
 
 
 @lru_cache(maxsize=256)
-def font(path: str | None, size: float, shaped: bool = True) -> Any:
+def font(
+    path: str | None,
+    size: float,
+    shaped: bool = True,
+) -> Any:
     """A font at a size in pixels, None where there is no such font.
 
     path: of the file, or its name where the system knows it; None is the font that comes with
@@ -179,7 +191,8 @@ def found(char: str) -> tuple[str, ...]:
     except (OSError, subprocess.TimeoutExpired):
         return ()
     lines = asked.stdout.decode("utf-8", "replace").split("\n")
-    return tuple(sorted((line.rstrip(": \r") for line in lines if line), key=_rank))
+    paths = [line.rstrip(": \r") for line in lines if line]
+    return tuple(sorted(paths, key=_rank))
 
 
 def _rank(path: str) -> tuple[bool, bool, bool, str]:
@@ -209,8 +222,12 @@ def written(text: str, kind: str) -> tuple[str, str | None]:
 
 def _fonts_for(kind: str) -> list[str | None]:
     """The fonts of this machine to try first; the last one, None, comes with Pillow."""
-    files = [f"{name}.ttf" for name in (FONTS[kind], FONTS["sans"], *OTHERS)]
-    return [*(file for file in files if font(file, 24)), None]
+    ours: list[str | None] = []
+    for name in (FONTS[kind], FONTS["sans"], *OTHERS):
+        file = f"{name}.ttf"
+        if font(file, 24):
+            ours.append(file)
+    return [*ours, None]
 
 
 def _has_all(path: str | None, characters: Sequence[str]) -> bool:
@@ -255,7 +272,8 @@ class Pillow:
 
         Raises ValueError for one of more than `MOST_PIXELS`.
         """
-        width, height = round(picture.width * self.scale), round(picture.height * self.scale)
+        width = round(picture.width * self.scale)
+        height = round(picture.height * self.scale)
         if width * height > MOST_PIXELS:
             raise ValueError(
                 f"a picture of {width} x {height} pixels is too large:"
@@ -264,31 +282,50 @@ class Pillow:
         image = self.Image.new("RGBA", (width, height), GROUND)
         for x, y, shapes in picture.parts:
             tile, left, top = self.tile(shapes)
-            corner = round(x * self.scale) + left, round(y * self.scale) + top
-            image.alpha_composite(tile, (max(0, corner[0]), max(0, corner[1])))
-        return image.convert("RGB").quantize(palette=self.palette, dither=self.Image.Dither.NONE)
+            left += round(x * self.scale)
+            top += round(y * self.scale)
+            image.alpha_composite(tile, (max(0, left), max(0, top)))
+        plain = image.convert("RGB")
+        return plain.quantize(palette=self.palette, dither=self.Image.Dither.NONE)
 
     def _tile(self, shapes: tuple[Shape, ...]) -> tuple[Any, int, int]:
         """The image of some shapes, and where its corner lies from their origin, in pixels."""
         texts = [shape for shape in shapes if isinstance(shape, Text)]
         solid = [shape for shape in shapes if not isinstance(shape, Text)]
-        boxes = [*map(self._extent, solid), *map(self._text_extent, texts), (0, 0, 1, 1)]
-        lefts, tops, rights, bottoms = zip(*boxes, strict=True)
-        left, top = floor(min(lefts)) - 1, floor(min(tops)) - 1
-        right, bottom = ceil(max(rights)) + 1, ceil(max(bottoms)) + 1
-        tile = self.Image.new("RGBA", (right - left, bottom - top))
+        left, top, right, bottom = self._bounds(solid, texts)
+        size = right - left, bottom - top
         if solid:
-            tile = self._solid(solid, tile.size, left, top)
+            tile = self._solid(solid, size, left, top)
+        else:
+            tile = self.Image.new("RGBA", size)
         for text in texts:
-            tile.alpha_composite(self._ink(text, tile.size, left, top))
+            tile.alpha_composite(self._ink(text, size, left, top))
         return tile, left, top
 
-    def _extent(self, shape: Box | Line | Area) -> Place:
-        left, top, right, bottom = _extent(shape)
-        return left * self.scale, top * self.scale, right * self.scale, bottom * self.scale
+    def _bounds(
+        self,
+        solid: Sequence[Box | Line | Area],
+        texts: Sequence[Text],
+    ) -> tuple[int, int, int, int]:
+        """(left, top, right, bottom) of shapes in whole pixels, with one to spare."""
+        places: list[Sequence[float]] = [(0, 0, 1, 1)]
+        for shape in solid:
+            places.append([length * self.scale for length in _extent(shape)])
+        places += map(self._text_extent, texts)
+        lefts, tops, rights, bottoms = zip(*places, strict=True)
+        return (
+            floor(min(lefts)) - 1,
+            floor(min(tops)) - 1,
+            ceil(max(rights)) + 1,
+            ceil(max(bottoms)) + 1,
+        )
 
     def _solid(
-        self, shapes: Sequence[Box | Line | Area], size: tuple[int, int], left: int, top: int
+        self,
+        shapes: Sequence[Box | Line | Area],
+        size: tuple[int, int],
+        left: int,
+        top: int,
     ) -> Any:
         """The image of shapes that are no text, drawn large and made smaller."""
         large = self.Image.new("RGBA", (size[0] * SHARP, size[1] * SHARP))
@@ -300,14 +337,24 @@ class Pillow:
     def _setting(self, text: Text) -> tuple[tuple[float, float], str, Any, str]:
         """Where and how a text is drawn, in Pillow's words: place, text, font, anchor."""
         shown, path = written(text.text, text.font)
-        size = text.size if len(shown) <= len(text.text) else min(text.size, 11)  # a code point
+        size = text.size
+        if len(shown) > len(text.text):  # a code point
+            size = min(size, 11)
         place = text.x * self.scale, text.y * self.scale
-        return place, shown, font(path, size * self.scale), ANCHORS[text.anchor]
+        face = font(path, size * self.scale)
+        return place, shown, face, ANCHORS[text.anchor]
 
     def _text_extent(self, text: Text) -> Place:
-        return self.ImageDraw.Draw(self.Image.new("L", (1, 1))).textbbox(*self._setting(text))
+        pen = self.ImageDraw.Draw(self.Image.new("L", (1, 1)))
+        return pen.textbbox(*self._setting(text))
 
-    def _ink(self, text: Text, size: tuple[int, int], left: int, top: int) -> Any:
+    def _ink(
+        self,
+        text: Text,
+        size: tuple[int, int],
+        left: int,
+        top: int,
+    ) -> Any:
         """A layer with a text on it."""
         (x, y), shown, face, anchor = self._setting(text)
         ink = self.Image.new("L", size)
@@ -316,11 +363,18 @@ class Pillow:
         layer.putalpha(ink)
         return layer
 
-    def _shape(self, pen: Any, shape: Box | Line | Area, left: int, top: int) -> None:
+    def _shape(
+        self,
+        pen: Any,
+        shape: Box | Line | Area,
+        left: int,
+        top: int,
+    ) -> None:
         """Draw a shape that is no text."""
         k = self.scale * SHARP
 
         def put(points: Sequence[Point]) -> list[Point]:
+            """Where points lie on the large image."""
             return [(x * k - left * SHARP, y * k - top * SHARP) for x, y in points]
 
         if isinstance(shape, Area):
@@ -331,10 +385,11 @@ class Pillow:
             for dash in _dashes(shape.points, shape.dash):
                 pen.line(put(dash), shape.stroke, width, "curve")
             return
-        whole = shape.stroke and not shape.dash
-        half = shape.width / 2 if whole else 0  # Pillow draws a frame inside its box
-        radius, edge = (shape.radius + half) * k, shape.stroke if whole else None
-        pen.rounded_rectangle(put(_corners(shape, half)), radius, shape.fill, edge, width)
+        edge = None if shape.dash else shape.stroke
+        half = shape.width / 2 if edge else 0  # Pillow draws a frame inside its box
+        corners = put(_corners(shape, half))
+        radius = (shape.radius + half) * k
+        pen.rounded_rectangle(corners, radius, shape.fill, edge, width)
         if shape.dash:
             for dash in _dashes(_outline(shape), shape.dash):
                 pen.line(put(dash), shape.stroke, width)
@@ -342,41 +397,62 @@ class Pillow:
 
 def _corners(box: Box, half: float) -> tuple[Point, Point]:
     """The upper left and the lower right corner of a box that is wider on each side."""
-    return (box.x - half, box.y - half), (box.x + box.w + half, box.y + box.h + half)
+    left, top = box.x, box.y
+    right, bottom = left + box.w, top + box.h
+    return (left - half, top - half), (right + half, bottom + half)
 
 
 def _outline(box: Box) -> tuple[Point, ...]:
     """The corners of a box, around and back."""
-    x, y, right, bottom = box.x, box.y, box.x + box.w, box.y + box.h
-    return (x, y), (right, y), (right, bottom), (x, bottom), (x, y)
+    (left, top), (right, bottom) = _corners(box, 0)
+    return (
+        (left, top),
+        (right, top),
+        (right, bottom),
+        (left, bottom),
+        (left, top),
+    )
 
 
 def _extent(shape: Box | Line | Area) -> Place:
     """(left, top, right, bottom) of a shape, its stroke included."""
-    if isinstance(shape, Box):
-        (left, top), (right, bottom) = _corners(shape, shape.width / 2 if shape.stroke else 0)
-        return left, top, right, bottom
-    xs, ys = zip(*shape.points, strict=True)
-    half = 0 if isinstance(shape, Area) else shape.width / 2
-    return min(xs) - half, min(ys) - half, max(xs) + half, max(ys) + half
+    points = _corners(shape, 0) if isinstance(shape, Box) else shape.points
+    stroked = not isinstance(shape, Area) and shape.stroke
+    half = shape.width / 2 if stroked else 0
+    xs, ys = zip(*points, strict=True)
+    return (
+        min(xs) - half,
+        min(ys) - half,
+        max(xs) + half,
+        max(ys) + half,
+    )
 
 
 def _dashes(points: Sequence[Point], dash: tuple[float, float] | None) -> Iterator[Sequence[Point]]:
     """A line cut into its dashes; itself where it has none.
 
-    >>> [[point[0] for point in ends] for ends in _dashes(((0, 0), (10, 0)), (4, 3))]
-    [[0.0, 4.0], [7.0, 10.0]]
+    >>> list(_dashes(((0, 0), (10, 0)), (4, 3)))
+    [((0.0, 0.0), (4.0, 0.0)), ((7.0, 0.0), (10.0, 0.0))]
     """
     if not dash:
         yield points
         return
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
-        length = ((x1 - x0) ** 2 + (y1 - y0) ** 2) ** 0.5
+    on, off = dash
+    for begin, end in pairwise(points):
+        length = dist(begin, end)
         start = 0.0
         while start < length:
-            along = (start, min(start + dash[0], length))
-            yield [(x0 + (x1 - x0) * d / length, y0 + (y1 - y0) * d / length) for d in along]
-            start += sum(dash)
+            stop = min(start + on, length)
+            yield _at(begin, end, start, length), _at(begin, end, stop, length)
+            start += on + off
+
+
+def _at(begin: Point, end: Point, distance: float, length: float) -> Point:
+    """The point so far along a line of `length` from one point to another."""
+    (x0, y0), (x1, y1) = begin, end
+    x = x0 + (x1 - x0) * distance / length
+    y = y0 + (y1 - y0) * distance / length
+    return x, y
 
 
 # -- files -----------------------------------------------------------------------------------------
@@ -434,7 +510,11 @@ def _ticks(scene: Scene, seconds: float) -> dict[int, float]:
     return ticks
 
 
-def _changes(pen: Pillow, before: Any, now: Any) -> Any:
+def _changes(
+    pen: Pillow,
+    before: Any,
+    now: Any,
+) -> Any:
     """A frame that holds only what changed; all else shows through."""
     from PIL import ImageChops
 
@@ -459,7 +539,9 @@ IMAGE = "float:left;width:{width}px;max-width:100%;margin-right:-100%"
 
 
 def mimebundle(
-    traces: Sequence[Trace], text: str, clock: str | None = None
+    traces: Sequence[Trace],
+    text: str,
+    clock: str | None = None,
 ) -> tuple[dict[str, str], dict[str, Any]]:
     """What Jupyter shows of traces, as (data, metadata): the player, a picture and `text`.
 
@@ -486,7 +568,9 @@ def many_traces(traces: Sequence[Trace]) -> str:
 
 
 def still(
-    traces: Sequence[Trace], clock: str | None = None, step: int | None = None
+    traces: Sequence[Trace],
+    clock: str | None = None,
+    step: int | None = None,
 ) -> tuple[dict[str, str], dict[str, Any]]:
     """The PNG alone, as (data, metadata).
 

@@ -44,7 +44,10 @@ def _figure(title: str | None, x: str, y: str, height: int = 360, **layout: Any)
 
 
 def lines(
-    series: Mapping[str, Iterable[tuple[float, float]]], x: str, y: str, title: str | None = None
+    series: Mapping[str, Iterable[tuple[float, float]]],
+    x: str,
+    y: str,
+    title: str | None = None,
 ) -> go.Figure:
     """Curves over numbers. series: name -> ((x, y), ...).
 
@@ -100,7 +103,12 @@ def entropies(patches: Any, threshold: float | Sequence[float]) -> go.Figure:
     return figure
 
 
-def _add_patches(figure: go.Figure, patches: Any, height: float, visible: bool) -> None:
+def _add_patches(
+    figure: go.Figure,
+    patches: Any,
+    height: float,
+    visible: bool,
+) -> None:
     """A thin line in front of each byte that opens a patch."""
     x, y = [], []
     for start in patches.starts[1:]:
@@ -117,7 +125,12 @@ def _add_patches(figure: go.Figure, patches: Any, height: float, visible: bool) 
     )
 
 
-def _add_threshold(figure: go.Figure, limit: float, n: int, visible: bool) -> None:
+def _add_threshold(
+    figure: go.Figure,
+    limit: float,
+    n: int,
+    visible: bool,
+) -> None:
     """A dashed line across n bytes."""
     figure.add_scatter(
         x=[-0.5, n - 0.5],
@@ -146,7 +159,11 @@ def _glyph(byte: int) -> str:
 # -- masks and training ----------------------------------------------------------------------------
 
 
-def mask(rows: Any, labels: Sequence[str] | None = None, title: str | None = None) -> go.Figure:
+def mask(
+    rows: Any,
+    labels: Sequence[str] | None = None,
+    title: str | None = None,
+) -> go.Figure:
     """A boolean mask as a picture: a row may read the columns that are filled.
 
     rows: a tensor or nested lists of bools, (queries, keys).

@@ -87,7 +87,11 @@ def page(
     )
 
 
-def frame(html: str, title: str, height: int) -> Frame:
+def frame(
+    html: str,
+    title: str,
+    height: int,
+) -> Frame:
     """A page inside `<iframe sandbox srcdoc>`: scripts run, but reach nothing outside.
 
     height: pixels.

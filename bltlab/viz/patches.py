@@ -17,7 +17,10 @@ LINE = 32  # bytes in a line of the page, about
 
 
 def survey(
-    patches: Any, name: str, threshold: float, max_patch_length: int | None = None
+    patches: Any,
+    name: str,
+    threshold: float,
+    max_patch_length: int | None = None,
 ) -> dict[str, Any]:
     """A `TextPatches` (of `bltlab.patchify`) as a survey.
 

@@ -81,7 +81,13 @@ class Picture:
     title: str
 
 
-def rectangle(left: float, top: float, right: float, bottom: float, fill: str) -> Area:
+def rectangle(
+    left: float,
+    top: float,
+    right: float,
+    bottom: float,
+    fill: str,
+) -> Area:
     """A filled rectangle."""
     return Area(((left, top), (right, top), (right, bottom), (left, bottom)), fill)
 
@@ -125,13 +131,21 @@ def _end_of_bytes(ids: Sequence[int], start: int) -> int:
     return end
 
 
-def _characters(ids: Sequence[int], start: int, end: int, finished: bool) -> Iterator[Span]:
+def _characters(
+    ids: Sequence[int],
+    start: int,
+    end: int,
+    finished: bool,
+) -> Iterator[Span]:
     """The characters of a run of bytes."""
     data = vocab.decode(ids[start:end])
-    more_may_come = ids[end] == vocab.MASK_ID if end < len(ids) else not finished
-    tail = len(data) - (_unfinished(data) if more_may_come else 0)
-    hidden_lead = start > 0 and ids[start - 1] == vocab.MASK_ID
-    inner = _continuations(data) if hidden_lead else 0  # their lead may still come
+    tail = len(data)
+    more_may_come = not finished if end == len(ids) else ids[end] == vocab.MASK_ID
+    if more_may_come:
+        tail -= _unfinished(data)
+    inner = 0  # bytes whose lead may still come
+    if start > 0 and ids[start - 1] == vocab.MASK_ID:
+        inner = _continuations(data)
     for a, b, valid in vocab.characters(data[:tail]):
         kind = "whole" if valid else "pending" if a < inner else "broken"
         yield start + a, start + b, kind
@@ -222,15 +236,24 @@ def cell(
     shapes += _box(state, _fill(state, now), w, h)
     shapes += _second_cue(state, w, h)
     shapes += label(i, state, w, h)
-    if state == "rejected":  # struck out
-        shapes.append(Line(((3, h / 2 + 1), (w - 3, h / 2 + 1)), STATES[state], 1.5))
+    if state == "rejected":
+        y = h / 2 + 1
+        shapes.append(Line(((3, y), (w - 3, y)), STATES[state], 1.5))  # struck out
     if broken:
         shapes.append(Box(-2, -2, w + 4, h + 4, None, RED, 2, (5, 3)))
     if opens is not None:
-        shapes.append(Line(((0 if opens else -2, h + 6), (w + 2, h + 6)), SOFT, 2))
-    if opens:
-        shapes.append(Line(((-2, -4), (-2, h + 7)), SOFT if state == "prompt" else INK, 2))
+        shapes += _rail(state, opens, w, h)
     return tuple(shapes)
+
+
+def _rail(state: str, opens: bool, w: float, h: float) -> list[Shape]:
+    """The rail below a byte of a known patch, and a bar where it opens the patch."""
+    left = 0 if opens else -2
+    shapes: list[Shape] = [Line(((left, h + 6), (w + 2, h + 6)), SOFT, 2)]
+    if opens:
+        ink = SOFT if state == "prompt" else INK
+        shapes.append(Line(((-2, -4), (-2, h + 7)), ink, 2))
+    return shapes
 
 
 def _fill(state: str, now: bool) -> str | None:
@@ -241,9 +264,15 @@ def _fill(state: str, now: bool) -> str | None:
     return mix(STATES[state], 42 if now else 15)
 
 
-def _box(state: str, fill: str | None, w: float, h: float) -> list[Shape]:
+def _box(
+    state: str,
+    fill: str | None,
+    w: float,
+    h: float,
+) -> list[Shape]:
     """The frame of a byte: double for a bonus, thick with a turned corner for a replacement."""
-    colour, right = STATES[state], w - 1
+    colour = STATES[state]
+    right = w - 1
     if state == "bonus":
         inner = Box(3, 3, w - 6, h - 6, None, colour, 1.2, None, 2)
         return [Box(0.5, 0.5, w - 1, h - 1, fill, colour, 1.2), inner]
@@ -256,7 +285,11 @@ def _box(state: str, fill: str | None, w: float, h: float) -> list[Shape]:
     return []
 
 
-def _second_cue(state: str, w: float, h: float) -> list[Shape]:
+def _second_cue(
+    state: str,
+    w: float,
+    h: float,
+) -> list[Shape]:
     """What lies on the box: hatching where masked, a bar at the foot of accepted and kept bytes."""
     if state == "masked":
         return [_hatch(k, w, h) for k in range(8, int(w + h), 7)]
@@ -265,24 +298,37 @@ def _second_cue(state: str, w: float, h: float) -> list[Shape]:
     return []
 
 
-def _hatch(k: float, w: float, h: float) -> Line:
+def _hatch(
+    k: float,
+    w: float,
+    h: float,
+) -> Line:
     """The k-th of the lines across a masked byte's box, clipped to it."""
     lower = max(1, k - h + 1), min(h - 1, k - 1)
     upper = min(w - 1, k - 1), max(1, k - w + 1)
     return Line((lower, upper), THIN, 1.5)
 
 
-def label(i: int, state: str, w: float, h: float) -> list[Shape]:
+def label(
+    i: int,
+    state: str,
+    w: float,
+    h: float,
+) -> list[Shape]:
     """The byte itself in its box; a space is drawn, so that it needs no font."""
     colour = SOFT if state in ("prompt", "rejected") else INK
     if i == vocab.OFFSET + 32:
-        y, left, right = h / 2 + 6, w / 2 - 4, w / 2 + 4
-        return [Line(((left, y - 3), (left, y), (right, y), (right, y - 3)), colour, 1.3)]
-    text, size = glyph(i), (11 if is_hex(i) else 17) * (h / HIGH) ** 0.5
+        y = h / 2 + 6
+        left, right = w / 2 - 4, w / 2 + 4
+        points = (left, y - 3), (left, y), (right, y), (right, y - 3)
+        return [Line(points, colour, 1.3)]
+    text = glyph(i)
     if not text:
         return []
+    size = (11 if is_hex(i) else 17) * (h / HIGH) ** 0.5
+    baseline = h / 2 + 0.36 * size
     font = FONTS.get(state, "mono")
-    return [Text(w / 2, h / 2 + 0.36 * size, text, size, colour, font, "middle")]
+    return [Text(w / 2, baseline, text, size, colour, font, "middle")]
 
 
 @lru_cache(maxsize=1024)
@@ -300,7 +346,8 @@ def bracket(n: int, text: str | None) -> tuple[Shape, ...]:
     else:
         line, shown = Line((*points, (right, 4)), INK, 1.5), text
     size = 15 if len(shown) < 3 else 11
-    return line, Text((left + right) / 2, -4, shown, size, INK, "sans", "middle")
+    middle = (left + right) / 2
+    return line, Text(middle, -4, shown, size, INK, "sans", "middle")
 
 
 # -- lines of words --------------------------------------------------------------------------------
@@ -319,7 +366,10 @@ def _ems(c: str) -> float:
 
 
 def flow(
-    items: Iterable[tuple[float, Any]], width: float, gap: float, line: float
+    items: Iterable[tuple[float, Any]],
+    width: float,
+    gap: float,
+    line: float,
 ) -> tuple[list[tuple[float, float, Any]], float]:
     """Places for things side by side in lines of `width`: [(x, y, thing)], and the height.
 
@@ -345,8 +395,16 @@ def clipped(value: Any, most: int = 60) -> str:
     >>> clipped([0.5, "ab\\n"]), clipped("abcdefgh", 6)
     ('0.5, abU+000A', 'abc...')
     """
-    text = "".join(c if c.isprintable() else f"U+{ord(c):04X}" for c in _in_words(value, most))
-    return text if len(text) <= most else text[: most - 3] + "..."
+    words = _in_words(value, most)
+    text = "".join(map(_visible, words))
+    if len(text) <= most:
+        return text
+    return text[: most - 3] + "..."
+
+
+def _visible(c: str) -> str:
+    """A character, or its code point where it cannot be seen."""
+    return c if c.isprintable() else f"U+{ord(c):04X}"
 
 
 def _in_words(value: Any, most: int) -> str:

@@ -3,9 +3,10 @@
 They look as in the player, for paper and slides.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, pairwise, starmap
+from itertools import pairwise, starmap
 from typing import Any
 
 from .. import vocab
@@ -20,7 +21,6 @@ from .picture import (
     Part,
     Picture,
     Shape,
-    Span,
     Text,
     bracket,
     cell,
@@ -37,6 +37,11 @@ GHOST, MOST_GHOSTS = 32, 4  # a row of rejected drafts, and how many of the newe
 GHOST_BYTE, GHOST_LEFT = 23, 132  # from one rejected byte to the next; where the first stands
 MARGIN, GAP, STATS = 16, 34, 42  # around and between lanes; a row of numbers
 NUMBERS = "new bytes", "patcher", "encoder", "global", "decoder passes", "acceptance", "seconds"
+LEGEND = {  # names in it that are not a state's own
+    "linked": "appeared in one step",
+    "broken": "broken UTF-8",
+    "opens": "opens a patch",
+}
 TICKS = 240  # of a clock that flows, as in the player
 Parameters = dict[str, int]
 Reading = Callable[[Event, Parameters], float]
@@ -64,21 +69,30 @@ def clock_times(trace: Trace, clock: str) -> list[float]:
         return list(range(len(trace.events) + 1))
     prompts = trace.events_of(Prefilled)
     start = read(prompts[-1], size) if prompts else 0
-    return list(accumulate([0, *(read(event, size) - start for event in trace.events)], max))
+    times: list[float] = [0]
+    for event in trace.events:
+        now = read(event, size) - start
+        times.append(max(now, times[-1]))
+    return times
 
 
 def facts_of(trace: Trace) -> list[str]:
     """A run's method and settings in words, its model last."""
-    options = {name: value for name, value in trace.method.items() if name != "name"}
-    facts = options | trace.settings | {"model": trace.model.get("name")}
-    words = {name.replace("_", " "): clipped(value) for name, value in facts.items()}
-    return [f"{name} {value}" for name, value in words.items() if value]
+    facts = trace.method | trace.settings | {"model": trace.model.get("name")}
+    del facts["name"]
+    words = []
+    for name, value in facts.items():
+        shown = clipped(value)
+        if shown:
+            words.append(f"{name.replace('_', ' ')} {shown}")
+    return words
 
 
 def linked(before: Cell, after: Cell) -> bool:
     """Did two neighbours appear in one step?"""
-    hidden = vocab.MASK_ID in (before.id, after.id)
-    return before.step == after.step and after.state != "prompt" and not hidden
+    if vocab.MASK_ID in (before.id, after.id) or after.state == "prompt":
+        return False
+    return before.step == after.step
 
 
 def touched(event: Event | None) -> Iterable[int]:
@@ -129,8 +143,10 @@ def extent_of(trace: Trace) -> Extent:
     for step, event in enumerate(trace.events):
         cells = canvas.apply(event, step).cells
         longest = max(longest, len(cells))
-        highest = max([highest, *(c.id for c in cells if c.id < vocab.MASK_ID)])
-        states |= {c.state for c in cells}
+        for c in cells:
+            states.add(c.state)
+            if c.id < vocab.MASK_ID:
+                highest = max(highest, c.id)
         if any(starmap(linked, pairwise(cells))):
             states.add("linked")
     if canvas.ghosts:
@@ -148,7 +164,13 @@ class Lane:
     clock: a name in `CLOCKS`; `times` are what it shows after 0, 1, ... events.
     """
 
-    def __init__(self, trace: Trace, facts: Sequence[str], clock: str, width: int) -> None:
+    def __init__(
+        self,
+        trace: Trace,
+        facts: Sequence[str],
+        clock: str,
+        width: int,
+    ) -> None:
         self.trace, self.width = trace, width
         self.columns = max(1, (width - 6) // PITCH)
         self.times = clock_times(trace, clock)
@@ -164,77 +186,108 @@ class Lane:
 
     def _header(self, facts: Sequence[str]) -> tuple[list[Part], float]:
         name = clipped(self.trace.method["name"])
-        items = [(wide(name, 18) * 1.1, (Text(0, 18, name, 18, INK, "bold"),))]
-        items += [(wide(fact, 13), (Text(0, 18, fact, 13, SOFT),)) for fact in facts]
+        title = Text(0, 18, name, 18, INK, "bold")
+        items = [(wide(name, 18) * 1.1, (title,)), *map(_fact, facts)]
         return flow(items, self.width, 14, 24)
 
     def parts(self, step: int) -> Iterator[Part]:
         """What is seen after `step` events."""
         so_far = replace(self.trace, events=self.trace.events[:step])
         canvas = so_far.canvas()
+        latest = so_far.events[-1] if so_far.events else None
         yield from self.header
         yield from self._numbers(so_far.totals)
-        yield from self._bytes(canvas.cells, so_far.events[-1] if so_far.events else None)
-        top = self.top + self.rows * ROW
-        for row, ghost in enumerate(canvas.ghosts[: -MOST_GHOSTS - 1 : -1]):
-            yield from self._ghost(ghost, top + row * GHOST, newest=row == 0)
+        yield from self._bytes(canvas.cells, latest)
+        y = self.top + self.rows * ROW
+        newest = list(reversed(canvas.ghosts))[:MOST_GHOSTS]
+        for ghost in newest:
+            yield from self._ghost(ghost, y, ghost is newest[0])
+            y += GHOST
 
     def _numbers(self, totals: Totals) -> Iterator[Part]:
         rate = totals.acceptance_rate
         accepted = "-" if rate is None else f"{100 * rate:.0f} %"
-        values = totals.new_bytes, *totals.nfe.astuple(), accepted, f"{totals.seconds:.2f}"
+        seconds = f"{totals.seconds:.2f}"
+        values = totals.new_bytes, *totals.nfe.astuple(), accepted, seconds
         for (x, y, key), value in zip(self.numbers, values, strict=True):
-            yield x, self.head_height + y, (Text(0, 16, key, 12, SOFT), Text(0, 36, str(value), 17))
+            name = Text(0, 16, key, 12, SOFT)
+            number = Text(0, 36, str(value), 17)
+            yield x, self.head_height + y, (name, number)
 
     def _bytes(self, cells: list[Cell], event: Event | None) -> Iterator[Part]:
         """The bytes in their rows, and a bracket above each longer character."""
-        now, finished = touched(event), isinstance(event, Finished)
+        now = touched(event)
+        ids = [c.id for c in cells]
         column, y = 0, self.top + HEAD
-        for span in spans([c.id for c in cells], finished):
-            start, end, kind = span
-            if column + end - start > self.columns:  # a character's bytes stay together
-                column, y = 0, y + ROW
+        for start, end, kind in spans(ids, isinstance(event, Finished)):
+            size = end - start
+            if column + size > self.columns:  # a character's bytes stay together
+                column = 0
+                y += ROW
+            left = 2 + column * PITCH
             for i in range(start, end):
                 shapes = self._byte(cells, i, i + 1 in now, kind == "broken")
-                yield 2 + (column + i - start) * PITCH, y, shapes
-            if kind == "pending" or end - start > 1:
-                yield 2 + column * PITCH, y - 7, self._bracket(cells, span)
-            column += end - start
+                yield left + (i - start) * PITCH, y, shapes
+            if kind == "pending" or size > 1:
+                whole = kind == "whole"
+                above = character(ids[start:end]) if whole else None
+                yield left, y - 7, bracket(size, above)
+            column += size
 
-    def _byte(self, cells: list[Cell], i: int, now: bool, broken: bool) -> tuple[Shape, ...]:
+    def _byte(
+        self,
+        cells: list[Cell],
+        i: int,
+        now: bool,
+        broken: bool,
+    ) -> tuple[Shape, ...]:
         c = cells[i]
-        with_the_one_before = i > 0 and linked(cells[i - 1], c)
-        return cell(c.id, c.state, now, c.opens, broken, with_the_one_before)
+        together = i > 0 and linked(cells[i - 1], c)
+        return cell(c.id, c.state, now, c.opens, broken, together)
 
-    def _bracket(self, cells: list[Cell], span: Span) -> tuple[Shape, ...]:
-        start, end, kind = span
-        whole = kind == "whole"
-        return bracket(end - start, character([c.id for c in cells[start:end]]) if whole else None)
-
-    def _ghost(self, ghost: dict[str, Any], y: float, newest: bool) -> Iterator[Part]:
+    def _ghost(
+        self,
+        ghost: dict[str, Any],
+        y: float,
+        newest: bool,
+    ) -> Iterator[Part]:
         """A row with the bytes that one round rejected."""
         if newest:
-            red, bottom = STATES["rejected"], GHOST - 2
-            ground = rectangle(0, 0, self.width, bottom, mix(red, 9))
-            yield 0, y, (ground, rectangle(0, 0, 3, bottom, red))
+            yield 0, y, self._newest_ground()
+        ink = INK if newest else SOFT
+        yield 0, y, (Text(8, 20, self._round(ghost), 13, ink),)
+        ids, room = ghost["ids"], self._ghost_room()
+        x: float = GHOST_LEFT
+        for i in ids[:room]:
+            yield x, y + 3, cell(i, "rejected", w=21, h=24)
+            x += GHOST_BYTE
+        x += 8
+        where = "..." if len(ids) > room else self._where(ghost, x)
+        yield x, y, (Text(0, 20, where, 13, SOFT),)
+
+    def _newest_ground(self) -> tuple[Shape, ...]:
+        """What lies under the newest row of rejected bytes."""
+        red = STATES["rejected"]
+        bottom = GHOST - 2
+        tint = rectangle(0, 0, self.width, bottom, mix(red, 9))
+        edge = rectangle(0, 0, 3, bottom, red)
+        return tint, edge
+
+    def _round(self, ghost: dict[str, Any]) -> str:
+        """Which round rejected the bytes, in words."""
         earlier = self.trace.events[: ghost["step"]]
         rounds = sum(isinstance(event, Committed) for event in earlier)
-        words = f"round {rounds + 1} rejected:"
-        yield 0, y, (Text(8, 20, words, 13, INK if newest else SOFT),)
-        ids, room = ghost["ids"], self._ghost_room()
-        for k, i in enumerate(ids[:room]):
-            yield GHOST_LEFT + GHOST_BYTE * k, y + 3, cell(i, "rejected", w=21, h=24)
-        left = GHOST_LEFT + GHOST_BYTE * min(len(ids), room) + 8
-        where = "..." if len(ids) > room else self._where(ghost, left)
-        yield left, y, (Text(0, 20, where, 13, SOFT),)
+        return f"round {rounds + 1} rejected:"
 
     def _ghost_room(self) -> int:
         """How many rejected bytes fit in a row."""
-        return int((self.width - GHOST_LEFT - 8 - wide("...", 13)) // GHOST_BYTE)
+        room = self.width - GHOST_LEFT - 8 - wide("...", 13)
+        return int(room // GHOST_BYTE)
 
     def _where(self, ghost: dict[str, Any], left: float) -> str:
         """Where rejected bytes stood, how sure the drafter was; "" where there is no room."""
-        words, prob = f"at byte {ghost['position'] - 1}", ghost["probs"][0]
+        words = f"at byte {ghost['position'] - 1}"
+        prob = ghost["probs"][0]
         if prob is not None:
             words += f", drafted with p = {prob:.2f}"
         return words if left + wide(words, 13) < self.width else ""
@@ -249,7 +302,10 @@ class Scene:
     """
 
     def __init__(
-        self, traces: Sequence[Trace], clock: str | None = None, width: int | None = None
+        self,
+        traces: Sequence[Trace],
+        clock: str | None = None,
+        width: int | None = None,
     ) -> None:
         _check(traces, clock, width)
         several = len(traces) > 1
@@ -267,7 +323,10 @@ class Scene:
         self.height = self.tops[-1] + legend_height + MARGIN
 
     def _lanes(
-        self, traces: Sequence[Trace], facts: list[list[str]], shared: list[str]
+        self,
+        traces: Sequence[Trace],
+        facts: list[list[str]],
+        shared: list[str],
     ) -> list[Lane]:
         """A lane for each trace, with the facts that not all share."""
         inner = (self.width - 2 * MARGIN - GAP * (self.columns - 1)) // self.columns
@@ -284,14 +343,16 @@ class Scene:
         return TICKS if self.longest else 0
 
     def _shared_facts(self, facts: list[str]) -> tuple[list[Part], float]:
-        texts = [(wide(fact, 13), (Text(0, 18, fact, 13, SOFT),)) for fact in facts]
-        return self._flow(texts, 24)
+        return self._flow(list(map(_fact, facts)), 24)
 
     def _tops(self, first: float) -> list[float]:
         """Where each row of lanes begins, and where the last one ends."""
-        rows = [self.lanes[i : i + self.columns] for i in range(0, len(self.lanes), self.columns)]
-        heights = [max(lane.height for lane in row) + 12 for row in rows]
-        return list(accumulate([first, *heights]))
+        tops = [first]
+        for i in range(0, len(self.lanes), self.columns):
+            row = self.lanes[i : i + self.columns]
+            highest = max(lane.height for lane in row)
+            tops.append(tops[-1] + highest + 12)
+        return tops
 
     def _flow(
         self, items: Sequence[tuple[float, tuple[Shape, ...]]], line: float
@@ -301,18 +362,21 @@ class Scene:
 
     def _legend(self) -> tuple[list[Part], float]:
         """The states that occur, each with its box; below all lanes."""
-        seen = set().union(*(lane.states for lane in self.lanes))
-        names = {name: name for name in STATES}
-        names |= {"linked": "appeared in one step", "broken": "broken UTF-8"}
-        items = [(names[key], box) for key, box in _samples().items() if key in seen]
-        items.append(("opens a patch", cell(101, "prompt", opens=True)))
-        texts = [(34 + wide(name, 13), (*box, Text(33, 20, name, 13))) for name, box in items]
-        return self._flow(texts, 44)
+        seen = {"opens"}
+        for lane in self.lanes:
+            seen |= lane.states
+        items = []
+        for key, box in _samples().items():
+            if key in seen:
+                name = LEGEND.get(key, key)
+                words = Text(33, 20, name, 13)
+                items.append((34 + wide(name, 13), (*box, words)))
+        return self._flow(items, 44)
 
     def steps(self, tick: int) -> list[int]:
         """How many events each lane shows at a tick."""
         due = self._value(tick) * (1 + 1e-9)
-        return [sum(time <= due for time in lane.times) - 1 for lane in self.lanes]
+        return [bisect_right(lane.times, due) - 1 for lane in self.lanes]
 
     def checked(self, tick: int | None) -> int:
         """A tick, the last where it is None.
@@ -330,18 +394,26 @@ class Scene:
         Raises ValueError for a tick that the clock does not have.
         """
         tick = self.checked(tick)
-        inner = self.width - 2 * MARGIN
         parts: list[Part] = [(MARGIN, MARGIN, self._readout(tick))]
         parts += _moved(self.shared, MARGIN, MARGIN + 26)
-        for i, (lane, step) in enumerate(zip(self.lanes, self.steps(tick), strict=True)):
+        for i, step in enumerate(self.steps(tick)):
+            lane = self.lanes[i]
             row, column = divmod(i, self.columns)
-            parts += _moved(lane.parts(step), MARGIN + column * (lane.width + GAP), self.tops[row])
+            left = MARGIN + column * (lane.width + GAP)
+            parts += _moved(lane.parts(step), left, self.tops[row])
         bottom = self.tops[-1]
-        parts.append((MARGIN, bottom, (Line(((0, 0), (inner, 0)), THIN, 1),)))
+        parts.append((MARGIN, bottom, self._rule()))
         parts += _moved(self.legend, MARGIN + 4, bottom + 12)
-        names = clipped(", ".join(lane.trace.method["name"] for lane in self.lanes), 200)
-        title = f"bltlab trace: {names}, {self.told(tick)}"
-        return Picture(self.width, self.height, tuple(parts), title)
+        return Picture(self.width, self.height, tuple(parts), self._title(tick))
+
+    def _rule(self) -> tuple[Shape, ...]:
+        """The line above the legend."""
+        right = self.width - 2 * MARGIN
+        return (Line(((0, 0), (right, 0)), THIN, 1),)
+
+    def _title(self, tick: int) -> str:
+        names = ", ".join(lane.trace.method["name"] for lane in self.lanes)
+        return f"bltlab trace: {clipped(names, 200)}, {self.told(tick)}"
 
     def _value(self, tick: int) -> float:
         """A tick in the clock's own unit."""
@@ -356,9 +428,11 @@ class Scene:
 
     def _readout(self, tick: int) -> tuple[Shape, ...]:
         """The clock: a bar and its words."""
-        left = max(wide(self.told(self.length), 14), 130) + 16
+        words = wide(self.told(self.length), 14)
+        left = max(words, 130) + 16
         right = self.width - 2 * MARGIN
-        done = left + (right - left) * (tick / self.length if self.length else 1)
+        share = tick / self.length if self.length else 1
+        done = left + (right - left) * share
         return (
             Text(0, 15, self.told(tick), 14),
             Line(((left, 10), (right, 10)), THIN, 5),
@@ -366,7 +440,11 @@ class Scene:
         )
 
 
-def _check(traces: Sequence[Trace], clock: str | None, width: int | None) -> None:
+def _check(
+    traces: Sequence[Trace],
+    clock: str | None,
+    width: int | None,
+) -> None:
     """Raises ValueError for what cannot be drawn."""
     if clock not in (None, *CLOCKS):
         raise ValueError(f"clock must be one of {', '.join(CLOCKS)}, got {clock!r}")
@@ -392,8 +470,21 @@ def _samples() -> dict[str, tuple[Shape, ...]]:
     states["masked"] = cell(vocab.MASK_ID, "masked")
     states["linked"] = cell(101, "proposed", linked=True)
     states["broken"] = cell(vocab.OFFSET + 0xFF, "prompt", broken=True)
+    states["opens"] = cell(101, "prompt", opens=True)
     return states
 
 
-def _moved(parts: Iterable[Part], x: float, y: float) -> list[Part]:
-    return [(x + left, y + top, shapes) for left, top, shapes in parts]
+def _fact(words: str) -> tuple[float, tuple[Shape, ...]]:
+    """Words of a header, and how wide they are."""
+    return wide(words, 13), (Text(0, 18, words, 13, SOFT),)
+
+
+def _moved(
+    parts: Iterable[Part],
+    x: float,
+    y: float,
+) -> list[Part]:
+    moved = []
+    for left, top, shapes in parts:
+        moved.append((x + left, y + top, shapes))
+    return moved
