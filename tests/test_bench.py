@@ -400,6 +400,7 @@ def test_compare_refuses_what_transformers_cannot_hold(model):
     assert twin.config.block_size is None and twin.config.patcher.max_patch_length is None
 
 
+@pytest.mark.slow  # a process each
 def test_memory_loads_both_layouts(capsys):
     rows = bench(capsys, "memory", "--checkpoint", "preset:tiny")["rows"]
     assert [r["layout"] for r in rows] == ["bltlab", "transformers"]

@@ -18,6 +18,7 @@ from training_setup import OPTIONS, write_corpus
 from bltlab import checkpoints
 from bltlab.training import train
 
+pytestmark = pytest.mark.slow  # several processes
 SHORT = replace(OPTIONS, megabytes=0.01, entropy_megabytes=0.01, sample_every=100)
 
 

@@ -172,6 +172,7 @@ def test_a_class_that_cannot_be_a_method_is_refused_in_one_sentence(what, tmp_pa
     METHODS.pop("x", None)
 
 
+@pytest.mark.slow  # a process each
 @pytest.mark.parametrize(
     "spec, words",
     [

@@ -19,7 +19,10 @@ from bltlab.trace import Trace
 pytest.importorskip("jupyterlab", reason="needs jupyterlab")
 pytest.importorskip("anywidget", reason="needs anywidget")
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium"),
+]
 
 TRACE = Path(__file__).parent.parent / "assets" / "traces" / "blt-dv.json"
 PATIENCE = 120_000  # ms, for a slow machine that starts Lab, a kernel and a page

@@ -305,6 +305,7 @@ def test_transformers_reads_what_we_write(pair, tmp_path):
     assert (bltlab.BLT.from_pretrained(tmp_path)(ids).logits - ours(ids).logits).abs().max() < 1e-6
 
 
+@pytest.mark.slow  # eight models, three seeds
 @pytest.mark.parametrize("temperature", [0.0, 0.9])
 def test_self_speculation_is_exact_on_imported_weights(pair, tmp_path, temperature):
     folders = [pair[3], original_folder(swiglu(pair[2]), tmp_path / "o")]
