@@ -79,8 +79,9 @@ class Canvas:
 
     def _read(self, event: Prefilled, step: int) -> None:
         """The prompt, without BOS."""
-        ids = zip(event.ids[1:], event.opens[1:], strict=True)
-        self.cells = [Cell(i, "prompt", None, step, opens) for i, opens in ids]
+        self.cells = []
+        for i, opens in zip(event.ids[1:], event.opens[1:], strict=True):
+            self.cells.append(Cell(i, "prompt", None, step, opens))
 
     def _draft(self, event: Drafted, step: int) -> None:
         """A drafted byte; where the model already wrote one itself, only how probable that is."""
@@ -94,23 +95,27 @@ class Canvas:
     def _unmask(self, event: Unmasked, step: int) -> None:
         """The slots that are masked or were revealed just now; the others stay as they are."""
         for slot, (i, prob) in enumerate(zip(event.block, event.probs, strict=True)):
+            position = event.position + slot
             if i == vocab.MASK_ID:
-                self._put(event.position + slot, Cell(i, "masked", prob, step))
+                self._put(position, Cell(i, "masked", prob, step))
             elif slot in event.revealed:
-                self._put(event.position + slot, Cell(i, "proposed", prob, step))
+                self._put(position, Cell(i, "proposed", prob, step))
 
     def _verify(self, event: Verified, step: int) -> None:
         """Agreed guesses are accepted, the others leave a ghost and the model's own byte."""
         end = event.position + event.accepted
-        for slot, i in enumerate(event.drafted[: event.accepted]):
-            self._accept(event.position + slot, Cell(i, "accepted", event.draft_probs[slot], step))
+        for slot in range(event.accepted):
+            i, prob = event.drafted[slot], event.draft_probs[slot]
+            self._accept(event.position + slot, Cell(i, "accepted", prob, step))
         self._cut(end)
         rejected = event.drafted[event.accepted :]
         self._bonus_at = None if rejected else end
         if rejected:
             probs = event.draft_probs[event.accepted :]
-            self.ghosts.append(dict(step=step, position=end, ids=rejected, probs=probs))
-            prob = dict(event.candidates[event.accepted]).get(event.replacement)
+            ghost = dict(step=step, position=end, ids=rejected, probs=probs)
+            self.ghosts.append(ghost)
+            candidates = dict(event.candidates[event.accepted])
+            prob = candidates.get(event.replacement)
             self._put(end, Cell(event.replacement, "replaced", prob, step))
 
     def _accept(self, position: int, accepted: Cell) -> None:
@@ -123,11 +128,14 @@ class Canvas:
 
     def _commit(self, event: Committed, step: int) -> None:
         """Bytes that stay. Behind them only a byte stays with which the model replaced a guess."""
-        for offset, (i, opens) in enumerate(zip(event.ids, event.opens, strict=True)):
-            self._keep(event.position + offset, i, opens, step)
-        end = event.position + len(event.ids)
-        replaced = self._at(end)
-        self._cut(end + 1 if replaced and replaced.state == "replaced" else end)
+        end = event.position
+        for i, opens in zip(event.ids, event.opens, strict=True):
+            self._keep(end, i, opens, step)
+            end += 1
+        behind = self._at(end)
+        if behind and behind.state == "replaced":
+            end += 1
+        self._cut(end)
 
     def _keep(
         self,
@@ -154,7 +162,8 @@ class Canvas:
             raise ValueError(
                 f"position {position} leaves a hole in a text of {len(self.cells)} bytes"
             )
-        self.cells += [Cell(vocab.MASK_ID, "masked", None, cell.step) for _ in range(untold)]
+        for _ in range(untold):
+            self.cells.append(Cell(vocab.MASK_ID, "masked", None, cell.step))
         self.cells[position - 1 : position] = [cell]
 
     def _cut(self, position: int) -> None:

@@ -105,12 +105,21 @@ KINDS = {
 
 def fields_of(kind: type) -> dict[str, tuple[str, Callable[[Any], bool]]]:
     """What each field of an event may hold, in words, and the test for it."""
-    return {f.name: KINDS[f.metadata["holds"]] for f in fields(kind)}
+    found = {}
+    for field in fields(kind):
+        holds = field.metadata["holds"]
+        found[field.name] = KINDS[holds]
+    return found
 
 
 def along_of(kind: type) -> dict[str, str]:
     """The fields of an event that run along another one, which they have one entry for each of."""
-    return {f.name: f.metadata["along"] for f in fields(kind) if f.metadata["along"]}
+    found = {}
+    for field in fields(kind):
+        along = field.metadata["along"]
+        if along:
+            found[field.name] = along
+    return found
 
 
 FIELDS = {name: fields_of(kind) for name, kind in EVENTS.items()}
@@ -175,9 +184,10 @@ def check_event(event: Any, index: int) -> None:
 
 def _wrong_fields(event: dict[str, Any], kind: str) -> str | None:
     """What is wrong with the fields of an event, each by itself."""
-    if event.keys() - {"type"} != FIELDS[kind].keys():
-        return f"must have exactly the fields {', '.join(sorted(FIELDS[kind]))}"
-    for name, (words, fits) in FIELDS[kind].items():
+    known = FIELDS[kind]
+    if event.keys() - {"type"} != known.keys():
+        return f"must have exactly the fields {', '.join(sorted(known))}"
+    for name, (words, fits) in known.items():
         if not fits(event[name]):
             return f"has {name} out of range, it must be {words}"
     return None
@@ -186,8 +196,9 @@ def _wrong_fields(event: dict[str, Any], kind: str) -> str | None:
 def _wrong_lengths(event: dict[str, Any], kind: str) -> str | None:
     """What is wrong with the lengths of lists that run along each other."""
     for name, ids in ALONG[kind].items():
-        if len(event[name]) != len(event[ids]):
-            return f"needs one entry for each of its {len(event[ids])} ids"
+        n = len(event[ids])
+        if len(event[name]) != n:
+            return f"needs one entry for each of its {n} ids"
     return None
 
 

@@ -120,7 +120,9 @@ def _name_of_rule(one: Option, rule: Any) -> str | None:
 def _with_help(box: ui.Widget, one: Option) -> ui.HBox:
     """A control and, beside it, what it is for; what 0 stands for is said too."""
     words = one.help.split(":")[0]
-    return ui.HBox([box, ui.Label(f"{words} (0)" if opens_at_zero(one) else words)])
+    if opens_at_zero(one):
+        words += " (0)"
+    return ui.HBox([box, ui.Label(words)])
 
 
 # -- all options of a method -----------------------------------------------------------------------
@@ -179,7 +181,10 @@ class MethodControls(ui.VBox):
         values = {}
         for name, one in options_of(self.start).items():
             held = self.boxes[name].value
-            values[name] = value_of(one, held) if one.rules is None else self._rule(one, held)
+            if one.rules is None:
+                values[name] = value_of(one, held)
+            else:
+                values[name] = self._rule(one, held)
         return type(self.start)(**values)
 
     def _rule(self, one: Option, rule: str | None) -> Any:
@@ -187,9 +192,11 @@ class MethodControls(ui.VBox):
         if rule is None:
             return getattr(self.start, one.name)
         kind = offered(one)[rule]
-        parts = options_of(kind).items()
-        boxes = {name: self.boxes[one.name, rule, name] for name, _ in parts}
-        return kind(**{name: value_of(part, boxes[name].value) for name, part in parts})
+        values = {}
+        for name, part in options_of(kind).items():
+            held = self.boxes[one.name, rule, name].value
+            values[name] = value_of(part, held)
+        return kind(**values)
 
 
 # -- the explorer ----------------------------------------------------------------------------------

@@ -187,7 +187,8 @@ def glyph(i: int) -> str:
         return ""
     if i < vocab.OFFSET:
         return "EOS" if i == vocab.EOS_ID else f"<{i}>"
-    return f"{i - vocab.OFFSET:02X}" if is_hex(i) else chr(i - vocab.OFFSET)
+    byte = i - vocab.OFFSET
+    return f"{byte:02X}" if is_hex(i) else chr(byte)
 
 
 def character(ids: Sequence[int]) -> str:

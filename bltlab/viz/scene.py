@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise, starmap
+from math import ceil
 from typing import Any
 
 from .. import vocab
@@ -131,9 +132,11 @@ class Extent:
         A row may leave up to three cells empty, as no character is split, but only where longer
         characters occur at all.
         """
-        leads = (0xC2, 0xE0, 0xF0)  # first bytes of characters of 2, 3 and 4 bytes begin there
-        lost = sum(self.highest - vocab.OFFSET >= lead for lead in leads)
-        return max(1, -(-self.longest // (columns - lost)))
+        lost = 0
+        for lead in (0xC2, 0xE0, 0xF0):  # of characters of 2, 3 and 4 bytes
+            if self.highest - vocab.OFFSET >= lead:
+                lost += 1
+        return max(1, ceil(self.longest / (columns - lost)))
 
 
 def extent_of(trace: Trace) -> Extent:
@@ -317,7 +320,7 @@ class Scene:
         self.lanes = self._lanes(traces, facts, shared)
         self.longest = max(lane.times[-1] for lane in self.lanes)
         self.length = self._ticks()
-        self.shared, shared_height = self._shared_facts(shared)
+        self.shared, shared_height = self._flow(list(map(_fact, shared)), 24)
         self.tops = self._tops(MARGIN + 34 + (shared_height if shared else 0))
         self.legend, legend_height = self._legend()
         self.height = self.tops[-1] + legend_height + MARGIN
@@ -341,9 +344,6 @@ class Scene:
         if self.clock not in FLOWS:
             return int(self.longest)
         return TICKS if self.longest else 0
-
-    def _shared_facts(self, facts: list[str]) -> tuple[list[Part], float]:
-        return self._flow(list(map(_fact, facts)), 24)
 
     def _tops(self, first: float) -> list[float]:
         """Where each row of lanes begins, and where the last one ends."""
@@ -417,14 +417,19 @@ class Scene:
 
     def _value(self, tick: int) -> float:
         """A tick in the clock's own unit."""
-        return tick / TICKS * self.longest if self.clock in FLOWS else tick
+        if self.clock in FLOWS:
+            return tick / TICKS * self.longest
+        return tick
 
     def told(self, tick: int) -> str:
         """The clock's hands in words."""
-        return f"{self._shown(tick)} of {self._shown(self.length)} {CLOCKS[self.clock][0]}"
+        unit, _ = CLOCKS[self.clock]
+        return f"{self._shown(tick)} of {self._shown(self.length)} {unit}"
 
     def _shown(self, tick: int) -> str:
-        return f"{self._value(tick):.3g}" if self.clock in FLOWS else str(tick)
+        if self.clock in FLOWS:
+            return f"{self._value(tick):.3g}"
+        return str(tick)
 
     def _readout(self, tick: int) -> tuple[Shape, ...]:
         """The clock: a bar and its words."""
@@ -461,7 +466,10 @@ def _shared(facts: list[list[str]]) -> list[str]:
     (['seed 0'], [])
     """
     first, *others = facts
-    return [fact for fact in first if others and all(fact in other for other in others)]
+    if not others:
+        return []
+    common = set(first).intersection(*others)
+    return [fact for fact in first if fact in common]
 
 
 def _samples() -> dict[str, tuple[Shape, ...]]:
