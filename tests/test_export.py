@@ -1,4 +1,6 @@
-"""Pictures: one layout and two pens that agree, the player's colours and second cues, any bytes, files whole or not at all."""
+"""Pictures: one layout and two pens that agree, the player's colours and second cues, any bytes,
+files whole or not at all.
+"""
 
 import base64
 import html
@@ -55,18 +57,20 @@ def written(data, name="ar", **settings):
     return replace(run.trace(name, "budget"), settings=settings)
 
 
-# -- layout ------------------------------------------------------------------------------------------------------------
+# -- layout ----------------------------------------------------------------------------------------
 
 JS = """
 const { source, traces, ids } = JSON.parse(require("fs").readFileSync(0, "utf8"));
-const { CLOCKS, totals, spans, character } = new Function(`${source}; return { ...bltlabBase, ...bltlabFold }`)();
+const { CLOCKS, totals, spans, character } =
+  new Function(`${source}; return { ...bltlabBase, ...bltlabFold }`)();
 console.log(JSON.stringify({
   labels: Object.fromEntries(Object.entries(CLOCKS).map(([name, { label }]) => [name, label])),
   flows: Object.keys(CLOCKS).filter(name => CLOCKS[name].flows),
   times: traces.map(trace => Object.fromEntries(Object.entries(CLOCKS).map(([name, { read }]) =>
     [name, totals(trace).map((sum, n) => read(sum, trace.model.parameters, n))]))),
   spans: ids.map(list => [true, false].map(finished => spans(list, finished))),
-  words: ids.map(list => spans(list, true).filter(span => span[2] === "whole").map(([a, b]) => character(list.slice(a, b)))),
+  words: ids.map(list => spans(list, true).filter(span => span[2] === "whole").map(([a, b]) =>
+    character(list.slice(a, b)))),
 }));
 """
 R = random.Random(1)
@@ -91,8 +95,8 @@ def js():
 
 
 def test_characters_are_found_as_the_player_finds_them(js):
-    for ids, both, words in zip(IDS, js["spans"], js["words"]):
-        for finished, found in zip((True, False), both):
+    for ids, both, words in zip(IDS, js["spans"], js["words"], strict=True):
+        for finished, found in zip((True, False), both, strict=True):
             assert [list(span) for span in spans(ids, finished)] == found, (ids, finished)
         assert [character(ids[a:b]) for a, b, kind in spans(ids, True) if kind == "whole"] == words
 
@@ -100,7 +104,7 @@ def test_characters_are_found_as_the_player_finds_them(js):
 def test_the_clocks_are_the_players(js):
     assert list(CLOCKS) == list(player.CLOCKS) and list(FLOWS) == js["flows"]
     assert {name: label for name, (label, _) in CLOCKS.items()} == js["labels"]
-    for trace, times in zip([*DRAWN.values(), *RECORDED.values()], js["times"]):
+    for trace, times in zip([*DRAWN.values(), *RECORDED.values()], js["times"], strict=True):
         for clock in CLOCKS:
             assert list(Scene([trace], clock).lanes[0].times) == pytest.approx(
                 times[clock], rel=1e-9
@@ -111,7 +115,7 @@ def test_a_race_shows_each_lane_as_far_as_the_clock_says():
     ar, dv = RECORDED["ar"], RECORDED["blt-dv"]
     scene = Scene([ar, dv], "passes")
     for tick in (0, 1, scene.length // 2, scene.length):
-        for trace, step in zip((ar, dv), scene.steps(tick)):
+        for trace, step in zip((ar, dv), scene.steps(tick), strict=True):
             start = trace.totals.prefill_nfe
             passes = [
                 e.nfe.decoder + e.nfe.global_ - start.decoder - start.global_ for e in trace.events
@@ -119,7 +123,7 @@ def test_a_race_shows_each_lane_as_far_as_the_clock_says():
             assert step == sum(max(passes[: n + 1]) <= tick for n in range(len(passes)))
     assert scene.steps(scene.length) == [len(ar.events), len(dv.events)]
     half = Scene([ar, dv], "seconds")
-    for trace, step in zip((ar, dv), half.steps(120)):
+    for trace, step in zip((ar, dv), half.steps(120), strict=True):
         middle = half.longest / 2 + trace.events[0].seconds
         before, after = trace.events[step - 1], trace.events[min(step, len(trace.events) - 1)]
         assert before.seconds <= middle * 1.001 and after.seconds >= middle * 0.999
@@ -169,7 +173,10 @@ def test_every_byte_lies_inside_the_picture_and_no_two_lie_on_each_other(name, w
     scene = Scene([trace], width=width)
     for step in range(0, len(trace.events) + 1, max(1, len(trace.events) // 12)):
         parts = scene.draw(step).parts
-        boxed = lambda shapes: any(isinstance(s, Box) and s.w >= 24 for s in shapes)
+
+        def boxed(shapes):
+            return any(isinstance(s, Box) and s.w >= 24 for s in shapes)
+
         places = [(x, y) for x, y, shapes in parts if y < scene.tops[-1] and boxed(shapes)]
         assert len(places) == len(set(places))
         for x, y, shapes in parts:
@@ -189,7 +196,7 @@ def test_every_byte_lies_inside_the_picture_and_no_two_lie_on_each_other(name, w
         assert sum(shapes in looks for _, _, shapes in parts) >= len(cells)
 
 
-# -- the pen that writes ---------------------------------------------------------------------------------------------------
+# -- the pen that writes ---------------------------------------------------------------------------
 
 
 def test_svg_is_xml_for_any_bytes_and_holds_them_as_text():
@@ -233,7 +240,7 @@ def test_svg_names_no_other_file():
     )
 
 
-# -- the pen that draws ----------------------------------------------------------------------------------------------------
+# -- the pen that draws ----------------------------------------------------------------------------
 
 
 def pixels(data):
@@ -279,7 +286,11 @@ def test_any_bytes_can_be_drawn_even_where_there_are_no_fonts():
     assert pixels(export.png(Scene([written(EVIL, "\0\ud800</svg>")]).draw(), 1)).size[0] == 760
 
 
-FC_LIST = """/fonts/Zed.ttf:\n/fonts/NotoSans-Bold.ttf: \n/fonts/NotoSans.ttf:\n/fonts/DejaVuSans.ttf:\n"""
+FC_LIST = """/fonts/Zed.ttf:
+/fonts/NotoSans-Bold.ttf:
+/fonts/NotoSans.ttf:
+/fonts/DejaVuSans.ttf:
+"""
 
 
 def test_a_character_is_looked_for_in_the_machines_fonts(monkeypatch):
@@ -332,7 +343,7 @@ def test_a_gif_of_200_bytes_is_small():
     assert len(traces[0].bytes) == 200 and len(export.gif(Scene(traces, "passes"))) < 1_500_000
 
 
-# -- files and bundles -----------------------------------------------------------------------------------------------------
+# -- files and bundles -----------------------------------------------------------------------------
 
 
 def test_files_come_from_traces_generations_and_json(tmp_path):
@@ -501,7 +512,7 @@ def test_an_open_character_and_a_hidden_one_are_bracketed():
 def test_view_writes_each_kind_and_counts_steps_on_the_clock(tmp_path, capsys):
     pytest.importorskip("PIL")
     paths = [str(tmp_path / f"{name}.json") for name in ("ar", "blt-dv")]
-    for path, name in zip(paths, ("ar", "blt-dv")):
+    for path, name in zip(paths, ("ar", "blt-dv"), strict=True):
         RECORDED[name].save(path)
     files = {kind: str(tmp_path / f"out.{kind}") for kind in ("html", "svg", "png")}
     flags = [word for kind, path in files.items() for word in (f"--{kind}", path)]

@@ -56,7 +56,7 @@ def test_entropies_stand_before_their_bytes_and_edges_in_front_of_patches():
     figure = ALL["entropies"]()
     edges, threshold, curve = figure.data
     assert list(curve.y) == [3.0, 0.5, 2.0, 0.1] and set(threshold.y) == {1.3}
-    assert [x for x in edges.x[::3]] == [-0.5, 1.5]
+    assert list(edges.x[::3]) == [-0.5, 1.5]
     assert list(figure.layout.xaxis.ticktext) == ["a", "\u2423", "ff", '"']
 
 
@@ -99,14 +99,16 @@ def test_methods_of_one_name_stay_apart():
 
 
 def test_accepted_share_by_hand():
-    verified = lambda accepted, n: bltlab.Verified(
-        drafted=(9,) * n,
-        accepted=accepted,
-        replacement=None,
-        draft_probs=(),
-        target_probs=(),
-        candidates=(),
-    )
+    def verified(accepted, n):
+        return bltlab.Verified(
+            drafted=(9,) * n,
+            accepted=accepted,
+            replacement=None,
+            draft_probs=(),
+            target_probs=(),
+            candidates=(),
+        )
+
     trace = SimpleNamespace(events=(verified(2, 2), verified(0, 2), verified(1, 1)))
     assert figures.accepted_share([trace]) == [2 / 3, 1 / 2] and figures.accepted_share([]) == []
 

@@ -1,8 +1,11 @@
-"""What `describe` tells is what the library does, and the inside viewer draws it square by square; hostile bytes stay inert."""
+"""What `describe` tells is what the library does, and the inside viewer draws it square by square;
+hostile bytes stay inert.
+"""
 
 import html
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -30,7 +33,7 @@ def told(model):
     return inspection.describe(model, TEXT, block_size=5, seed=2)
 
 
-# -- what is told ------------------------------------------------------------------------------------------------------
+# -- what is told ----------------------------------------------------------------------------------
 
 
 def by_hand(length, starts, size, window):
@@ -55,21 +58,24 @@ def test_training_masks_and_blocks_by_hand(told, starts):
         == by_hand(n, [], size, 9)
         == [row[:n] for row in training["mask"][:n]]
     )
-    ends = [s + length for s, length in zip(told["patches"]["starts"], told["patches"]["lengths"])]
+    ends = [
+        s + length
+        for s, length in zip(told["patches"]["starts"], told["patches"]["lengths"], strict=True)
+    ]
     for b, start in enumerate(training["starts"]):
         ids = [
             i if start + slot < n else -1
             for slot, i in enumerate((told["ids"] + [-1] * size)[start : start + size])
         ]
         assert training["ids"][b] == ids and 0.05 <= training["t"][b] <= 1
-        assert all(i >= 0 for i, masked in zip(ids, training["masked"][b]) if masked)
+        assert all(i >= 0 for i, masked in zip(ids, training["masked"][b], strict=True) if masked)
         assert (
             training["reads"][b] == sum(end <= start for end in ends) - 1
         )  # the last patch closed before it
     if starts == "patches":
         assert training["starts"] == told["patches"]["starts"][1:]
     else:
-        assert [b - a for a, b in zip(training["starts"], training["starts"][1:])] == [size] * (
+        assert [b - a for a, b in pairwise(training["starts"])] == [size] * (
             len(training["starts"]) - 1
         )
 
@@ -129,7 +135,7 @@ def test_denoising_is_what_block_diffusion_writes(model, told):
 def test_hash_rows_and_who_shares_them_by_hand(model, told):
     config, ids, shared = model.config.hashes, told["ids"], {}
     for t, row in enumerate(told["hashes"]["rows"]):
-        for size, hit in zip(config.sizes, row):
+        for size, hit in zip(config.sizes, row, strict=True):
             window = ([0] * size + ids[: t + 1])[-size:]
             total = sum(i * config.prime**j for j, i in enumerate(window))
             assert (
@@ -160,7 +166,7 @@ def test_the_recorded_view_is_what_the_shipped_model_says():
             return [close(a[k], b[k]) for k in a]
         if isinstance(a, list):
             assert len(a) == len(b)
-            return [close(x, y) for x, y in zip(a, b)]
+            return [close(x, y) for x, y in zip(a, b, strict=True)]
         assert a == (pytest.approx(b, abs=1e-3) if isinstance(a, float) else b)
 
     close(fresh, RECORDED)
@@ -185,7 +191,7 @@ def test_a_plain_blt_is_refused():
         inspection.describe(random_model(0, block_size=None), "a")
 
 
-# -- the page ----------------------------------------------------------------------------------------------------------
+# -- the page --------------------------------------------------------------------------------------
 
 
 def test_the_page_is_inert_fetches_nothing_and_is_small(model):
@@ -214,7 +220,7 @@ def test_data_of_another_kind_is_refused(data):
         inside.to_page(data)
 
 
-# -- in a browser ------------------------------------------------------------------------------------------------------
+# -- in a browser ----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -226,7 +232,8 @@ def show(open_file):
 
 
 SQUARES = """() => {
-  const middle = node => { const box = node.getBoundingClientRect(); return box.left + box.width / 2; };
+  const middle = node => { const box = node.getBoundingClientRect();
+    return box.left + box.width / 2; };
   const heads = [...document.querySelectorAll(".bltp-mask > .bltp-column-head")].map(middle);
   return [...document.querySelectorAll(".bltp-position")].map(row => {
     const runs = [...row.querySelectorAll(".bltp-clean, .bltp-before, .bltp-own, .bltp-latent")];

@@ -1,4 +1,6 @@
-"""JupyterLab in headless Chromium: the widget plays and obeys Python, an untrusted notebook still shows its picture."""
+"""JupyterLab in headless Chromium: the widget plays and obeys Python, an untrusted notebook still
+shows its picture.
+"""
 
 import json
 import os
@@ -59,7 +61,9 @@ def notebook(path, *cells):
 
 @contextmanager
 def lab(folder):
-    """A JupyterLab of its own, without the user's settings, on a free port of this machine; yields its address and token."""
+    """A JupyterLab of its own, without the user's settings, on a free port of this machine; yields
+    its address and token.
+    """
     home, work = folder / "home", folder / "work"
     settings = home / "settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
@@ -140,7 +144,8 @@ def on_screen(page):
       const states = ["prompt", "masked", "proposed", "accepted", "replaced", "bonus", "kept"];
       const cells = [...document.querySelectorAll(".jp-OutputArea .bltp-grid [role=option]")];
       return { said: document.querySelector(".jp-OutputArea .bltp-said")?.textContent ?? "",
-               cells: cells.map(cell => [cell.textContent, states.find(s => cell.classList.contains(`bltp-${s}`))]) }; }""")
+               cells: cells.map(cell => [cell.textContent,
+                  states.find(s => cell.classList.contains(`bltp-${s}`))]) }; }""")
 
 
 def awaited(page, said):

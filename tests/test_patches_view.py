@@ -1,4 +1,6 @@
-"""The patches viewer cuts as the library cuts, its line moves by hand and keyboard, and no byte of a text becomes markup."""
+"""The patches viewer cuts as the library cuts, its line moves by hand and keyboard, and no byte of
+a text becomes markup.
+"""
 
 import html
 import json
@@ -7,6 +9,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -56,10 +59,10 @@ def survey(text, name="text", threshold=1.5, limit=8, seed=0):
 
 def lengths(opens):
     starts = [i for i, open_ in enumerate(opens) if open_] + [len(opens)]
-    return [b - a for a, b in zip(starts, starts[1:])]
+    return [b - a for a, b in pairwise(starts)]
 
 
-# -- the rule ----------------------------------------------------------------------------------------------------------
+# -- the rule --------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +182,7 @@ def test_views_are_recorded_again_byte_for_byte(model, tmp_path):
     }  # nothing else lies there either
 
 
-# -- the page ----------------------------------------------------------------------------------------------------------
+# -- the page --------------------------------------------------------------------------------------
 
 
 def test_bytes_that_look_like_markup_stay_inert():
@@ -212,7 +215,7 @@ def test_the_iframe_is_sandboxed_holds_the_page_and_shows_itself():
     assert frame._repr_html_() == frame
 
 
-# -- in a browser ------------------------------------------------------------------------------------------------------
+# -- in a browser ----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -227,7 +230,8 @@ def on_screen(page):
     """The numbers and patches that a reader sees."""
     return page.evaluate("""() => ({
         stats: [...document.querySelectorAll(".bltp-tally dd")].map(node => node.textContent),
-        opens: [...document.querySelectorAll(".bltp-column")].map(node => !node.classList.contains("bltp-inside")),
+        opens: [...document.querySelectorAll(".bltp-column")].map(node =>
+           !node.classList.contains("bltp-inside")),
         bins: [...document.querySelectorAll(".bltp-bin")].map(bin => bin.firstChild.textContent),
         value: document.querySelector(".bltp-value").textContent })""")
 
@@ -293,10 +297,13 @@ def test_a_finger_drags_the_line_and_only_the_line(show):
         page.locator(".bltp-line").first.bounding_box(),
     )
     x, y = box["x"] + 150, box["y"] + 14
-    touch = lambda kind, *at: session.send(
-        "Input.dispatchTouchEvent",
-        dict(type=kind, touchPoints=[dict(x=at[0], y=at[1])] if at else []),
-    )
+
+    def touch(kind, *at):
+        return session.send(
+            "Input.dispatchTouchEvent",
+            dict(type=kind, touchPoints=[dict(x=at[0], y=at[1])] if at else []),
+        )
+
     for start, done in [
         (y, "viewer.state().threshold > before + 0.5"),
         (y + 45, "scrollY > 0"),

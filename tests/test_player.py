@@ -1,4 +1,6 @@
-"""The player folds a trace as Python's Canvas does, and whatever bytes a trace holds stay inert in the page it makes."""
+"""The player folds a trace as Python's Canvas does, and whatever bytes a trace holds stay inert in
+the page it makes.
+"""
 
 import ast
 import html
@@ -20,6 +22,7 @@ from bltlab.trace import Committed, Drafted, Finished, Prefilled, Trace, Unmaske
 from bltlab.viz import player
 
 MODEL = {"name": "tiny", "parameters": {"encoder": 10, "global_": 100, "decoder": 20}}
+NONE = NFE()  # evaluations
 NODE = shutil.which("node")
 FOLD = """
 const { source, traces, recorded, bytes } = JSON.parse(require("fs").readFileSync(0, "utf8"));
@@ -27,9 +30,11 @@ const js = new Function(`${source}; return { ...bltlabBase, ...bltlabFold }`)();
 const clocks = trace => Object.fromEntries(Object.entries(js.CLOCKS).map(([name, { read }]) =>
   [name, js.totals(trace).map((sum, n) => read(sum, trace.model.parameters, n))]));
 console.log(JSON.stringify({
-  folds: traces.map(t => Array.from({ length: t.events.length + 1 }, (_, step) => js.fold(t, step))),
+  folds: traces.map(t =>
+    Array.from({ length: t.events.length + 1 }, (_, step) => js.fold(t, step))),
   totals: traces.map(t => js.totals(t)), clocks: traces.map(clocks),
-  recorded: recorded.map(({ trace, steps }) => ({ folds: steps.map(step => js.fold(trace, step)), clocks: clocks(trace),
+  recorded: recorded.map(({ trace, steps }) => ({
+    folds: steps.map(step => js.fold(trace, step)), clocks: clocks(trace),
     alone: js.alone(trace).map(({ nfe }) => nfe), sums: js.totals(trace),
     grown: js.totals(trace, js.totals({ events: trace.events.slice(0, steps[0]) })) })),
   spans: bytes.map(ids => js.spans(ids, true)), open: bytes.map(ids => js.spans(ids)),
@@ -54,7 +59,7 @@ class Writer:
             entropies=(0.5,) * len(ids),
         )
 
-    def add(self, kind, nfe=NFE(), **fields):
+    def add(self, kind, nfe=NONE, **fields):
         self.nfe = self.nfe + nfe
         fields = {"position": self.position} | fields
         self.events.append(kind(nfe=self.nfe, seconds=0.25 * len(self.events), **fields))
@@ -102,7 +107,8 @@ class Writer:
     def verify(self, drafted, start):
         target = self.ids(start, len(drafted))
         accepted = next(
-            (k for k, (a, b) in enumerate(zip(drafted, target)) if a != b), len(drafted)
+            (k for k, (a, b) in enumerate(zip(drafted, target, strict=True)) if a != b),
+            len(drafted),
         )
         replacement = target[accepted] if accepted < len(drafted) else None
         self.add(
@@ -121,7 +127,7 @@ class Writer:
         )
         return accepted
 
-    def commit(self, n, nfe=NFE()):
+    def commit(self, n, nfe=NONE):
         n = min(n, len(self.text) + 1 - self.position)
         self.add(
             Committed,
@@ -193,7 +199,7 @@ def interrupted(trace, at):
 
 
 def untold(own_byte):
-    """Guesses that no event told of and that have no probabilities, in front of them maybe a byte."""
+    """Guesses that no event told of, without probabilities; maybe a byte in front of them."""
     run = Writer(b"In ", TEXT)
     for right in (2, 8, 0, 5):
         start = run.position + own_byte
@@ -292,7 +298,7 @@ def node():
 
 @pytest.fixture(scope="module")
 def recorded(node):
-    return dict(zip(RECORDED, node["recorded"]))
+    return dict(zip(RECORDED, node["recorded"], strict=True))
 
 
 def same_canvas(found, canvas):
@@ -312,7 +318,7 @@ def test_player_agrees_with_python(node, name):
 
 @pytest.mark.parametrize("name", RECORDED)
 def test_player_agrees_with_python_at_fifty_steps_of_a_recorded_run(recorded, name):
-    for step, found in zip(STEPS[name], recorded[name]["folds"]):
+    for step, found in zip(STEPS[name], recorded[name]["folds"], strict=True):
         assert same_canvas(found, RECORDED[name].canvas(step)), f"step {step}"
 
 
@@ -405,14 +411,14 @@ def test_every_clock_ends_where_pythons_totals_do(node, recorded, name):
         recorded[name]["clocks"] if name in RECORDED else node["clocks"][list(TRACES).index(name)]
     )
     assert tuple(clocks) == player.CLOCKS
-    for clock, times in clocks.items():
+    for times in clocks.values():
         assert times == sorted(times) and len(times) == len(trace.events) + 1
     if not name.startswith("interrupted"):
         assert {clock: times[-1] for clock, times in clocks.items()} == readings(trace)
 
 
 def test_what_one_byte_at_a_time_would_cost_is_what_autoregression_did_cost(recorded):
-    """Counted from the text's patches alone; a method that writes the same text gets the same bill."""
+    """Counted from the text's patches alone: the same text gets the same bill."""
     run = {total["bytes"]: total["nfe"] for total in recorded["ar"]["sums"]}
     bill = recorded["ar"]["alone"]
     assert [run[n] for n in range(len(bill))] == bill
@@ -426,7 +432,7 @@ def test_totals_of_a_growing_trace_are_those_of_the_whole(recorded, name):
 
 
 def test_each_step_is_told_in_one_sentence(node):
-    said = dict(zip(TRACES, node["sentences"]))
+    said = dict(zip(TRACES, node["sentences"], strict=True))
     assert said["speculative"][:2] == [
         "read the prompt, 3 bytes",
         "the model's own next byte is byte E4 (p = 0.50)",
@@ -447,17 +453,17 @@ def test_each_step_is_told_in_one_sentence(node):
 
 
 def test_characters_agree_with_python(node):
-    for data, spans in zip(BYTES, node["spans"]):
+    for data, spans in zip(BYTES, node["spans"], strict=True):
         assert [(a, b, kind == "whole") for a, b, kind in spans] == vocab.characters(data), data
 
 
 def test_characters_may_be_found_from_any_of_their_edges_on(node):
-    for spans, parts in zip(node["spans"], node["parts"]):
+    for spans, parts in zip(node["spans"], node["parts"], strict=True):
         assert parts == [spans[i:] for i in range(len(spans))]
 
 
 def test_only_a_tail_that_may_become_a_character_is_pending(node):
-    for data, spans in zip(BYTES, node["open"]):
+    for data, spans in zip(BYTES, node["open"], strict=True):
         kinds = [kind for _, _, kind in spans]
         assert "pending" not in kinds[:-1]
         assert (kinds[-1:] == ["pending"]) == any(

@@ -1,4 +1,6 @@
-"""The player in a real page: what it draws is the canvas, hostile text stays inert, and keys, pins and live traces work."""
+"""The player in a real page: what it draws is the canvas, hostile text stays inert, and keys, pins
+and live traces work.
+"""
 
 import random
 
@@ -17,13 +19,16 @@ PAGES = {
     "remasked": TRACES["remasked"],
     "own byte none": TRACES["own byte none"],
 } | RECORDED
-DRAWN = """const drawn = () => [...document.querySelectorAll(".bltp-bytes [role=option]")].map(node =>
+DRAWN = """const drawn = () =>
+  [...document.querySelectorAll(".bltp-bytes [role=option]")].map(node =>
   [node.textContent, node.className.split(" ").map(name => name.slice(5))]);"""
 
 
 @pytest.fixture
 def open_page(browser, tmp_path):
-    """Opens traces in a page of their own, as an exported file; the page must not fail, nor ask the network for anything."""
+    """Opens traces in a page of their own, as an exported file; the page must not fail, nor ask the
+    network for anything.
+    """
     contexts, faults = [], []
 
     def opened(traces, clock=None, moving=False, width=1280, **options):
@@ -66,19 +71,20 @@ def test_after_any_fifty_jumps_the_page_shows_pythons_canvas(open_page, glyphs, 
     trace, page = PAGES[name], open_page([PAGES[name]])
     steps = random.Random(name).choices(range(len(trace.events) + 1), k=50)
     seen = page.evaluate(
-        """steps => { %s return steps.map(step => { viewer.show(step);
-      return [drawn(), viewer.canvas(), document.querySelectorAll(".bltp-ghost").length] }) }"""
-        % DRAWN,
+        f"""steps => {{ {DRAWN} return steps.map(step => {{
+          viewer.show(step);
+          const ghosts = document.querySelectorAll(".bltp-ghost");
+          return [drawn(), viewer.canvas(), ghosts.length]; }}) }}""",
         steps,
     )
-    for step, (drawn, found, n_ghosts) in zip(steps, seen):
+    for step, (drawn, found, n_ghosts) in zip(steps, seen, strict=True):
         canvas = trace.canvas(step)
         assert [text for text, _ in drawn] == [glyphs[cell.id] for cell in canvas.cells], (
             f"step {step}"
         )
         assert all(
             cell.state in names and ("opens" in names) == bool(cell.opens)
-            for cell, (_, names) in zip(canvas.cells, drawn)
+            for cell, (_, names) in zip(canvas.cells, drawn, strict=True)
         ), f"step {step}"
         assert same_canvas(found, canvas) and n_ghosts == len(canvas.ghosts), f"step {step}"
 
@@ -153,8 +159,13 @@ def test_hostile_text_is_shown_and_does_nothing(open_page):
 
 def test_keys_walk_through_time_and_over_bytes(open_page):
     page = open_page([RECORDED["blt-dv"]])
-    state = lambda: page.evaluate("viewer.state()")
-    press = lambda *keys: [page.keyboard.press(key) for key in keys]
+
+    def state():
+        return page.evaluate("viewer.state()")
+
+    def press(*keys):
+        return [page.keyboard.press(key) for key in keys]
+
     page.locator(".bltp-player").focus()
     press("Home")
     assert state() == {"clock": "event", "step": 0, "speed": 1, "pinned": None, "lane": 0}
@@ -212,10 +223,13 @@ def test_a_state_opens_the_same_view_again(open_page):
     assert state == {"clock": "measured", "step": 101, "speed": 1, "pinned": 31, "lane": 2}
     again = page.evaluate(
         """([lanes, state]) => {
-      const old = lanes.map((_, i) => viewer.canvas(101, i)), seen = document.querySelector(".bltp-readout").textContent;
-      const next = bltlabPlayer(viewerHost = document.body.appendChild(document.createElement("div")), lanes,
+      const old = lanes.map((_, i) => viewer.canvas(101, i));
+      const seen = document.querySelector(".bltp-readout").textContent;
+      viewerHost = document.body.appendChild(document.createElement("div"));
+      const next = bltlabPlayer(viewerHost, lanes,
                                 { ...state, highlight: state.pinned });
-      return [next.state(), JSON.stringify(lanes.map((_, i) => next.canvas(undefined, i))) === JSON.stringify(old),
+      const now = lanes.map((_, i) => next.canvas(undefined, i));
+      return [next.state(), JSON.stringify(now) === JSON.stringify(old),
               viewerHost.querySelector(".bltp-readout").textContent === seen,
               viewerHost.querySelectorAll("[aria-selected=true]").length] }""",
         [lanes, state],
@@ -227,7 +241,7 @@ def test_every_clock_can_be_chosen_and_is_named_on_the_page(open_page):
     page = open_page(RECORDED.values(), clock="passes")
     labels = page.locator(".bltp-controls select").first.locator("option").all_text_contents()
     assert len(labels) == len(player.CLOCKS)
-    for clock, label in zip(player.CLOCKS, labels):
+    for clock, label in zip(player.CLOCKS, labels, strict=True):
         page.locator(".bltp-controls select").first.select_option(clock)
         assert label in page.locator(".bltp-readout").text_content()
         assert page.evaluate("viewer.state().clock") == clock
@@ -240,7 +254,7 @@ def test_every_clock_can_be_chosen_and_is_named_on_the_page(open_page):
 def test_the_race_names_the_winner_on_the_chosen_clock(open_page):
     page = open_page(RECORDED.values(), clock="global")
     page.evaluate("viewer.show(viewer.length)")
-    told = dict(zip(RECORDED, page.locator(".bltp-run .bltp-far").all_text_contents()))
+    told = dict(zip(RECORDED, page.locator(".bltp-run .bltp-far").all_text_contents(), strict=True))
     passes = {name: trace.totals.nfe.global_ for name, trace in RECORDED.items()}
     for name, text in told.items():
         place = ["1st", "2nd", "3rd", "4th"][sum(n < passes[name] for n in passes.values())]
@@ -312,7 +326,8 @@ def long_trace():
 def test_the_newest_byte_stays_in_view_and_the_page_does_not_scroll(open_page):
     page = open_page([long_trace()], width=900)
     page.evaluate("document.body.style.paddingBottom = '2000px'; scrollTo(0, 40)")
-    inside = """() => { const grid = document.querySelector(".bltp-grid"), box = grid.getBoundingClientRect();
+    inside = """() => { const grid = document.querySelector(".bltp-grid");
+      const box = grid.getBoundingClientRect();
       const byte = [...grid.querySelectorAll("[role=option]")].at(-1).getBoundingClientRect();
       return [byte.top >= box.top && byte.bottom <= box.bottom, scrollY, box.height < 400] }"""
     for step in (5, 300, 600, 299, 10_000):
@@ -348,7 +363,8 @@ def test_what_a_host_is_told(open_page):
     told = page.evaluate(
         """trace => { const steps = [], states = [];
       const p = bltlabPlayer(document.body.appendChild(document.createElement("div")), [trace],
-        { step: 5, clock: "passes", speed: 2, highlight: 20, onStep: s => steps.push(s), onState: s => states.push(s) });
+        { step: 5, clock: "passes", speed: 2, highlight: 20,
+          onStep: s => steps.push(s), onState: s => states.push(s) });
       p.show(7); p.show(7);
       return [steps, states.at(-1), p.state(), states.length] }""",
         RECORDED["ar"].to_json(),

@@ -1,4 +1,6 @@
-"""Hostile or broken trace files: each gives one clear sentence, and every trace that bltlab writes is taken."""
+"""Hostile or broken trace files: each gives one clear sentence, and every trace that bltlab writes
+is taken.
+"""
 
 import copy
 import json
@@ -15,7 +17,7 @@ from bltlab.trace import EVENTS, Trace
 
 @pytest.fixture
 def good():
-    """A fresh trace object; its events: Prefilled, then rounds of 9 Drafted, Verified, Committed."""
+    """A fresh trace object: Prefilled, then rounds of 9 Drafted, Verified, Committed."""
     return copy.deepcopy(TRACES["speculative"].to_json())
 
 
@@ -275,8 +277,8 @@ def test_a_file_that_is_no_trace_is_named(tmp_path, text, words):
 def test_the_limit_has_room_for_long_texts():
     text = TRACES["speculative"]
     assert (
-        trace.MOST_BYTES
-        > 20_000 * len(json.dumps(text.to_json())) / len(text.prompt + text.bytes) / 2
+        20_000 * len(json.dumps(text.to_json())) / len(text.prompt + text.bytes) / 2
+        < trace.MOST_BYTES
     )
 
 

@@ -1,4 +1,6 @@
-"""The widget hosts the player, Python steers it; `explore` makes its controls from the methods' fields and follows `stream`."""
+"""The widget hosts the player, Python steers it; `explore` makes its controls from the methods'
+fields and follows `stream`.
+"""
 
 import asyncio
 import base64
@@ -33,7 +35,7 @@ ROOT = Path(__file__).parent.parent
 KERNEL = SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=None))
 
 
-# -- the widget ----------------------------------------------------------------------------------------------------------
+# -- the widget ------------------------------------------------------------------------------------
 
 
 def test_the_widget_shows_as_view_png_and_text_but_not_as_html():
@@ -94,7 +96,8 @@ def test_view_is_a_widget_in_a_kernel_and_html_elsewhere(monkeypatch):
 def test_watching_a_saved_trace_needs_no_torch():
     code = f"""
 import sys, types
-sys.modules["IPython"] = types.SimpleNamespace(get_ipython=lambda: types.SimpleNamespace(kernel=None), display=None)
+shell = types.SimpleNamespace(kernel=None)
+sys.modules["IPython"] = types.SimpleNamespace(get_ipython=lambda: shell, display=None)
 import importlib.util, bltlab
 bltlab.viz._in_jupyter = lambda: True
 del sys.modules["IPython"]
@@ -111,12 +114,14 @@ globalThis.bltlabPlayer = (element, traces, options) => {
   let step = options.step ?? 0;
   const state = () => ({ clock: options.clock, step, speed: 2, pinned: 5, lane: 0 });
   log.push(["draw", traces, { ...options, onState: undefined }]);
-  return { state, length: options.clock === "event" ? 40 : 20, get step() { return step; }, pause: () => log.push(["pause"]),
+  return { state, length: options.clock === "event" ? 40 : 20, get step() { return step; },
+           pause: () => log.push(["pause"]),
            update: traces => log.push(["update", traces]),
            show: to => { step = to; log.push(["show", to]); options.onState(state()); } };
 };
 const source = readFileSync(process.argv[2], "utf8");
-const { default: host } = await import("data:text/javascript;base64," + Buffer.from(source).toString("base64"));
+const encoded = Buffer.from(source).toString("base64");
+const { default: host } = await import("data:text/javascript;base64," + encoded);
 const values = { traces: ["a"], clock: "event", step: 10 }, heard = {};
 const model = { get: key => values[key], set: (key, value) => { values[key] = value; },
                 save_changes: () => log.push(["save", { ...values }]),
@@ -161,7 +166,7 @@ def test_the_browsers_module_is_valid(tmp_path):
     assert player.SOURCE in str(TracePlayer._esm) and "http" not in str(TracePlayer._esm)
 
 
-# -- explore ---------------------------------------------------------------------------------------------------------------
+# -- explore ---------------------------------------------------------------------------------------
 
 
 @pytest.fixture
