@@ -3,12 +3,15 @@
 A reader never sees half a file, and a full disk leaves what was there before.
 """
 
+import importlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+ON_WINDOWS = os.name == "nt"
 
 
 def write(path: str | Path, data: bytes | str) -> None:
@@ -28,7 +31,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """A path to write to instead of `path`, which takes its place when the block ends.
 
     Where the block raises, the half-written file is removed and `path` is as it was. The name,
-    "NAME.PID.part", is the process's own, so several may write the same file.
+    "NAME.PID.part", is the process's own, so several may write the same file. A link stays one:
+    the file that it names is replaced. What is no file, such as /dev/null or a pipe, is written to
+    as it is. Raises IsADirectoryError for a folder.
 
     >>> path = Path(tempfile.mkdtemp()) / "numbers.bin"
     >>> with replacing(path) as part, part.open("wb") as file:
@@ -37,10 +42,17 @@ def replacing(path: str | Path) -> Iterator[Path]:
     >>> seen_early, path.read_bytes(), part.exists()
     (False, b'123', False)
     """
-    path = Path(path)
+    if Path(path).is_dir():
+        raise IsADirectoryError(f"{path} is a folder: name a file to write to")
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        yield path
+        return
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         yield part
+        if path.exists():
+            shutil.copymode(path, part)
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
@@ -81,9 +93,53 @@ def gathering(
 
 
 def sync(path: str | Path) -> None:
-    """Make a file's content, or the renamings in a folder, last through a loss of power."""
-    handle = os.open(path, os.O_RDONLY)
+    """Make a file's content, or the renamings in a folder, last through a loss of power.
+
+    Windows opens no folder, and needs no such thing for its renamings.
+    """
+    is_folder = Path(path).is_dir()
+    try:
+        handle = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
+    except PermissionError:
+        if is_folder:
+            return
+        raise
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def lock(path: str | Path) -> Callable[[], None] | None:
+    """Take a file that one process may hold at a time; returns how to let go of it.
+
+    None where another holds it. The operating system lets go when the process ends, however it
+    does. Where a disk knows no locks, nothing is held.
+
+    >>> path = Path(tempfile.mkdtemp()) / "lock"
+    >>> let_go = lock(path)
+    >>> lock(path) is None
+    True
+    >>> let_go()
+    >>> lock(path) is None
+    False
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        _hold(handle)
+    except (PermissionError, BlockingIOError):
+        os.close(handle)
+        return None
+    except OSError:  # such as some network disks
+        pass
+    return lambda: os.close(handle)
+
+
+def _hold(handle: int) -> None:
+    """Lock an open file. Raises PermissionError or BlockingIOError where another holds it."""
+    if ON_WINDOWS:
+        windows = importlib.import_module("msvcrt")
+        windows.locking(handle, windows.LK_NBLCK, 1)
+    else:
+        unix = importlib.import_module("fcntl")
+        unix.flock(handle, unix.LOCK_EX | unix.LOCK_NB)

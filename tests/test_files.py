@@ -1,0 +1,126 @@
+"""Files are written whole or not at all, through links and to what is no file; also on Windows."""
+
+import os
+import stat
+import threading
+from types import SimpleNamespace
+
+import pytest
+from conftest import random_model
+
+import bltlab
+from bltlab import files
+
+
+def test_a_device_is_written_to_and_stays_one():
+    for device in ("/dev/null", "/dev/full"):
+        before = os.stat(device).st_rdev
+        if device == "/dev/null":
+            files.write(device, "text")
+        else:
+            with pytest.raises(OSError, match="No space left"):
+                files.write(device, "text")
+        assert stat.S_ISCHR(os.stat(device).st_mode) and os.stat(device).st_rdev == before
+
+
+def test_a_pipe_is_written_to(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    heard = []
+    reader = threading.Thread(target=lambda: heard.append(pipe.read_bytes()))
+    reader.start()
+    files.write(pipe, "text")
+    reader.join(10)
+    assert heard == [b"text"] and stat.S_ISFIFO(os.stat(pipe).st_mode)
+
+
+@pytest.mark.parametrize("target", ["file", "folder/file", "missing"])
+def test_a_link_stays_one_and_what_it_names_is_replaced(tmp_path, target):
+    (tmp_path / "folder").mkdir()
+    if target != "missing":
+        (tmp_path / target).write_text("old")
+    link = tmp_path / "link"
+    link.symlink_to(target)
+    files.write(link, "new")
+    assert link.is_symlink() and (tmp_path / target).read_text() == "new"
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_permissions_stay(tmp_path):
+    path = tmp_path / "secret"
+    path.write_text("old")
+    path.chmod(0o600)
+    files.write(path, "new")
+    assert path.read_text() == "new" and stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_folder_is_named(tmp_path):
+    with pytest.raises(IsADirectoryError, match="is a folder: name a file to write to"):
+        files.write(tmp_path, "text")
+
+
+def test_what_users_write_goes_through_here(tmp_path):
+    trace = bltlab.generate(random_model(0), "ab", max_new_bytes=2).trace
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "link").symlink_to("file")
+    for write in (trace.save, lambda path: bltlab.viz.to_html(trace, path)):
+        write("/dev/null")
+        write(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink() and "<html" in (tmp_path / "file").read_text("utf-8")
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+
+
+# -- Windows, as far as it can be played here -----------------------------------------------------
+
+
+def test_where_no_folder_opens_none_is_synced(tmp_path, monkeypatch):
+    """Windows opens no folder, and syncs only what is open for writing."""
+    (tmp_path / "file").write_text("text")
+    opened = {}
+    really_open, really_sync = os.open, os.fsync
+
+    def open_as_windows(path, flags, *mode):
+        if os.path.isdir(path):
+            raise PermissionError(13, "Permission denied")
+        handle = really_open(path, flags, *mode)
+        opened[handle] = flags
+        return handle
+
+    def sync_as_windows(handle):
+        if not opened[handle] & os.O_RDWR:
+            raise OSError(9, "Bad file descriptor")
+        really_sync(handle)
+
+    monkeypatch.setattr(os, "open", open_as_windows)
+    monkeypatch.setattr(os, "fsync", sync_as_windows)
+    files.sync(tmp_path)
+    files.sync(tmp_path / "file")
+    assert len(opened) == 1
+
+
+def test_the_lock_of_windows(tmp_path, monkeypatch):
+    held = set()
+
+    def locking(handle, mode, size):
+        assert (mode, size) == (2, 1)
+        if held:
+            raise PermissionError(13, "Permission denied")
+        held.add(handle)
+
+    fake = SimpleNamespace(LK_NBLCK=2, locking=locking)
+    monkeypatch.setattr(files.importlib, "import_module", {"msvcrt": fake}.__getitem__)
+    monkeypatch.setattr(files, "ON_WINDOWS", True)
+    let_go = files.lock(tmp_path / "lock")
+    assert files.lock(tmp_path / "lock") is None
+    held.clear()
+    let_go()
+    assert files.lock(tmp_path / "lock") is not None
+
+
+def test_where_a_disk_knows_no_locks_runs_go_on(tmp_path, monkeypatch):
+    def flock(handle, mode):
+        raise OSError(95, "Operation not supported")
+
+    fake = SimpleNamespace(LOCK_EX=2, LOCK_NB=4, flock=flock)
+    monkeypatch.setattr(files.importlib, "import_module", {"fcntl": fake}.__getitem__)
+    assert files.lock(tmp_path / "lock") is not None
