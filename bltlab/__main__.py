@@ -309,7 +309,7 @@ def _train_options(given: dict[str, str], resume: bool) -> TrainOptions:
     state = latest_state(out)
     saved = progress_of(state)["options"] if state else {}
     kept = {name: saved[name] for name in options_of(TrainOptions) if name in saved}
-    return build(TrainOptions, kept | given)
+    return build(TrainOptions, kept | given | {"out": out})  # the folder may have moved
 
 
 # -- evaluate ------------------------------------------------------------------------------------

@@ -479,13 +479,23 @@ def patch_ahead(
     if not folder:
         return _find_next_opens(model, ids, length, batch_size)
     path = Path(folder) / f"opens-{_fingerprint(model, ids, length)}.npy"
-    if path.is_file():
-        return np.load(path, mmap_mode="r")
+    known = _found_before(path, len(ids))
+    if known is not None:
+        return known
     next_opens = _find_next_opens(model, ids, length, batch_size)
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.replacing(path) as part, part.open("wb") as file:
         np.save(file, next_opens)
     return next_opens
+
+
+def _found_before(path: Path, count: int) -> np.ndarray | None:
+    """What a file of `patch_ahead` says, (count,) bool; None where it is missing or damaged."""
+    try:
+        found = np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError, EOFError):
+        return None
+    return found if found.shape == (count,) and found.dtype == bool else None
 
 
 def _fingerprint(model: BLT, ids: np.ndarray, length: int) -> str:

@@ -9,6 +9,7 @@ loop.
     optim          Muon and AdamW
     loop           a stage: step after step, until its text is read
     watch          what is measured: held-out bits, samples, trackers
+    states         the tensors of a state: a folder from elsewhere runs no code
     folder         states to resume from, the log, the samples
     run            all of it together
 

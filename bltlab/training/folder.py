@@ -1,33 +1,46 @@
 """A run's folder: states to resume from, the log, the samples.
 
     runs/mine/state/000400/     progress.json and the shards of torch.distributed.checkpoint
+    runs/mine/state/lock        held by the run that writes here
     runs/mine/log.csv, samples.jsonl, opens-*.npy      measurements, samples, patches of the text
     runs/mine/config.json, model.safetensors           the model, at the end
 
 A state appears whole or not at all: it is written beside, renamed when every process is done, and
-only then the one before it goes.
+only then the one before it goes. A folder may come from elsewhere: what it says is checked before
+it is used, and nothing in it is run.
 """
 
 import csv
 import json
 import os
 import shutil
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-import torch.distributed.checkpoint as dcp
 from safetensors import SafetensorError
+from torch.distributed.checkpoint.api import CheckpointException
 
 from .. import files
+from ..config import BLTConfig
+from . import states
 from .distributed import ProcessGroup
 from .watch import Report
 
 GROWING = ("log.csv", "samples.jsonl")
-PROGRESS = ("stage", "step", "seconds", "batches", "options", "config", "sizes")
+# What a state says of itself, and the type of each value; counts are whole numbers of at least 0.
+PROGRESS = {
+    "stage": str,
+    "step": int,
+    "seconds": float,
+    "batches": dict,
+    "options": dict,
+    "config": str,
+    "sizes": dict,
+}
+COUNTS = {"batches": ("epoch", "index"), "sizes": GROWING}
 
 
 class RunFolder:
@@ -42,6 +55,7 @@ class RunFolder:
         self.states = self.path / "state"
         self.group = group
         self.latest = latest_state(path)
+        self._unlock: Callable[[], None] | None = None
         self._check_usable(resume)
         self.saved = progress_of(self.latest) if self.latest else None
 
@@ -49,6 +63,7 @@ class RunFolder:
         path = self.path
         if path.exists() and not path.is_dir():
             raise ValueError(f"{path} is a file: choose another folder")
+        self._check_logs()
         has_model = (path / "config.json").exists()
         has_logs = any((path / name).exists() for name in GROWING)
         if not resume and (self.latest or has_model or has_logs):
@@ -60,16 +75,24 @@ class RunFolder:
                 f"{path} holds a model but no state to go on from: choose another folder"
             )
 
+    def _check_logs(self) -> None:
+        """Raises ValueError where a log is something that a run does not write, such as a link."""
+        for name in GROWING:
+            file = self.path / name
+            if file.is_symlink() or (file.exists() and not file.is_file()):
+                raise ValueError(f"{file} is no file of a run: remove it, or choose another folder")
+
     def open(self) -> None:
-        """Make the folder ready to write to.
+        """Make the folder ready to write to, and keep other runs out of it until `close`.
 
         What was logged after the saved state goes, for those steps come again. So does what a
         killed process left half-written, and a state that it had no time to remove. Raises OSError
-        where the folder cannot be made.
+        where the folder cannot be made, or where another run is writing to it.
         """
         self.group.wait()  # all have looked: now it may change
         if self.group.is_main:
             self._make()
+            self._lock()
             self._remove_leftovers()
             self._cut_logs_back()
 
@@ -81,13 +104,28 @@ class RunFolder:
                 f"{self.path} cannot be made a folder ({error.strerror}): choose another"
             ) from None
 
+    def _lock(self) -> None:
+        """Keep other runs out; a lock goes with its process, so none is ever left behind."""
+        self._unlock = files.lock(self.states / "lock")
+        if self._unlock is None:
+            raise OSError(f"{self.path} is in use by another run: choose another --out")
+        if latest_state(self.path) != self.latest:
+            self.close()
+            raise OSError(f"{self.path} has just been written to by another run: try again")
+
+    def close(self) -> None:
+        """Let other runs in."""
+        if self._unlock:
+            self._unlock()
+            self._unlock = None
+
     def _remove_leftovers(self) -> None:
         leftovers = [*self.states.glob("*.part")]
         if self.saved:  # then the folder is a run's for certain
-            leftovers += [p for p in _states_in(self.states) if p != self.latest]
+            leftovers += [p for p in _numbered(self.states) if p != self.latest]
             leftovers += [*self.path.glob(".part-*"), *self.path.glob("opens-*.part")]
         for leftover in leftovers:
-            if leftover.is_dir():
+            if leftover.is_dir() and not leftover.is_symlink():
                 shutil.rmtree(leftover)
             else:
                 leftover.unlink()
@@ -95,8 +133,10 @@ class RunFolder:
     def _cut_logs_back(self) -> None:
         """Cut the growing files back to the sizes that they had when the state was saved."""
         for name in GROWING:
-            if (self.path / name).exists():
-                os.truncate(self.path / name, self.saved["sizes"][name] if self.saved else 0)
+            size = _size_of(self.path / name)
+            kept = self.saved["sizes"][name] if self.saved else 0
+            if size > kept:
+                os.truncate(self.path / name, kept)
 
     def save(self, count: int, tensors: dict[str, Any], progress: dict[str, Any]) -> None:
         """Write a state as number `count`, and remove the one before it. All processes call it.
@@ -123,7 +163,7 @@ class RunFolder:
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir(parents=True)
         self.group.wait()
-        quietly(dcp.save, tensors, checkpoint_id=part)
+        states.save(part, tensors)
 
     def _complete(self, part: Path, final: Path, progress: dict[str, Any]) -> None:
         """Add the progress to a state, and give it its final name, so that both last."""
@@ -140,7 +180,7 @@ class RunFolder:
         Raises ValueError where it is damaged.
         """
         with naming_damage(self.latest):
-            quietly(dcp.load, tensors, checkpoint_id=self.latest)
+            states.load(self.latest, tensors)
 
     def log(self, report: Report) -> None:
         """Add a row to log.csv, and a line to samples.jsonl for each sample. Raises OSError."""
@@ -170,7 +210,7 @@ class RunFolder:
         """
         try:
             yield
-        except (OSError, SafetensorError, dcp.api.CheckpointException) as error:
+        except (OSError, SafetensorError, CheckpointException) as error:
             why = reason(error, self.path)  # looks at the free space, so before the removal
             if part and self.group.is_main:
                 shutil.rmtree(part, ignore_errors=True)
@@ -182,19 +222,34 @@ class RunFolder:
 
 def latest_state(path: str | Path) -> Path | None:
     """The folder of the latest whole state of a run, or None."""
-    return max(_states_in(Path(path) / "state"), key=_number_of, default=None)
+    whole = [state for state in _numbered(Path(path) / "state") if any(state.glob("*"))]
+    return max(whole, key=_number_of, default=None)
 
 
 def progress_of(state: Path) -> dict[str, Any]:
     """What a state says of itself: plain values. Raises ValueError where it is damaged."""
     with naming_damage(state):
         saved = json.loads((state / "progress.json").read_text(encoding="utf-8"))
-        return {name: saved[name] for name in PROGRESS} | {"text": saved.get("text")}
+        return _checked_progress(saved) | {"text": saved.get("text")}
 
 
-def _states_in(folder: Path) -> list[Path]:
-    """The whole states in a folder: their names are the steps done before."""
-    return [path for path in folder.glob("*") if path.name.isdigit()]
+def _checked_progress(saved: dict[str, Any]) -> dict[str, Any]:
+    """The values of `PROGRESS`. Raises TypeError or KeyError where one is not what it must be."""
+    for name, kind in PROGRESS.items():
+        if type(saved[name]) is not kind:
+            raise TypeError(f"{name} must be {kind.__name__}")
+    counts = [saved["step"]]
+    for name, parts in COUNTS.items():
+        counts += [saved[name][part] for part in parts]
+    if not all(type(count) is int and 0 <= count < 2**63 for count in counts):
+        raise TypeError("step, batches and sizes must count")
+    BLTConfig.from_json(saved["config"])
+    return {name: saved[name] for name in PROGRESS}
+
+
+def _numbered(folder: Path) -> list[Path]:
+    """What is named as states are, by the steps done before."""
+    return [path for path in folder.glob("*") if path.name.isascii() and path.name.isdigit()]
 
 
 def _number_of(state: Path) -> int:
@@ -211,7 +266,7 @@ def naming_damage(folder: Path) -> Iterator[None]:
     """Turn what reading a state raises into a ValueError that names its folder."""
     try:
         yield
-    except (Exception, dcp.api.CheckpointException) as error:  # each layer below raises its own
+    except (Exception, CheckpointException) as error:  # each layer below raises its own
         raise ValueError(
             f"{folder} is damaged or not a training state: {type(error).__name__}"
         ) from None
@@ -219,7 +274,7 @@ def naming_damage(folder: Path) -> Iterator[None]:
 
 def reason(error: BaseException, folder: Path) -> str:
     """Why writing failed: the operating system's words where there are any, else the library's."""
-    if isinstance(error, dcp.api.CheckpointException):
+    if isinstance(error, CheckpointException):
         error = next(iter(error.failures.values()))[0]
     cause: BaseException | None = error
     while cause:
@@ -230,13 +285,3 @@ def reason(error: BaseException, folder: Path) -> str:
     if shutil.disk_usage(folder).free < 2**20:  # torch's writer does not say
         return "the disk is full"
     return " ".join(str(error).split())[:120]
-
-
-def quietly(call: Callable, *arguments: Any, **options: Any) -> Any:
-    """What a call returns, without its warnings.
-
-    torch.distributed.checkpoint warns when there is one process; it works there too.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return call(*arguments, **options)

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from ..data import Batches
 from .distributed import ProcessGroup
-from .folder import RunFolder
+from .folder import RunFolder, naming_damage
 from .losses import Batch, ModelLoss, PatcherLoss
 from .optim import autocast, full_tensor, optimisers
 from .options import TrainOptions
@@ -231,11 +231,12 @@ class Stage:
 
         tensors = self.tensors()
         folder.load(tensors)
-        set_state_dict(
-            self.losses,
-            self.optimisers,
-            model_state_dict=tensors["weights"],
-            optim_state_dict=tensors["optimisers"],
-        )
+        with naming_damage(folder.latest):
+            set_state_dict(
+                self.losses,
+                self.optimisers,
+                model_state_dict=tensors["weights"],
+                optim_state_dict=tensors["optimisers"],
+            )
         self.step = folder.saved["step"]
         self.seconds = folder.saved["seconds"]

@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict, replace
 from typing import cast
 
@@ -42,11 +43,12 @@ def train(options: TrainOptions, resume: bool = False) -> Iterator[Report]:
     keep_freed_memory()
     with process_group(options.device, options.parallel) as group:
         _check_shares(options, group)
-        run = Run(options, group, resume)
-        try:
-            yield from run.stages()
-        finally:
-            run.tracker.close()
+        with closing(RunFolder(options.out, group, resume)) as folder:
+            run = Run(options, group, folder)
+            try:
+                yield from run.stages()
+            finally:
+                run.tracker.close()
 
 
 def _check_shares(options: TrainOptions, group: ProcessGroup) -> None:
@@ -61,6 +63,7 @@ class Run:
     """What one training run holds, from text to finished model.
 
     options: with nothing left open. group: the processes that share it.
+    name: of the second stage.
     folder: where it leaves things; `folder.saved` is the state that it goes on from, or None.
     ids: the text to train on, its documents joined, (N,) int16; text_key stands for it in a state.
     held_out: up to 48 windows to measure on, (W, T). prompts: for samples, from the same text.
@@ -69,10 +72,11 @@ class Run:
     Nothing is written before all of it is known to be usable. Raises what `train` says.
     """
 
-    def __init__(self, options: TrainOptions, group: ProcessGroup, resume: bool):
+    def __init__(self, options: TrainOptions, group: ProcessGroup, folder: RunFolder):
         self.options = options
         self.group = group
-        self.folder = RunFolder(options.out, group, resume)
+        self.folder = folder
+        self.name = "BLT-D" if options.block_size else "BLT"
         if self.folder.saved:
             options.check_resumed(self.folder.saved["options"])
         self.ids, held_out = self._read_text()
@@ -83,6 +87,7 @@ class Run:
         self.held_out = windows[::every][:HELD_OUT_WINDOWS].to(group.device)
         self.prompts = prompts(windows)
         self.model = self._new_model().to(group.device).requires_grad_(True).train()
+        self._check_same_shape()
         self.folder.open()
         log_to = options.log_to if group.is_main else "csv"
         self.tracker = Tracker(log_to, self.folder.path, options)
@@ -117,6 +122,17 @@ class Run:
                 " resume with that, or start anew"
             )
 
+    def _check_same_shape(self) -> None:
+        """Raises ValueError where the saved state is that of another model."""
+        saved = self.folder.saved
+        if saved is None:
+            return
+        was, now = BLTConfig.from_json(saved["config"]), self.model.config
+        changing = {name: getattr(was.patcher, name) for name in ("threshold", "max_patch_length")}
+        now = replace(now, patcher=replace(now.patcher, **changing))
+        if was != now or saved["stage"] not in (ENTROPY_MODEL, self.name):
+            raise ValueError(f"{self.folder.latest} is the state of another model")
+
     def _new_model(self) -> BLT:
         """The model before its first step: random weights, or those of the model in `start`."""
         o = self.options
@@ -140,14 +156,13 @@ class Run:
 
     def stages(self) -> Iterator[Report]:
         """Run both stages, each from where the saved state stands; yield their reports."""
-        name = "BLT-D" if self.options.block_size else "BLT"
-        in_second_stage = self.folder.saved and self.folder.saved["stage"] == name
+        in_second_stage = self.folder.saved and self.folder.saved["stage"] == self.name
         if in_second_stage:
             self.model.config = BLTConfig.from_json(self.folder.saved["config"])
         elif not self.options.start:
             yield from self._train_entropy_model()
             self._set_threshold()
-        yield from self._train_model(name)
+        yield from self._train_model(self.name)
         self._write_model()
 
     def _train_entropy_model(self) -> Iterator[Report]:
