@@ -9,8 +9,9 @@ from math import prod
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
-Attend = Callable[[int, torch.Tensor, torch.Tensor], torch.Tensor]
+Attend = Callable[[int, Tensor, Tensor], Tensor]
 
 
 class Span:
@@ -33,28 +34,32 @@ class Span:
         device: torch.device,
         only: Sequence[int] | None = None,
     ):
-        self.first, self.counts = list(first), list(counts)
+        self.first = list(first)
+        self.counts = list(counts)
         self.width = max(self.counts)
-        self.end = max(f + n for f, n in zip(self.first, self.counts, strict=True))
+        ends = [f + n for f, n in zip(self.first, self.counts, strict=True)]
+        self.end = max(ends)
         self.only = None if only is None else torch.tensor(only, device=device)
-        same = len(set(self.first)) == 1 and len(set(self.counts)) == 1
+        same_start = len(set(self.first)) == 1
+        same = same_start and len(set(self.counts)) == 1
         self.uniform = same and only is None  # a plain slice of every row of the batch
         self.rows = torch.arange(len(self.first), device=device) if only is None else self.only
         self.rows = self.rows[:, None]  # (B, 1): the rows' numbers, to index a cache by
         if same:
             one = torch.arange(self.first[0], self.end, device=device)
-            self.positions, self.real = one.expand(len(self.first), -1), None
+            self.positions = one.expand(len(self.first), -1)
+            self.real = None
         else:
             self.positions, self.real = self._ragged(device)
 
-    def _ragged(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    def _ragged(self, device: torch.device) -> tuple[Tensor, Tensor]:
         offset = torch.arange(self.width, device=device)
         start = torch.tensor(self.first, device=device)[:, None]
         count = torch.tensor(self.counts, device=device)[:, None]
         positions = (start + torch.minimum(offset, count - 1)).clamp_min(0)
         return positions, offset < count
 
-    def real_mask(self) -> torch.Tensor:
+    def real_mask(self) -> Tensor:
         """`real` as a tensor in any case: (B, T) bool."""
         return torch.ones_like(self.positions, dtype=torch.bool) if self.real is None else self.real
 
@@ -65,7 +70,9 @@ class JoinedSpan:
     def __init__(self, spans: Sequence[Span]):
         self.first = [min(starts) for starts in zip(*(s.first for s in spans), strict=True)]
         self.end = max(span.end for span in spans)
-        self.uniform, self.only, self.rows = False, None, spans[0].rows
+        self.uniform = False
+        self.only = None
+        self.rows = spans[0].rows
         self.positions = torch.cat([span.positions for span in spans], 1)
         self.real = torch.cat([span.real_mask() for span in spans], 1)
         self.width = self.positions.shape[1]
@@ -95,7 +102,8 @@ class Cache:
         before: int = 0,
         capacity: int = 64,
     ):
-        self.axis, self.before = 1 + len(outer), before
+        self.axis = 1 + len(outer)
+        self.before = before
         shape = (batch_size, *outer, before + capacity + 1, *inner)
         self.layers = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(n_layers)]
         one_slot = prod(outer) * prod(inner) * self.layers[0].itemsize
@@ -113,18 +121,22 @@ class Cache:
         """
         if n <= self.capacity:
             return
-        capacity, rows = max(n, 2 * self.capacity), len(self.layers[0])
-        grow = [0, 0] * (self.layers[0].ndim - 1 - self.axis) + [0, capacity - self.capacity]
+        capacity = max(n, 2 * self.capacity)
+        rows = len(self.layers[0])
+        axes_behind = self.layers[0].ndim - 1 - self.axis
+        added = capacity - self.capacity
+        grow = [0, 0] * axes_behind + [0, added]
         try:
             self.layers = [F.pad(layer, grow) for layer in self.layers]
         except RuntimeError as error:  # torch.OutOfMemoryError is one
-            size = rows * self.slot_bytes * capacity / 1e9
+            size = rows * self.slot_bytes * capacity
             raise MemoryError(
-                f"no memory for a cache of {capacity} positions in {rows} rows ({size:.1f} GB):"
+                f"no memory for a cache of {capacity} positions in {rows} rows"
+                f" ({size / 1e9:.1f} GB):"
                 " shorten the text or the batch"
             ) from error
 
-    def write(self, layer: int, span: Span | JoinedSpan, values: torch.Tensor) -> None:
+    def write(self, layer: int, span: Span | JoinedSpan, values: Tensor) -> None:
         """Put values (B, *outer, T, *inner) into the slots of a span."""
         buffer = self.layers[layer]
         if span.uniform:
@@ -134,29 +146,33 @@ class Cache:
         slots = span.positions
         if span.real is not None:
             slots = torch.where(span.real, slots, self.capacity)
+        slots = self.before + slots
         by_position = buffer.movedim(self.axis, 1)  # (B, slots, *outer, *inner)
-        by_position[span.rows, self.before + slots] = values.movedim(self.axis, 1)
+        by_position[span.rows, slots] = values.movedim(self.axis, 1)
 
-    def read(
-        self, layer: int, low: int, end: int, rows: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def read(self, layer: int, low: int, end: int, rows: Tensor | None = None) -> Tensor:
         """Slots low .. end - 1 of all rows, or of some: (B, *outer, end - low, *inner)."""
-        slots = self.layers[layer].narrow(self.axis, self.before + low, end - low)
+        begin = self.before + low
+        slots = self.layers[layer].narrow(self.axis, begin, end - low)
         return slots if rows is None else slots[rows]
 
-    def at(self, layer: int, span: Span) -> torch.Tensor:
+    def at(self, layer: int, span: Span) -> Tensor:
         """The slots of a span alone: (B, T, *outer, *inner)."""
         if span.uniform:
             return self.read(layer, span.first[0], span.end).movedim(self.axis, 1)
-        return self.layers[layer].movedim(self.axis, 1)[span.rows, self.before + span.positions]
+        slots = self.before + span.positions
+        by_position = self.layers[layer].movedim(self.axis, 1)
+        return by_position[span.rows, slots]
 
-    def windows(self, span: Span) -> torch.Tensor:
+    def windows(self, span: Span) -> Tensor:
         """For each position of a span the `before` + 1 slots that end there: (B, T, before + 1)."""
         if span.uniform:
             slots = self.read(0, span.first[0] - self.before, span.end)
             return slots.unfold(1, self.before + 1, 1)
         reach = torch.arange(self.before + 1, device=span.positions.device)
-        return self.layers[0][span.rows[..., None], span.positions[..., None] + reach]
+        rows = span.rows[..., None]
+        slots = span.positions[..., None] + reach
+        return self.layers[0][rows, slots]
 
     @torch.inference_mode()
     def select(self, rows: list[int]) -> None:
@@ -187,11 +203,11 @@ class Packing:
             back[self._flat] = torch.arange(len(self._flat), device=flat.device)
             self._back = back.view_as(span.positions)  # (B, T)
 
-    def pack(self, x: torch.Tensor) -> torch.Tensor:
+    def pack(self, x: Tensor) -> Tensor:
         """(B, T, ...) -> (1, N, ...)."""
         return x if self._flat is None else x.flatten(0, 1)[self._flat][None]
 
-    def pad(self, x: torch.Tensor) -> torch.Tensor:
+    def pad(self, x: Tensor) -> Tensor:
         """(1, N, ...) -> (B, T, ...)."""
         return x if self._flat is None else x[0, self._back]
 
@@ -200,12 +216,12 @@ class Packing:
         if self._flat is None:
             return attend
 
-        def packed(layer: int, q: torch.Tensor, kv: torch.Tensor) -> torch.Tensor:
+        def packed(layer: int, q: Tensor, kv: Tensor) -> Tensor:
             read = attend(layer, self._pad_heads(q), self._pad_heads(kv))
             return self.pack(read.movedim(-2, 1)).movedim(1, -2)
 
         return packed
 
-    def _pad_heads(self, x: torch.Tensor) -> torch.Tensor:
+    def _pad_heads(self, x: Tensor) -> Tensor:
         """`pad` where positions are the last axis but one."""
         return self.pad(x.movedim(-2, 1)).movedim(1, -2)

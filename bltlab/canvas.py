@@ -105,8 +105,9 @@ class Canvas:
         """Agreed guesses are accepted, the others leave a ghost and the model's own byte."""
         end = event.position + event.accepted
         for slot in range(event.accepted):
-            i, prob = event.drafted[slot], event.draft_probs[slot]
-            self._accept(event.position + slot, Cell(i, "accepted", prob, step))
+            prob = event.draft_probs[slot]
+            cell = Cell(event.drafted[slot], "accepted", prob, step)
+            self._accept(event.position + slot, cell)
         self._cut(end)
         rejected = event.drafted[event.accepted :]
         self._bonus_at = None if rejected else end

@@ -33,10 +33,12 @@ class NFE:
     decoder: int = 0
 
     def __add__(self, other: "NFE") -> "NFE":
-        return NFE(*(a + b for a, b in zip(self.astuple(), other.astuple(), strict=True)))
+        pairs = zip(self.astuple(), other.astuple(), strict=True)
+        return NFE(*(a + b for a, b in pairs))
 
     def __sub__(self, other: "NFE") -> "NFE":
-        return NFE(*(a - b for a, b in zip(self.astuple(), other.astuple(), strict=True)))
+        pairs = zip(self.astuple(), other.astuple(), strict=True)
+        return NFE(*(a - b for a, b in pairs))
 
     def astuple(self) -> tuple[int, int, int, int]:
         """The four counts in the order of the fields."""

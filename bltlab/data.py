@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from . import checkpoints, files, vocab
@@ -291,7 +292,8 @@ def join_documents(texts: Iterable[str | bytes], most: float | None = None) -> n
     chunks = []
     size = 0
     for text in texts:
-        ids = np.frombuffer(vocab.to_bytes(text), np.uint8).astype(np.int16) + vocab.OFFSET
+        read = np.frombuffer(vocab.to_bytes(text), np.uint8)
+        ids = read.astype(np.int16) + vocab.OFFSET
         chunks += [ids, between]
         size += len(ids) + len(between)
         if most is not None and size >= most:
@@ -304,7 +306,7 @@ def join_documents(texts: Iterable[str | bytes], most: float | None = None) -> n
 stream = join_documents
 
 
-def cut_windows(ids: np.ndarray, length: int, offset: int = 0) -> torch.Tensor:
+def cut_windows(ids: np.ndarray, length: int, offset: int = 0) -> Tensor:
     """Windows (N, length) int64 of joined documents: BOS, then length - 1 ids.
 
     They stand side by side from `offset` on. What is left at the end and does not fill one is
@@ -369,9 +371,10 @@ def _starts_of_short_documents(ids: np.ndarray, length: int) -> np.ndarray:
     return begins[:0]
 
 
-def _windows_at(ids: np.ndarray, starts: np.ndarray, length: int) -> torch.Tensor:
+def _windows_at(ids: np.ndarray, starts: np.ndarray, length: int) -> Tensor:
     """Windows (N, length) at starts (N,), as int64: only what a step needs is ever widened."""
-    at = np.asarray(starts)[:, None] + np.arange(length - 1)
+    offsets = np.arange(length - 1)
+    at = np.asarray(starts)[:, None] + offsets
     after_bos = torch.from_numpy(ids[at].astype(np.int64))
     bos = torch.full((len(at), 1), vocab.BOS_ID)
     return torch.cat([bos, after_bos], 1)
@@ -426,7 +429,7 @@ class Batches:
         orders = [torch.randperm(len(starts), generator=generator) for _ in range(times)]
         self._starts = starts[torch.cat(orders)]
 
-    def next(self) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+    def next(self) -> Tensor | tuple[Tensor, Tensor]:
         """The next batch: ids (batch_size, length).
 
         With `next_opens` a pair, ids and bools alike: does the id after each open a patch?

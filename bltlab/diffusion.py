@@ -17,7 +17,8 @@ from torch import Tensor
 
 from . import vocab
 from .layers import Attend, chunk_keys, over_text, scores
-from .masks import block_chunks, prefix_mask, training_mask  # noqa: F401  (also found here)
+from .masks import block_chunks, prefix_mask, row_numbers
+from .masks import training_mask as training_mask  # also found here
 from .model import BLT, Encoded
 
 STARTS = ("anywhere", "patches")
@@ -49,12 +50,14 @@ class Blocks:
     @property
     def positions(self) -> Tensor:
         """(B, M, S): each slot's position in the text."""
-        return self.starts[..., None] + torch.arange(self.size, device=self.starts.device)
+        slots = torch.arange(self.size, device=self.starts.device)
+        return self.starts[..., None] + slots
 
     @property
     def corrupted(self) -> Tensor:
         """(B, M, S): what the decoder is fed; slots past the end are MASK too."""
-        return self.ids.masked_fill(self.masked | (self.ids < 0), vocab.MASK_ID)
+        past_the_end = self.ids < 0
+        return self.ids.masked_fill(self.masked | past_the_end, vocab.MASK_ID)
 
 
 def lay_out(
@@ -72,21 +75,25 @@ def lay_out(
     "patches": at every patch start (Fast BLT section 3.2.1).
     """
     B, T = ids.shape
+    device = ids.device
     if starts == "anywhere":
-        offset = torch.randint(1, block_size + 1, (B, 1), generator=generator).to(ids.device)
-        steps = torch.arange(0, max(T - 1, 1), block_size, device=ids.device)
-        begin = (offset + steps).clamp_max(T)
+        offset = torch.randint(1, block_size + 1, (B, 1), generator=generator)
+        steps = torch.arange(0, max(T - 1, 1), block_size, device=device)
+        begin = (offset.to(device) + steps).clamp_max(T)
     else:
         is_empty = encoded.patches.lengths[:, 1:] == 0
         begin = encoded.patches.starts[:, 1:].masked_fill(is_empty, T)
 
-    slots = begin[..., None] + torch.arange(block_size, device=ids.device)  # (B, M, S)
+    slots = begin[..., None] + torch.arange(block_size, device=device)  # (B, M, S)
     known = slots.clamp_max(T - 1)
-    row = torch.arange(B, device=ids.device)[:, None]
-    document = encoded.document[row, begin.clamp_max(T) - 1]  # (B, M)
+    row = row_numbers(ids)
+    before = begin.clamp_max(T) - 1
+    document = encoded.document[row, before]  # (B, M)
     row = row[..., None]
-    inside = (slots < T) & (encoded.document[row, known] == document[..., None])
-    return begin, ids[row, known].masked_fill(~inside, vocab.PAD_ID)
+    same = encoded.document[row, known] == document[..., None]
+    inside = (slots < T) & same
+    clean = ids[row, known].masked_fill(~inside, vocab.PAD_ID)
+    return begin, clean
 
 
 def corrupt(
@@ -101,11 +108,13 @@ def corrupt(
     `fully_masked` of the blocks gets t = 1. starts (B, M), ids (B, M, S) as `lay_out` gives them.
     """
     B, M, S = ids.shape
-    strata = torch.randperm(B * M, generator=generator).to(ids.device).view(B, M)
-    t = (strata + _uniform((B, M), generator, ids.device)) / (B * M)
-    t = torch.where(_uniform((B, M), generator, ids.device) < fully_masked, 1.0, t)
-    t = t.clamp_min(T_MIN)
-    hidden = _uniform((B, M, S), generator, ids.device) < t[..., None]
+    device = ids.device
+    strata = torch.randperm(B * M, generator=generator).to(device).view(B, M)
+    within = _uniform((B, M), generator, device)
+    t = (strata + within) / (B * M)
+    fully = _uniform((B, M), generator, device) < fully_masked
+    t = torch.where(fully, 1.0, t).clamp_min(T_MIN)
+    hidden = _uniform((B, M, S), generator, device) < t[..., None]
     return Blocks(starts, ids, hidden & (ids >= 0), t)
 
 
@@ -121,21 +130,24 @@ def _uniform(
 
 def decode_blocks(model: BLT, encoded: Encoded, blocks: Blocks) -> tuple[Tensor, Tensor]:
     """Logits (B, T, V) of the clean text and (B, M, S, V) of all corrupted blocks, in one pass."""
-    B, T = encoded.ids.shape
+    T = encoded.ids.shape[1]
     M, S = blocks.ids.shape[1:]
-    row = torch.arange(B, device=encoded.ids.device)[:, None]
+    row = row_numbers(encoded.ids)
     reads = encoded.patches.reads
-    block_reads = reads[row, (blocks.starts - 1).clamp_max(T - 1)]  # (B, M)
+    before = (blocks.starts - 1).clamp_max(T - 1)
+    block_reads = reads[row, before]  # (B, M)
     all_reads = torch.cat([reads, block_reads.repeat_interleave(S, 1)], 1)  # (B, T + M * S)
     clean = model.decoder.inputs(encoded.ids, encoded.states)
     slots = model.decoder.embedding(blocks.corrupted.flatten(1))
+    window = model.config.decoder.window
     logits = model.decoder(
         torch.cat([clean, slots], 1),
         torch.cat([encoded.positions, blocks.positions.flatten(1)], 1),
         lambda layer: encoded.keys[layer][row, all_reads],
-        over_text_and_blocks(encoded.document, blocks.starts, S, model.config.decoder.window),
+        over_text_and_blocks(encoded.document, blocks.starts, S, window),
     )
-    return logits[:, :T], logits[:, T:].unflatten(1, (M, S))
+    of_text, of_blocks = logits[:, :T], logits[:, T:]
+    return of_text, of_blocks.unflatten(1, (M, S))
 
 
 def over_text_and_blocks(
@@ -146,7 +158,8 @@ def over_text_and_blocks(
     Clean bytes read as in `over_text`; a slot reads by `prefix_mask`, and all of its own block.
     document (B, T), starts (B, M), size S.
     """
-    n_clean, n_blocks = document.shape[1], starts.shape[1]
+    n_clean = document.shape[1]
+    n_blocks = starts.shape[1]
     chunk, parts = block_chunks(starts, size, n_clean, window)
     masks = [
         prefix_mask(starts, size, document, window, slots, keys)[:, None] for slots, keys in parts
@@ -179,8 +192,10 @@ def _read_prefix_and_block(
     """
     own_k, own_v = own_kv.unbind(1)  # (B, H, M, S, head)
     blocks = own_k.shape[2:4]
-    own_scores = (q.unflatten(2, blocks) * q.shape[-1] ** -0.5 @ own_k.mT).flatten(2, 3)
-    read_of_prefix, own_weights = [], []
+    scaled = q.unflatten(2, blocks) * q.shape[-1] ** -0.5
+    own_scores = (scaled @ own_k.mT).flatten(2, 3)
+    read_of_prefix = []
+    own_weights = []
     parts = zip(  # there may be more clean bytes than slots
         q.split(chunk, 2), own_scores.split(chunk, 2), prefix_kv, masks, strict=False
     )
@@ -191,7 +206,8 @@ def _read_prefix_and_block(
         to_prefix, to_own = all_scores.softmax(-1).split(widths, -1)
         read_of_prefix.append(to_prefix @ v)
         own_weights.append(to_own)
-    read_of_own = (torch.cat(own_weights, 2).unflatten(2, blocks) @ own_v).flatten(2, 3)
+    by_block = torch.cat(own_weights, 2).unflatten(2, blocks)
+    read_of_own = (by_block @ own_v).flatten(2, 3)
     return torch.cat(read_of_prefix, 2) + read_of_own
 
 
@@ -219,7 +235,8 @@ def next_targets(ids: Tensor) -> Tensor:
     [[70, 2, -100, 71, -100]]
     """
     targets = ids[:, 1:]
-    return targets.masked_fill((targets < 0) | (targets == vocab.BOS_ID), IGNORED)
+    carries_none = (targets < 0) | (targets == vocab.BOS_ID)
+    return targets.masked_fill(carries_none, IGNORED)
 
 
 def next_byte_loss(logits: Tensor, ids: Tensor, reduction: str = "mean") -> Tensor:
@@ -227,7 +244,8 @@ def next_byte_loss(logits: Tensor, ids: Tensor, reduction: str = "mean") -> Tens
 
     logits (B, T, V), ids (B, T). reduction: "mean", "sum" or "none", as torch has them.
     """
-    predictions, targets = logits[:, :-1].flatten(0, 1), next_targets(ids).flatten()
+    predictions = logits[:, :-1].flatten(0, 1)
+    targets = next_targets(ids).flatten()
     return F.cross_entropy(predictions, targets, reduction=reduction, ignore_index=IGNORED)
 
 
@@ -237,7 +255,8 @@ def loss_counts(ids: Tensor, blocks: Blocks, weighting: str = "inverse_t") -> tu
     Of block bytes those that may carry loss, or for weighting "mean" those that do.
     """
     hidden = blocks.ids >= 0 if weighting == "inverse_t" else blocks.masked
-    return (next_targets(ids) >= 0).sum().clamp_min(1), hidden.sum().clamp_min(1)
+    targets = next_targets(ids) >= 0
+    return targets.sum().clamp_min(1), hidden.sum().clamp_min(1)
 
 
 def masked_byte_loss(logits: Tensor, blocks: Blocks, weighting: str = "inverse_t") -> Tensor:

@@ -19,6 +19,7 @@ from .masks import (  # noqa: F401  (their first home: the names stay importable
     chunk_slices,
     denoising,
     inside_block,
+    row_numbers,
     same_document,
     text_mask,
 )
@@ -45,7 +46,8 @@ class RMSNorm(nn.Module):
         """x (..., dim), normed."""
         if x.dtype in (torch.float32, torch.float64):
             return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
-        return self.weight * F.rms_norm(x.float(), self.weight.shape, eps=self.eps).to(x.dtype)
+        normed = F.rms_norm(x.float(), self.weight.shape, eps=self.eps)
+        return self.weight * normed.to(x.dtype)
 
 
 @lru_cache(maxsize=64)
@@ -55,7 +57,8 @@ def rotary_frequencies(dim: int, theta: float, dtype: torch.dtype, device: torch
     In fp32 at least, in fp64 for an fp64 model.
     """
     wide = torch.float64 if dtype == torch.float64 else torch.float32
-    radians = theta ** (-torch.arange(0, dim, 2, device=device, dtype=wide) / dim)
+    even = torch.arange(0, dim, 2, device=device, dtype=wide)
+    radians = theta ** (-even / dim)
     return torch.complex(torch.zeros_like(radians), radians)
 
 
@@ -190,7 +193,8 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
 
 def scores(q: Tensor, k: Tensor, mask: Tensor) -> Tensor:
     """(..., T, N): q (..., T, head) times k (..., N, head), -inf where mask (..., T, N) is not."""
-    return (q * q.shape[-1] ** -0.5 @ k.mT).add_(additive(mask, q.dtype))
+    scaled = q * q.shape[-1] ** -0.5
+    return (scaled @ k.mT).add_(additive(mask, q.dtype))
 
 
 def chunk_keys(x: Tensor, size: int) -> list[Tensor]:
@@ -212,11 +216,13 @@ def over_text(document: Tensor, window: int | None = None) -> Attend:
     length = document.shape[1]
     size = min(window or length, length)
     chunks = chunk_slices(length, size)
-    masks = [text_mask(document, window, queries, keys)[:, None] for queries, keys in chunks]
+    masks = [text_mask(document, window, *chunk)[:, None] for chunk in chunks]
 
     def attend(layer: int, q: Tensor, kv: Tensor) -> Tensor:
-        parts = zip(q.split(size, -2), chunk_keys(kv, size), masks, strict=True)
-        read = [attention(queries, keys[:, 0], keys[:, 1], mask) for queries, keys, mask in parts]
+        read = []
+        for queries, keys, mask in zip(q.split(size, -2), chunk_keys(kv, size), masks, strict=True):
+            k, v = keys.unbind(1)
+            read.append(attention(queries, k, v, mask))
         return torch.cat(read, -2)
 
     return attend
@@ -245,11 +251,13 @@ class CrossAttention(nn.Module):
 
     def project_keys(self, x: Tensor) -> Tensor:
         """Key and value of x (..., D), side by side (..., 2, H, head): what a cache keeps."""
-        return self.key_value(self.key_norm(x)).unflatten(-1, (2, self.n_heads, -1))
+        both = self.key_value(self.key_norm(x))
+        return both.unflatten(-1, (2, self.n_heads, -1))
 
     def _query(self, x: Tensor) -> Tensor:
         """Queries (..., H, head) of x (..., D), scaled."""
-        q = self.query(self.query_norm(x)).unflatten(-1, (self.n_heads, -1))
+        q = self.query(self.query_norm(x))
+        q = q.unflatten(-1, (self.n_heads, -1))
         return q * q.shape[-1] ** -0.5
 
     def read(self, x: Tensor, keys: Tensor) -> Tensor:
@@ -258,7 +266,8 @@ class CrossAttention(nn.Module):
         x (B, T, D); keys (B, T or 1, K, 2, H, head).
         """
         k, v = keys.unbind(3)  # (B, T, K, H, head)
-        weights = (self._query(x)[:, :, None] * k).sum(-1).softmax(2)  # (B, T, K, H)
+        q = self._query(x)[:, :, None]
+        weights = (q * k).sum(-1).softmax(2)  # (B, T, K, H)
         mixed = (weights[..., None] * v).sum(2).flatten(2)
         return torch.add(self.out(mixed), x, alpha=self.residual)
 
@@ -271,7 +280,7 @@ class CrossAttention(nn.Module):
         n_patches = queries.shape[1]
         k, v = keys.unbind(2)  # (B, T, H, head)
         q = F.pad(self._query(queries), (0, 0, 0, 0, 0, 0, 0, 1))  # (B, P + 1, K, H, head)
-        row = torch.arange(len(patch), device=patch.device)[:, None]
+        row = row_numbers(patch)
         products = (q[row, patch] * k[:, :, None]).sum(-1)  # (B, T, K, H)
 
         # The softmax: the largest of each patch is taken off, as in any other.
@@ -282,8 +291,10 @@ class CrossAttention(nn.Module):
         total = torch.zeros_like(largest).scatter_add(1, index, weights)
 
         mixed = weights[..., None] * v[:, :, None]  # (B, T, K, H, head)
-        summed = torch.zeros_like(q).scatter_add(1, index[..., None].expand_as(mixed), mixed)
-        pooled = (summed / total.clamp_min(1e-30)[..., None])[:, :n_patches]
+        into = index[..., None].expand_as(mixed)
+        summed = torch.zeros_like(q).scatter_add(1, into, mixed)
+        total = total.clamp_min(1e-30)[..., None]
+        pooled = (summed / total)[:, :n_patches]
         return self.residual * queries + self.out(pooled.flatten(3))
 
 

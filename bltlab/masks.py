@@ -41,7 +41,10 @@ def inside_block(q: Tensor, kv: Tensor, start: int | Tensor, size: int) -> Tenso
     >>> inside_block(i[:, None], i, 1, 2).int().tolist()
     [[0, 0, 0, 0], [0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0]]
     """
-    return (q >= start) & (q < start + size) & (kv >= start) & (kv < start + size)
+    end = start + size
+    q_inside = (q >= start) & (q < end)
+    kv_inside = (kv >= start) & (kv < end)
+    return q_inside & kv_inside
 
 
 def block_reads_prefix(
@@ -74,6 +77,15 @@ def denoising(
     return causal(q, kv, window) | inside_block(q, kv, start, size)
 
 
+def row_numbers(rows: Tensor) -> Tensor:
+    """(B, 1): the number of each row of (B, ...), to index by row and position.
+
+    >>> row_numbers(torch.zeros(3, 8)).tolist()
+    [[0], [1], [2]]
+    """
+    return torch.arange(len(rows), device=rows.device)[:, None]
+
+
 def additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
     """The mask as attention scores take it: 0 where True, -inf where not.
 
@@ -101,7 +113,8 @@ def text_mask(
     """
     t = torch.arange(document.shape[1], device=document.device)
     together = same_document(document[:, q, None], document[:, None, kv])
-    return causal(t[q, None], t[kv], window) & together
+    in_reach = causal(t[q, None], t[kv], window)
+    return in_reach & together
 
 
 def prefix_mask(
@@ -119,14 +132,17 @@ def prefix_mask(
     >>> prefix_mask(torch.tensor([[1, 3]]), 2, torch.ones(1, 4)).int().tolist()
     [[[1, 0, 0, 0], [1, 0, 0, 0], [1, 1, 1, 0], [1, 1, 1, 0]]]
     """
-    B, T = document.shape
-    row = torch.arange(B, device=starts.device)[:, None]
-    t = torch.arange(T, device=starts.device)
-    positions = (starts[..., None] + torch.arange(size, device=starts.device)).flatten(1)
-    begin = starts.repeat_interleave(size, 1)[:, slots]  # (B, slots)
-    block_document = document[row, (begin - 1).clamp_max(T - 1)]
-    reads = block_reads_prefix(positions[:, slots, None], t[kv], begin[..., None], window)
-    return reads & same_document(block_document[..., None], document[:, None, kv])
+    T = document.shape[1]
+    device = document.device
+    clean = torch.arange(T, device=device)[kv]
+    offsets = torch.arange(size, device=device)
+    positions = (starts[..., None] + offsets).flatten(1)[:, slots]  # (B, slots)
+    begin = starts.repeat_interleave(size, 1)[:, slots]
+    before = (begin - 1).clamp_max(T - 1)
+    block_document = document[row_numbers(document), before]
+    reads = block_reads_prefix(positions[..., None], clean, begin[..., None], window)
+    together = same_document(block_document[..., None], document[:, None, kv])
+    return reads & together
 
 
 def training_mask(length: int, starts: Tensor, size: int, window: int | None = None) -> Tensor:
@@ -143,15 +159,18 @@ def training_mask(length: int, starts: Tensor, size: int, window: int | None = N
     slots = (starts[:, None] + torch.arange(size)).flatten()
 
     position = torch.cat([clean_bytes, slots])
-    block = torch.cat([no_block, torch.arange(len(starts)).repeat_interleave(size)])
+    numbers = torch.arange(len(starts)).repeat_interleave(size)
+    block = torch.cat([no_block, numbers])
     begin = torch.cat([no_block, starts.repeat_interleave(size)])[:, None]
 
-    q, kv = position[:, None], position
-    q_block, kv_block = block[:, None], block
-    of_block, to_clean = q_block >= 0, kv_block < 0
+    q = position[:, None]
+    kv = position
+    q_block = block[:, None]
+    of_block = q_block >= 0
+    to_clean = block < 0
     clean = ~of_block & to_clean & causal(q, kv, window)
     prefix = of_block & to_clean & block_reads_prefix(q, kv, begin, window)
-    own = of_block & same_document(q_block, kv_block) & inside_block(q, kv, begin, size)
+    own = of_block & (q_block == block) & inside_block(q, kv, begin, size)
     return clean | prefix | own
 
 
@@ -171,7 +190,9 @@ def chunk_slices(length: int, size: int) -> list[tuple[slice, slice]]:
     chunks = []
     for start in range(0, length, size):
         end = min(start + size, length)
-        chunks.append((slice(start, end), slice(max(0, start - size), end)))
+        queries = slice(start, end)
+        keys = slice(max(0, start - size), end)
+        chunks.append((queries, keys))
     return chunks
 
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from . import checkpoints, vocab
 from .config import BLTConfig, HashConfig
 from .layers import Attend, CrossAttention, RMSNorm, Stack, lay_out_by_column, over_text
+from .masks import row_numbers
 from .patching import EntropyModel, Patches, patch_text
 
 PARTS = ("patcher", "encoder", "global_", "decoder")
@@ -52,7 +53,8 @@ class HashEmbedding(nn.Module):
         powers = torch.zeros(self.reach, n_sizes, dtype=torch.long)
         for column, n in enumerate(self.config.sizes):
             for j in range(n):
-                powers[self.reach - n + j, column] = _wrapped(self.config.prime**j)
+                power = self.config.prime**j
+                powers[self.reach - n + j, column] = _wrapped(power)
         first_rows = torch.arange(n_sizes) * self.config.n_rows
         self.register_buffer("powers", powers, persistent=False)
         self.register_buffer("first_rows", first_rows, persistent=False)
@@ -86,8 +88,10 @@ def grams(ids: Tensor, reach: int) -> Tensor:
     """
     t = torch.arange(ids.shape[1], device=ids.device)
     begins = torch.where(ids == vocab.BOS_ID, t, 0).cummax(1).values  # (B, T)
-    source = t[:, None] - torch.arange(reach - 1, -1, -1, device=ids.device)  # (T, reach)
-    return ids[:, source.clamp_min(0)] * (source >= begins[..., None])
+    back = torch.arange(reach - 1, -1, -1, device=ids.device)
+    source = t[:, None] - back  # (T, reach)
+    in_document = source >= begins[..., None]
+    return ids[:, source.clamp_min(0)] * in_document
 
 
 windows = grams  # its first name
@@ -98,7 +102,8 @@ class LocalEncoder(nn.Module):
 
     def __init__(self, config: BLTConfig):
         super().__init__()
-        dim, stack = config.encoder.dim, config.encoder
+        stack = config.encoder
+        dim = stack.dim
         self.keys_per_patch = config.keys_per_patch
         self.embedding = nn.Embedding(vocab.VOCAB_SIZE, dim)
         self.hashes = HashEmbedding(config.hashes, dim)
@@ -120,8 +125,10 @@ class LocalEncoder(nn.Module):
         largest = states.new_zeros(B, count + 1, D).scatter_reduce(
             1, index, states, "amax", include_self=False
         )
-        queries = self.query_projection(largest[:, :count]).unflatten(-1, (self.keys_per_patch, D))
-        return self.cross.pool(queries, self.cross.project_keys(states), patch).flatten(2)
+        queries = self.query_projection(largest[:, :count])
+        queries = queries.unflatten(-1, (self.keys_per_patch, D))
+        keys = self.cross.project_keys(states)
+        return self.cross.pool(queries, keys, patch).flatten(2)
 
 
 class GlobalTransformer(nn.Module):
@@ -129,8 +136,11 @@ class GlobalTransformer(nn.Module):
 
     def __init__(self, config: BLTConfig):
         super().__init__()
-        pooled, dim = config.keys_per_patch * config.encoder.dim, config.global_.dim
-        self.projection = nn.Identity() if pooled == dim else nn.Linear(pooled, dim, bias=False)
+        pooled = config.keys_per_patch * config.encoder.dim
+        dim = config.global_.dim
+        self.projection: nn.Module = nn.Identity()
+        if pooled != dim:
+            self.projection = nn.Linear(pooled, dim, bias=False)
         self.stack = Stack(config.global_)
 
     def forward(self, pooled: Tensor, positions: Tensor, attend: Attend) -> Tensor:
@@ -143,7 +153,8 @@ class LocalDecoder(nn.Module):
 
     def __init__(self, config: BLTConfig):
         super().__init__()
-        stack, dim = config.decoder, config.decoder.dim
+        stack = config.decoder
+        dim = stack.dim
         self.keys_per_patch = config.keys_per_patch
         self.from_embedding = config.decoder_input == "embedding"
         if self.from_embedding or config.block_size:  # blocks and MASK have no encoder state
@@ -226,7 +237,8 @@ class Encoded:
     @property
     def positions(self) -> Tensor:
         """(B, T): 0, 1, 2, ... in each row."""
-        return torch.arange(self.ids.shape[1], device=self.ids.device).expand_as(self.ids)
+        t = torch.arange(self.ids.shape[1], device=self.ids.device)
+        return t.expand_as(self.ids)
 
 
 class BLT(nn.Module):
@@ -267,12 +279,13 @@ class BLT(nn.Module):
 
         patches: (`Patches`, entropies) where they are known; else the entropy model finds them.
         """
-        document, known = document_numbers(ids), ids.clamp_min(0)
+        document = document_numbers(ids)
+        known = ids.clamp_min(0)
         found, entropies = patches or self.patch(ids)
         positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
-        reach, window = self.encoder.hashes.reach, self.config.encoder.window
-        attend = over_text(document, window)
-        states = self.encoder(known, grams(known, reach), positions, attend)
+        n_grams = grams(known, self.encoder.hashes.reach)
+        attend = over_text(document, self.config.encoder.window)
+        states = self.encoder(known, n_grams, positions, attend)
         latents = self._latents(states, found, document)
         keys = self.decoder.keys(latents)
         return Encoded(known, document, states, keys, entropies, latents, found)
@@ -290,7 +303,7 @@ class BLT(nn.Module):
 
     def decode(self, encoded: Encoded) -> Tensor:
         """Next-byte logits (B, T, V)."""
-        row = torch.arange(len(encoded.ids), device=encoded.ids.device)[:, None]
+        row = row_numbers(encoded.ids)
         reads = encoded.patches.reads
         return self.decoder(
             self.decoder.inputs(encoded.ids, encoded.states),
@@ -320,14 +333,16 @@ class BLT(nn.Module):
         for part in PARTS:
             weights = getattr(self, part).parameters()
             counts[part] = sum(w.numel() for w in weights if id(w) not in tables)
-        return counts | {"tables": sum(module.weight.numel() for module in embeddings)}
+        counts["tables"] = sum(module.weight.numel() for module in embeddings)
+        return counts
 
     def weight_bytes(self) -> dict[str, int]:
         """Bytes of the weights that one pass of each part reads, embedding tables left out.
 
         `pool` and `keys` go with the global transformer: they run once a patch.
         """
-        decoder, encoder = self.decoder, self.encoder
+        decoder = self.decoder
+        encoder = self.encoder
         keys = _bytes_of(decoder.latent_projection)
         keys += sum(_bytes_of(cross.key_norm, cross.key_value) for cross in decoder.cross)
         table = _bytes_of(decoder.embedding) if hasattr(decoder, "embedding") else 0
@@ -448,7 +463,8 @@ def diffuse_from(blt: BLT, block_size: int = 8, seed: int = 0) -> BLT:
     if not model.decoder.from_embedding:
         rows = blt.encoder.embedding.weight.detach()
         with torch.no_grad():
-            model.decoder.embedding.weight.copy_(torch.cat([rows, rows.mean(0, keepdim=True)]))
+            mask = rows.mean(0, keepdim=True)
+            model.decoder.embedding.weight.copy_(torch.cat([rows, mask]))
     model.name = f"{blt.name}-d"
     return model
 

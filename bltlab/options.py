@@ -198,7 +198,8 @@ def build(kind: type, given: Mapping[str, Any], title: str = "", load: bool = Fa
         if name not in known:
             has = ", ".join(sorted(known)) or "none"
             raise ValueError(f"{title or kind.__name__} has no option {name}; it has {has}")
-    return kind(**{name: known[name].parse(value, load) for name, value in given.items()})
+    values = {name: known[name].parse(value, load) for name, value in given.items()}
+    return kind(**values)
 
 
 def plain_options(holder: Any) -> dict[str, Any]:
@@ -261,7 +262,8 @@ def format_rule_of(rule: Any) -> str:
         return repr(rule)
     kind = type(rule)
     name = getattr(kind, "name", None) or _home(kind)
-    return ":".join([name, *(str(getattr(rule, f.name)) for f in fields(rule))])
+    values = [str(getattr(rule, f.name)) for f in fields(rule)]
+    return ":".join([name, *values])
 
 
 # -- classes of somebody's own ---------------------------------------------------------------------

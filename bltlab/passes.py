@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from .cache import Attend, Cache, JoinedSpan, Packing, Span
 from .clock import timed
@@ -15,7 +16,7 @@ from .masks import additive, causal, denoising
 from .model import BLT
 from .patching import entropy, opens_by_rule
 
-Mask = tuple[int, torch.Tensor | None]  # the first slot that is read, and who may read what from it
+Mask = tuple[int, Tensor | None]  # the first slot that is read, and who may read what from it
 
 
 @dataclass
@@ -25,7 +26,7 @@ class Part:
     inputs (B, T, D); reads: for each row the latent of each position, or one for all of them.
     """
 
-    inputs: torch.Tensor
+    inputs: Tensor
     span: Span
     reads: list[list[int]]
 
@@ -37,8 +38,10 @@ class CachedModel:
     """
 
     def __init__(self, model: BLT, batch_size: int):
-        self.model, self.batch_size = model, batch_size
-        config, decoder = model.config, model.config.decoder
+        self.model = model
+        self.batch_size = batch_size
+        config = model.config
+        decoder = config.decoder
         self.kv = {
             "patcher": self._of_stack(config.patcher, model.patcher.output.weight.dtype),
             "encoder": self._of_stack(config.encoder, model.dtype),
@@ -53,7 +56,9 @@ class CachedModel:
         reach = model.encoder.hashes.reach - 1  # zeros before BOS
         self.ids = Cache(1, (), (), batch_size, torch.long, model.device, before=reach)
         self._weights = model.weight_bytes()
-        self.nfe, self.weight_bytes, self.cache_bytes = NFE(), 0, 0
+        self.nfe = NFE()
+        self.weight_bytes = 0
+        self.cache_bytes = 0
         self.seconds_by_part = dict.fromkeys(self.kv, 0.0)
 
     def _of_stack(self, stack: Any, dtype: torch.dtype) -> Cache:
@@ -80,19 +85,21 @@ class CachedModel:
         """The `Span` of these positions, on the model's device."""
         return Span(first, counts, self.model.device, only)
 
-    def padded(self, rows: list[list[int]], width: int) -> torch.Tensor:
+    def padded(self, rows: list[list[int]], width: int) -> Tensor:
         """Lists as a tensor (B, width), with 0 where nothing is read."""
         filled = [row + [0] * (width - len(row)) for row in rows]
         return torch.tensor(filled, device=self.model.device)
 
     # -- attention over the caches ---------------------------------------------------------------
 
-    def _slots(self, span: Span | JoinedSpan, window: int | None) -> tuple[int, torch.Tensor]:
+    def _slots(self, span: Span | JoinedSpan, window: int | None) -> tuple[int, Tensor]:
         """The slots that any position of a span may read:
 
         the first of them, and all as a tensor.
         """
-        low = 0 if window is None else max(0, min(span.first) - window + 1)
+        low = 0
+        if window is not None:
+            low = max(0, min(span.first) - window + 1)
         return low, torch.arange(low, span.end, device=span.positions.device)
 
     def _causal_mask(self, span: Span, window: int | None) -> Mask:
@@ -110,12 +117,16 @@ class CachedModel:
         cache = self.kv[part]
         low, mask = low_mask
         cache.reserve(span.end)
-        self.cache_bytes += cache.slot_bytes * (span.end - low) * len(span.first)
-        scores = None if mask is None else additive(mask[:, None], cache.layers[0].dtype)
+        slots_read = (span.end - low) * len(span.first)
+        self.cache_bytes += cache.slot_bytes * slots_read
+        scores = None
+        if mask is not None:
+            scores = additive(mask[:, None], cache.layers[0].dtype)
 
-        def attend(layer: int, q: torch.Tensor, kv: torch.Tensor) -> torch.Tensor:
+        def attend(layer: int, q: Tensor, kv: Tensor) -> Tensor:
             cache.write(layer, span, kv)
-            k, v = cache.read(layer, low, span.end, span.only).unbind(1)  # (B, H, slots, head)
+            kept = cache.read(layer, low, span.end, span.only)
+            k, v = kept.unbind(1)  # (B, H, slots, head)
             return F.scaled_dot_product_attention(q, k, v, attn_mask=scores)
 
         return attend
@@ -129,9 +140,7 @@ class CachedModel:
     # -- taking bytes in: entropy model, encoder, global transformer -----------------------------
 
     @timed("patcher")
-    def find_patches(
-        self, ids: torch.Tensor, span: Span
-    ) -> tuple[list[list[float]], list[list[bool]]]:
+    def find_patches(self, ids: Tensor, span: Span) -> tuple[list[list[float]], list[list[bool]]]:
         """Entropy in nats after each of ids (B, T), and whether that alone opens a patch: lists."""
         config = self.model.config.patcher
         attend = self._attend("patcher", span, self._causal_mask(span, config.window))
@@ -140,7 +149,7 @@ class CachedModel:
         return nats.tolist(), opens_by_rule(config, ids, nats).tolist()
 
     @timed("encoder")
-    def encode(self, ids: torch.Tensor, span: Span) -> torch.Tensor:
+    def encode(self, ids: Tensor, span: Span) -> Tensor:
         """States (B, T, D) of bytes, kept for pooling and for the decoder."""
         self.ids.reserve(span.end)
         self.ids.write(0, span, ids)
@@ -161,10 +170,12 @@ class CachedModel:
         edges: where its patches begin, and where the last one ends.
         """
         only = rows if len(rows) < self.batch_size else None  # the other rows cost nothing
-        patches = self.span(first, [len(ends) - 1 for ends in edges], only)
+        counts = [len(ends) - 1 for ends in edges]
+        patches = self.span(first, counts, only)
         pooled = self._pool(patches, edges, only)
         mask = self._causal_mask(patches, self.model.config.global_.window)
-        attend, packing = self._attend("global_", patches, mask), Packing(patches)
+        attend = self._attend("global_", patches, mask)
+        packing = Packing(patches)
         latents = self.model.global_(
             packing.pack(pooled), packing.pack(patches.positions), packing.around(attend)
         )
@@ -174,53 +185,65 @@ class CachedModel:
             cache.reserve(patches.end)
             cache.write(0, patches, packing.pad(values))
 
-    def _pool(self, patches: Span, edges: list[list[int]], only: list[int] | None) -> torch.Tensor:
+    def _pool(self, patches: Span, edges: list[list[int]], only: list[int] | None) -> Tensor:
         """The pooled vectors (B, P, K * D) of these patches."""
-        spread = self.span([e[0] for e in edges], [e[-1] - e[0] for e in edges], only)
+        begins = [ends[0] for ends in edges]
+        lengths = [ends[-1] - ends[0] for ends in edges]
+        spread = self.span(begins, lengths, only)
         numbers = []
         for ends in edges:
             bins = patch_numbers(ends)  # padding goes to a bin for bytes of no patch
-            numbers.append(bins + [patches.width] * (spread.width - len(bins)))
+            padding = spread.width - len(bins)
+            numbers.append(bins + [patches.width] * padding)
         patch = torch.tensor(numbers, device=self.model.device)  # (B, T)
         return self.model.encoder.pool(self.states.at(0, spread), patch, patches.width)
 
     # -- the decoder -----------------------------------------------------------------------------
 
-    def inputs(self, ids: torch.Tensor, span: Span) -> torch.Tensor:
+    def inputs(self, ids: Tensor, span: Span) -> Tensor:
         """What new clean bytes (B, T) enter the decoder with: (B, T, D)."""
         if self.model.decoder.from_embedding:
             return self.model.decoder.embedding(ids)
         return self.encode(ids, span)
 
-    def decode(self, part: Part) -> torch.Tensor:
+    def decode(self, part: Part) -> Tensor:
         """One decoder pass over clean bytes -> logits (B, T, V)."""
         mask = self._causal_mask(part.span, self.model.config.decoder.window)
         return self._run_decoder(part.inputs, part.span, part.reads, mask)
 
-    def decode_block(self, parts: list[Part], block_size: int) -> torch.Tensor:
+    def decode_block(self, parts: list[Part], block_size: int) -> Tensor:
         """One decoder pass over some parts, a block last -> logits (B, T, V)."""
         window = self.model.config.decoder.window
         begin = parts[-1].span.positions[:, :1, None]  # (B, 1, 1)
         inputs = torch.cat([part.inputs for part in parts], 1)
-        span = JoinedSpan([part.span for part in parts]) if len(parts) > 1 else parts[0].span
+        span: Span | JoinedSpan = parts[0].span
+        if len(parts) > 1:
+            span = JoinedSpan([part.span for part in parts])
         low, slots = self._slots(span, window)
         mask = denoising(span.positions[..., None], slots, begin, block_size, window)
         return self._run_decoder(inputs, span, _joined_reads(parts), (low, mask))
 
     @timed("decoder")
     def _run_decoder(
-        self, x: torch.Tensor, span: Span | JoinedSpan, reads: list[list[int]], low_mask: Mask
-    ) -> torch.Tensor:
+        self, x: Tensor, span: Span | JoinedSpan, reads: list[list[int]], low_mask: Mask
+    ) -> Tensor:
         """Logits (B, T, V) of inputs (B, T, D); reads: as in `Part`."""
         keys = self.keys.layers[0]
         if self.batch_size == 1 and len(set(reads[0])) == 1:
             keys = keys.narrow(1, reads[0][0], 1)  # (1, 1, layers, K, 2, H, head)
         else:
-            keys = keys[span.rows, torch.tensor(reads, device=keys.device)]  # (B, T or 1, ...)
+            latents = torch.tensor(reads, device=keys.device)
+            keys = keys[span.rows, latents]  # (B, T or 1, ...)
         attend = self._attend("decoder", span, low_mask)
-        logits = self.model.decoder(x, span.positions, lambda layer: keys[:, :, layer], attend)
+        logits = self.model.decoder(
+            x,
+            span.positions,
+            lambda layer: keys[:, :, layer],
+            attend,
+        )
         self._count("decoder", "decoder")
-        self.cache_bytes += self.keys.slot_bytes * x.shape[1] * len(x)
+        positions = len(x) * x.shape[1]
+        self.cache_bytes += self.keys.slot_bytes * positions
         return logits
 
 
@@ -245,5 +268,6 @@ def _joined_reads(parts: Sequence[Part]) -> list[list[int]]:
     joined: list[list[int]] = [[] for _ in parts[0].reads]
     for part in parts:
         for row, reads in zip(joined, part.reads, strict=True):
-            row.extend(reads if len(reads) == part.span.width else reads * part.span.width)
+            shared = len(reads) != part.span.width
+            row.extend(reads * part.span.width if shared else reads)
     return joined

@@ -144,8 +144,10 @@ def next_opens(
     """
     if max_patch_length is None:
         return by_rule
-    anchor = torch.where(by_rule, positions + 1, open_start[:, None]).cummax(1).values
-    return by_rule | ((positions + 1 - anchor) % max_patch_length == 0)
+    following = positions + 1
+    anchor = torch.where(by_rule, following, open_start[:, None]).cummax(1).values
+    is_full = (following - anchor) % max_patch_length == 0
+    return by_rule | is_full
 
 
 # -- patches ---------------------------------------------------------------------------------------
@@ -330,7 +332,8 @@ def patchify(model: nn.Module, text: str | bytes) -> TextPatches:
     data = vocab.to_bytes(text)
     device = next(model.parameters()).device
     with torch.no_grad():
-        patches, entropies = model.patch(torch.tensor([vocab.encode(data)], device=device))
+        ids = torch.tensor([vocab.encode(data)], device=device)
+        patches, entropies = model.patch(ids)
     return TextPatches(
         data,
         patches.lengths[0].tolist(),

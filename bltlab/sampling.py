@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
+from torch import Tensor
 
 from . import vocab
 from .unmasking import (  # noqa: F401  (importable from here since the first release)
@@ -28,23 +29,24 @@ ALLOWED = (vocab.EOS_ID, *range(vocab.OFFSET, vocab.VOCAB_SIZE))  # ids that may
 
 
 @lru_cache(maxsize=16)
-def _banned(n_ids: int, device: torch.device) -> torch.Tensor:
+def _banned(n_ids: int, device: torch.device) -> Tensor:
     banned = torch.ones(n_ids, dtype=torch.bool)
     banned[list(ALLOWED)] = False
     return banned.to(device)
 
 
-def allowed_logits(logits: torch.Tensor) -> torch.Tensor:
+def allowed_logits(logits: Tensor) -> Tensor:
     """Logits (..., V) with the specials that are never generated at -inf; EOS may be generated."""
-    return logits.masked_fill(_banned(logits.shape[-1], logits.device), -torch.inf)
+    banned = _banned(logits.shape[-1], logits.device)
+    return logits.masked_fill(banned, -torch.inf)
 
 
-def beliefs(logits: torch.Tensor) -> torch.Tensor:
+def beliefs(logits: Tensor) -> Tensor:
     """Probabilities (..., V) at temperature 1, specials removed: what rules and events see."""
     return allowed_logits(logits).softmax(-1)
 
 
-def uniforms(seeds: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+def uniforms(seeds: Tensor, positions: Tensor) -> Tensor:
     """One number in [0, 1) for each (seed, position), by the splitmix64 mixer.
 
     Both int64; their shapes broadcast; float64 comes out.
@@ -60,7 +62,7 @@ def _wrapped(n: int) -> int:
     return (n + 2**63) % 2**64 - 2**63
 
 
-def _shifted(z: torch.Tensor, n: int) -> torch.Tensor:
+def _shifted(z: Tensor, n: int) -> Tensor:
     """Logical right shift of int64."""
     return (z >> n) & ((1 << (64 - n)) - 1)
 
@@ -93,7 +95,7 @@ class Pick:
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}")
 
-    def __call__(self, logits: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    def __call__(self, logits: Tensor, positions: Tensor) -> Tensor:
         """ids (B, ...) from logits (B, ..., V), for the bytes at positions (B, ...)."""
         logits = allowed_logits(logits)
         if self.temperature == 0:
@@ -103,25 +105,28 @@ class Pick:
         seeds = seeds.view(-1, *[1] * (positions.ndim - 1))
         u = uniforms(seeds, positions)[..., None]
         cumulative = probs.cumsum(-1)
-        chosen = (cumulative <= u * cumulative[..., -1:]).sum(-1)
+        total = cumulative[..., -1:]
+        chosen = (cumulative <= u * total).sum(-1)
         # Rounding must not step past the last byte that has any probability.
-        last = logits.shape[-1] - 1 - (probs.flip(-1) > 0).int().argmax(-1)
+        possible = (probs > 0).int()
+        last = logits.shape[-1] - 1 - possible.flip(-1).argmax(-1)
         return torch.minimum(chosen, last)
 
-    def _probabilities(self, logits: torch.Tensor) -> torch.Tensor:
+    def _probabilities(self, logits: Tensor) -> Tensor:
         """(B, ..., V) float64, truncated to top_k and top_p; not normalised after that."""
         relative = logits.double() - logits.amax(-1, keepdim=True)
         probs = (relative / self.temperature).softmax(-1)
         return self._truncated(probs) if self.top_k or self.top_p < 1 else probs
 
-    def _truncated(self, probs: torch.Tensor) -> torch.Tensor:
+    def _truncated(self, probs: Tensor) -> Tensor:
         """The top_k best, of them the smallest set that holds top_p; ties go to the lower id."""
         order = probs.sort(dim=-1, descending=True, stable=True)
         keep = torch.ones_like(order.values, dtype=torch.bool)
         if self.top_k:
             keep[..., self.top_k :] = False
         kept = order.values * keep
-        keep &= (kept.cumsum(-1) - kept) < self.top_p * kept.sum(-1, keepdim=True)
+        before = kept.cumsum(-1) - kept
+        keep &= before < self.top_p * kept.sum(-1, keepdim=True)
         return torch.zeros_like(probs).scatter(-1, order.indices, order.values * keep)
 
     def rows(self, rows: Sequence[int]) -> "Pick":

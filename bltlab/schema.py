@@ -223,7 +223,8 @@ def check_order(events: list[dict[str, Any]]) -> None:
     The prompt comes first, no byte is committed twice or skipped, nothing follows the end, no
     counter falls.
     """
-    frontier, before = 1, None
+    frontier = 1
+    before = None
     for index, event in enumerate(events):
         wrong = _misplaced(event, before, frontier) or _out_of_step(event, before)
         if wrong:
@@ -240,7 +241,8 @@ def _misplaced(
     frontier: int,
 ) -> str | None:
     """What is wrong with the place of an event behind the one before it (None: it is the first)."""
-    kind, position = event["type"], event["position"]
+    kind = event["type"]
+    position = event["position"]
     if before and before["type"] == "Finished" and kind != "Prefilled":
         return "nothing comes after the end"
     if kind == "Prefilled":

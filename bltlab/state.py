@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from . import vocab
 from .cache import Cache, Span
 from .clock import Clock
 from .costs import NFE
+from .masks import row_numbers
 from .model import BLT
 from .passes import CachedModel, Part
 from .patching import GrowingPatches
@@ -25,7 +27,7 @@ from .patching import GrowingPatches
 LATENTS = ("closed", "open")  # what drafts read: the last closed patch's latent, the open one's
 RECORDS = ("all", "totals", "")  # every event with candidates; without; only what was committed
 
-Ids = torch.Tensor | Sequence[int] | Sequence[Sequence[int]]
+Ids = Tensor | Sequence[int] | Sequence[Sequence[int]]
 
 
 @dataclass
@@ -48,7 +50,7 @@ class Frontier:
     first: each row's position of the first.
     """
 
-    logits: torch.Tensor
+    logits: Tensor
     first: list[int]
 
 
@@ -71,7 +73,9 @@ class DecodingState:
         stop_at_eos: bool = False,
     ):
         config = model.config
-        self.model, self.record, self.stop_at_eos = model, record, stop_at_eos
+        self.model = model
+        self.record = record
+        self.stop_at_eos = stop_at_eos
         self.max_length = config.max_length if max_length is None else max_length
         if batch_size < 1 or self.max_length < 1:
             raise ValueError(
@@ -113,7 +117,7 @@ class DecodingState:
         return list(self._scratch.counts)
 
     @property
-    def logits(self) -> torch.Tensor:
+    def logits(self) -> Tensor:
         """(B, V) at the frontier; bytes whose decoder part was left pending are decoded now.
 
         Raises RuntimeError where there are none: before the first extend, or where a rollback went
@@ -183,9 +187,7 @@ class DecodingState:
     # -- the verbs -------------------------------------------------------------------------------
 
     @torch.inference_mode()
-    def extend(
-        self, ids: Ids, logits: bool = True, open_latent: bool = False
-    ) -> torch.Tensor | None:
+    def extend(self, ids: Ids, logits: bool = True, open_latent: bool = False) -> Tensor | None:
         """Append known bytes, any number at once -> logits (B, T, V) at every new position.
 
         ids: (B, T), rows right-padded with -1; a flat list for one row. logits=False leaves the
@@ -202,8 +204,9 @@ class DecodingState:
                 f"max_length is {self.max_length} bytes with BOS, got a text of {span.end}"
             )
         self._forget_scratch()
-        known = torch.is_tensor(ids) and ids.shape == span.positions.shape and span.real is None
-        tensor: Any = ids if known else self._passes.padded(rows, span.width)
+        tensor: Any = ids
+        if not torch.is_tensor(ids) or ids.shape != span.positions.shape or span.real is not None:
+            tensor = self._passes.padded(rows, span.width)
         try:
             self._take_in(rows, tensor, span, open_latent)
             return self._decoded_now(span) if logits else None
@@ -224,11 +227,13 @@ class DecodingState:
             if not 0 <= n <= most:
                 raise ValueError(f"rollback must go to a length in 0..{most}, got {n}")
         kept = [max(0, n - row.length) for n, row in zip(many, self.rows, strict=True)]
-        if any(n < row.length for row, n in zip(self.rows, many, strict=True)):
+        shorter = [n < row.length for row, n in zip(self.rows, many, strict=True)]
+        if any(shorter):
             self._forget_scratch()
             for row, n in zip(self.rows, many, strict=True):
                 row.truncate(n)
-        self._scratch.counts, self._scratch.before_block = kept, False
+        self._scratch.counts = kept
+        self._scratch.before_block = False
 
     @torch.inference_mode()
     def draft(
@@ -237,7 +242,7 @@ class DecodingState:
         latent: str = "closed",
         counts: Sequence[int] | None = None,
         every: bool = False,
-        block: torch.Tensor | None = None,
+        block: Tensor | None = None,
     ) -> Any:
         """Read bytes past the frontier and the scratch so far in one decoder pass, patch rule
         ignored.
@@ -263,12 +268,13 @@ class DecodingState:
         if block is not None:
             parts = [clean, self._block_part(block, latent, None)]
             logits = self._passes.decode_block(parts, block.shape[1])
-            read, denoised = logits.split((clean.span.width, block.shape[1]), 1)
+            widths = (clean.span.width, block.shape[1])
+            read, denoised = logits.split(widths, 1)
             return read if every else self._last(read, counts), denoised
         read = self._passes.decode(clean)
         return read if every else self._last(read, counts)
 
-    def _last(self, logits: torch.Tensor, counts: Sequence[int] | None) -> torch.Tensor:
+    def _last(self, logits: Tensor, counts: Sequence[int] | None) -> Tensor:
         """Of logits (B, T, V) those after each row's last byte: (B, V)."""
         if counts is None:
             return logits[:, -1]
@@ -281,8 +287,8 @@ class DecodingState:
         block_ids: Ids,
         after: Ids | None = (),
         latent: str = "closed",
-        busy: torch.Tensor | Sequence[bool] | None = None,
-    ) -> torch.Tensor:
+        busy: Tensor | Sequence[bool] | None = None,
+    ) -> Tensor:
         """Logits (B, S, V) of a block with MASKs: causal on the prefix, bidirectional inside.
         Scratch.
 
@@ -321,7 +327,7 @@ class DecodingState:
         return everybody.index_copy(0, parts[-1].span.only, logits)
 
     @torch.inference_mode()
-    def peek_latent(self) -> torch.Tensor:
+    def peek_latent(self) -> Tensor:
         """(B, G): the latent that the open patch would have if it closed here. Scratch.
 
         Where the open patch is empty, it is that of the last closed one.
@@ -332,7 +338,7 @@ class DecodingState:
         at = [row.closed if row.has_open else row.closed - 1 for row in self.rows]
         return self._passes.latents.layers[0][torch.arange(self.batch_size), at]
 
-    def select(self, rows: torch.Tensor | Sequence[int] | Sequence[bool]) -> "DecodingState":
+    def select(self, rows: Tensor | Sequence[int] | Sequence[bool]) -> "DecodingState":
         """Keep these rows, in this order:
 
         numbers, or one bool a row. Raises ValueError for a row named twice.
@@ -340,7 +346,8 @@ class DecodingState:
         chosen = torch.as_tensor(rows)
         chosen = chosen.nonzero()[:, 0] if chosen.dtype == torch.bool else chosen
         rows = chosen.tolist()
-        if len(set(rows)) < len(rows) or not set(rows) <= set(range(self.batch_size)):
+        known = range(self.batch_size)
+        if len(set(rows)) < len(rows) or not set(rows).issubset(known):
             raise ValueError(f"select takes different rows of 0..{self.batch_size - 1}, got {rows}")
         self.rows = [self.rows[number] for number in rows]
         self._passes.select(rows)
@@ -369,7 +376,7 @@ class DecodingState:
             _check_ids(row, known.length)
         return rows
 
-    def _columns(self, ids: Ids) -> torch.Tensor:
+    def _columns(self, ids: Ids) -> Tensor:
         """Scratch ids, (B, A) or one list for all rows, as a tensor (B, A). Raises ValueError."""
         if not torch.is_tensor(ids):
             rows: Any = [ids] if len(ids) == 0 or isinstance(ids[0], int) else ids
@@ -383,9 +390,7 @@ class DecodingState:
 
     # -- new bytes, as far as the decoder's door -------------------------------------------------
 
-    def _take_in(
-        self, rows: list[list[int]], ids: torch.Tensor, span: Span, open_latent: bool
-    ) -> None:
+    def _take_in(self, rows: list[list[int]], ids: Tensor, span: Span, open_latent: bool) -> None:
         """Entropies and patches of new bytes, their states, and latents of patches that closed."""
         nats, opens = self._passes.find_patches(ids, span)
         self._passes.encode(ids, span)
@@ -397,7 +402,9 @@ class DecodingState:
     def _close_patches(self, closed_before: list[int], open_latent: bool) -> None:
         """Latents of the patches that closed since, and of the open one if asked: one pass."""
         self._scratch.open_ready = open_latent
-        rows, first, edges = [], [], []
+        rows = []
+        first = []
+        edges = []
         for number, (row, before) in enumerate(zip(self.rows, closed_before, strict=True)):
             ends = row.starts[before:]  # of patches: where one ends the next begins
             if open_latent and row.has_open:
@@ -415,7 +422,7 @@ class DecodingState:
         """How many bytes of each row the decoder has not committed to its cache."""
         return [row.length - row.decoded for row in self.rows]
 
-    def _decoded_now(self, span: Span) -> torch.Tensor:
+    def _decoded_now(self, span: Span) -> Tensor:
         """Decode what is pending -> logits (B, T, V) at a span, the newest bytes."""
         offset = [first - row.decoded for first, row in zip(span.first, self.rows, strict=True)]
         decoded = self._decode_pending()  # (B, pending + new, V)
@@ -423,11 +430,11 @@ class DecodingState:
             return decoded
         new = torch.arange(span.width, device=decoded.device)
         index = torch.tensor(offset, device=decoded.device)[:, None] + new
-        rows = torch.arange(self.batch_size, device=decoded.device)[:, None]
-        return decoded[rows, index.clamp_max(decoded.shape[1] - 1)]
+        index = index.clamp_max(decoded.shape[1] - 1)
+        return decoded[row_numbers(decoded), index]
 
     @torch.inference_mode()
-    def _decode_pending(self) -> torch.Tensor:
+    def _decode_pending(self) -> Tensor:
         """Decode the bytes that are pending -> their logits (B, T, V), kept for the frontier."""
         part = self._pending_part()
         logits = self._passes.decode(part)
@@ -437,21 +444,24 @@ class DecodingState:
     def _pending_part(self) -> Part:
         """The bytes that are known, but not decoded yet."""
         span = self._passes.span([row.decoded for row in self.rows], self._pending_counts())
-        reads, ids = [], []
+        reads = []
+        ids = []
         for row, first, count in zip(self.rows, span.first, span.counts, strict=True):
-            reads.append(row.reads[first : first + count] + [0] * (span.width - count))
-            ids.append(row.ids[first : first + count])
+            end = first + count
+            padding = [0] * (span.width - count)
+            reads.append(row.reads[first:end] + padding)
+            ids.append(row.ids[first:end])
         if self.model.decoder.from_embedding:
-            return Part(
-                self.model.decoder.embedding(self._passes.padded(ids, span.width)), span, reads
-            )
-        return Part(self._passes.states.at(0, span), span, reads)
+            padded = self._passes.padded(ids, span.width)
+            inputs = self.model.decoder.embedding(padded)
+        else:
+            inputs = self._passes.states.at(0, span)
+        return Part(inputs, span, reads)
 
-    def _clean_part(
-        self, ids: torch.Tensor, latent: str, counts: Sequence[int] | None = None
-    ) -> Part:
+    def _clean_part(self, ids: Tensor, latent: str, counts: Sequence[int] | None = None) -> Part:
         """Bytes (B, T) behind the frontier and the scratch so far; they become scratch."""
-        counts = [ids.shape[1]] * self.batch_size if counts is None else list(counts)
+        if counts is None:
+            counts = [ids.shape[1]] * self.batch_size
         standing = self._scratch.counts
         first = [n + before for n, before in zip(self.lengths, standing, strict=True)]
         span = self._passes.span(first, counts)
@@ -459,17 +469,19 @@ class DecodingState:
         self._scratch.counts = [a + b for a, b in zip(standing, counts, strict=True)]
         return Part(inputs, span, self._frontier_reads(latent))
 
-    def _block_part(self, block: torch.Tensor, latent: str, rows: list[int] | None) -> Part:
+    def _block_part(self, block: Tensor, latent: str, rows: list[int] | None) -> Part:
         """A block (B, S) behind the scratch, of all rows or of some."""
         numbers = range(self.batch_size) if rows is None else rows
-        first = [self.rows[number].length + self._scratch.counts[number] for number in numbers]
-        span = self._passes.span(first, [block.shape[1]] * len(first), rows)
+        scratch = self._scratch.counts
+        first = [self.rows[number].length + scratch[number] for number in numbers]
+        counts = [block.shape[1]] * len(first)
+        span = self._passes.span(first, counts, rows)
         reads = self._frontier_reads(latent)
         ids = block if rows is None else block[rows]
         inputs = self.model.decoder.embedding(ids)
         return Part(inputs, span, [reads[number] for number in numbers])
 
-    def _rows_asked_for(self, busy: torch.Tensor | Sequence[bool] | None) -> list[int] | None:
+    def _rows_asked_for(self, busy: Tensor | Sequence[bool] | None) -> list[int] | None:
         """The numbers of the busy rows; None where that is all of them."""
         if busy is None:
             return None
@@ -484,9 +496,10 @@ class DecodingState:
             for row in self.rows
         ]
 
-    def _keep_logits(self, logits: torch.Tensor, span: Span) -> None:
+    def _keep_logits(self, logits: Tensor, span: Span) -> None:
         """Keep logits (B, T, V) of newly decoded bytes; a row without any keeps its last ones."""
-        first, before = list(span.first), self._frontier
+        first = list(span.first)
+        before = self._frontier
         for number, row in enumerate(self.rows):
             at = row.length - 1 - before.first[number] if before else -1
             if span.counts[number] == 0 and at >= 0:
@@ -521,12 +534,16 @@ def _without_padding(row: Sequence[int]) -> list[int]:
     [5, 6]
     """
     row = list(map(int, row))
-    return row[: row.index(vocab.PAD_ID)] if row and row[-1] == vocab.PAD_ID else row
+    if not row or row[-1] != vocab.PAD_ID:
+        return row
+    return row[: row.index(vocab.PAD_ID)]
 
 
 def _check_ids(row: Sequence[int], position: int) -> None:
     """Raise ValueError for ids that may not stand from this position on."""
     last = vocab.VOCAB_SIZE - 1
     for at, i in enumerate(row, position):
-        if not 0 <= i <= last or (i == vocab.BOS_ID) != (at == 0):
+        is_bos = i == vocab.BOS_ID
+        at_start = at == 0
+        if not 0 <= i <= last or is_bos != at_start:
             raise ValueError(f"ids must be in 0..{last}, BOS at the start and only there, got {i}")

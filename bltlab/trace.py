@@ -87,10 +87,13 @@ class Trace:
     @cached_property
     def totals(self) -> Totals:
         """`Totals` of this run."""
-        prompts, committed = self.events_of(Prefilled), self.events_of(Committed)
+        prompts = self.events_of(Prefilled)
+        committed = self.events_of(Committed)
         start = prompts[-1] if prompts else Event()
         end = self.events[-1] if self.events else Event()
-        nfe, new_bytes = end.nfe - start.nfe, sum(len(e.ids) for e in committed)
+        nfe = end.nfe - start.nfe
+        new_bytes = sum(len(e.ids) for e in committed)
+        patches = sum(sum(e.opens) for e in committed)
         return Totals(
             new_bytes=new_bytes,
             seconds=end.seconds - start.seconds,
@@ -98,7 +101,7 @@ class Trace:
             prefill_nfe=start.nfe,
             prefill_seconds=start.seconds,
             rounds=len(committed),
-            bytes_per_patch=ratio(new_bytes, sum(sum(e.opens) for e in committed)),
+            bytes_per_patch=ratio(new_bytes, patches),
             acceptance_rate=acceptance_rate(self.guesses),
             mean_acceptance_length=ratio(new_bytes, len(committed)),
             denoising_steps_per_block=self._steps_per_block(),
@@ -235,7 +238,9 @@ def acceptance_rate(guesses: Sequence[tuple[int, int]]) -> float | None:
     >>> acceptance_rate([(8, 8), (8, 4)]), acceptance_rate([])
     (0.75, None)
     """
-    return ratio(sum(accepted for _, accepted in guesses), sum(guessed for guessed, _ in guesses))
+    accepted = sum(accepted for _, accepted in guesses)
+    guessed = sum(guessed for guessed, _ in guesses)
+    return ratio(accepted, guessed)
 
 
 def accepted_share(guesses: Sequence[tuple[int, int]]) -> list[float]:
@@ -247,7 +252,8 @@ def accepted_share(guesses: Sequence[tuple[int, int]]) -> list[float]:
     [0.6666666666666666, 0.5]
     """
     shares = []
-    for nth in range(1, max((guessed for guessed, _ in guesses), default=0) + 1):
+    most = max((guessed for guessed, _ in guesses), default=0)
+    for nth in range(1, most + 1):
         reached = [accepted >= nth for guessed, accepted in guesses if guessed >= nth]
         shares.append(sum(reached) / len(reached))
     return shares

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 
 from .options import check_options, format_rule_of, option, parse_rule_of
 
@@ -30,7 +31,7 @@ class Confidence:
     def __post_init__(self) -> None:
         check_options(self)
 
-    def __call__(self, probs: torch.Tensor, masked: torch.Tensor) -> torch.Tensor:
+    def __call__(self, probs: Tensor, masked: Tensor) -> Tensor:
         """revealed (B, S)."""
         top = probs.amax(-1)
         return at_least_one(top > self.threshold, top, masked)
@@ -46,7 +47,7 @@ class EntropyBound:
     def __post_init__(self) -> None:
         check_options(self)
 
-    def __call__(self, probs: torch.Tensor, masked: torch.Tensor) -> torch.Tensor:
+    def __call__(self, probs: Tensor, masked: Tensor) -> Tensor:
         """revealed (B, S)."""
         nats = -torch.special.xlogy(probs, probs).sum(-1)
         order = nats.masked_fill(~masked, torch.inf).sort(dim=1, stable=True)
@@ -65,11 +66,12 @@ class TopK:
     def __post_init__(self) -> None:
         check_options(self)
 
-    def __call__(self, probs: torch.Tensor, masked: torch.Tensor) -> torch.Tensor:
+    def __call__(self, probs: Tensor, masked: Tensor) -> Tensor:
         """revealed (B, S)."""
         surest = probs.amax(-1).masked_fill(~masked, -torch.inf)
         order = surest.sort(dim=1, descending=True, stable=True).indices
-        return torch.zeros_like(masked).scatter(1, order[:, : self.k], True) & masked
+        chosen = torch.zeros_like(masked).scatter(1, order[:, : self.k], True)
+        return chosen & masked
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class OneStep:
 
     name: ClassVar[str] = "onestep"
 
-    def __call__(self, probs: torch.Tensor, masked: torch.Tensor) -> torch.Tensor:
+    def __call__(self, probs: Tensor, masked: Tensor) -> Tensor:
         """revealed (B, S)."""
         return masked
 
@@ -86,7 +88,7 @@ class OneStep:
 RULES: dict[str, type] = {kind.name: kind for kind in (Confidence, EntropyBound, TopK, OneStep)}
 
 
-def at_least_one(chosen: torch.Tensor, score: torch.Tensor, masked: torch.Tensor) -> torch.Tensor:
+def at_least_one(chosen: Tensor, score: Tensor, masked: Tensor) -> Tensor:
     """The masked slots of `chosen` (B, S); in a row without any, the one of the best score."""
     chosen = chosen & masked
     best = score.masked_fill(~masked, -torch.inf).argmax(1, keepdim=True)
@@ -94,7 +96,7 @@ def at_least_one(chosen: torch.Tensor, score: torch.Tensor, masked: torch.Tensor
     return torch.where(chosen.any(1, keepdim=True), chosen, only_best) & masked
 
 
-def check_revealed(rule: Any, revealed: Any, masked: torch.Tensor) -> torch.Tensor:
+def check_revealed(rule: Any, revealed: Any, masked: Tensor) -> Tensor:
     """What a rule returned, without slots that were not masked.
 
     Raises TypeError for something other than a bool tensor of the mask's shape, ValueError where no

@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,12 @@ def untyped(function):
     named = [argument for argument in named if argument and argument.arg not in ("self", "cls")]
     missing = [argument.arg for argument in named if argument.annotation is None]
     return missing if function.returns else [*missing, "return"]
+
+
+def test_no_function_is_complex_and_no_folder_dense():
+    command = [sys.executable, ".ci/measure.py", "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
