@@ -4,7 +4,7 @@ Axes in shapes: B batch, T bytes, P patches, K keys per patch, S slots of a bloc
 G global width, H heads, V ids.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 
 import torch
@@ -213,14 +213,54 @@ def over_text(document: Tensor, window: int | None = None) -> Attend:
 
     document (B, T) numbers the documents packed in each row.
     """
+    return _over_piece(document, window, document[:, :0], None)
+
+
+def over_pieces(
+    document: Tensor, window: int | None = None, size: int = 4096
+) -> Iterator[tuple[slice, Attend]]:
+    """Yield (positions, an `Attend` over them): a whole text in pieces, as `over_text` reads it.
+
+    So a stack needs memory for one piece only. Each layer leaves the next piece its last window of
+    keys and values: every layer reads the pieces one after another, once each. A piece has whole
+    windows, at least `size` positions and less than twice as many; without a window, one is all.
+
+    >>> document = torch.ones(1, 11)
+    >>> [positions for positions, _ in over_pieces(document, window=2, size=4)]
+    [slice(0, 4, None), slice(4, 11, None)]
+    """
     length = document.shape[1]
+    size = -(-size // window) * window if window else length
+    kept: dict[int, Tensor] = {}
+    ends = [*range(size, length - size + 1, size), length]
+    for start, end in zip([0, *ends[:-1]], ends, strict=True):
+        before = document[:, start - window : start] if start else document[:, :0]
+        yield slice(start, end), _over_piece(document[:, start:end], window, before, kept)
+
+
+def _over_piece(
+    document: Tensor, window: int | None, before: Tensor, kept: dict[int, Tensor] | None
+) -> Attend:
+    """An `Attend` over a piece of text, document (B, T), and the window in front of it.
+
+    before (B, window), or (B, 0) at the start of a text, numbers the documents there. kept: each
+    layer's keys and values there, (B, 2, H, window, head), which those at the end of the piece
+    replace; None where no piece follows.
+    """
+    standing, length = before.shape[1], document.shape[1]
     size = min(window or length, length)
-    chunks = chunk_slices(length, size)
-    masks = [text_mask(document, window, *chunk)[:, None] for chunk in chunks]
+    both = torch.cat([before, document], 1)
+    chunks = chunk_slices(standing + length, size)[standing // size :]
+    masks = [text_mask(both, window, *chunk)[:, None] for chunk in chunks]
 
     def attend(layer: int, q: Tensor, kv: Tensor) -> Tensor:
+        if standing:
+            kv = torch.cat([kept[layer], kv], -2)
+        if kept is not None:
+            kept[layer] = kv[..., -size:, :].clone()
+        all_keys = chunk_keys(kv, size)[standing // size :]
         read = []
-        for queries, keys, mask in zip(q.split(size, -2), chunk_keys(kv, size), masks, strict=True):
+        for queries, keys, mask in zip(q.split(size, -2), all_keys, masks, strict=True):
             k, v = keys.unbind(1)
             read.append(attention(queries, k, v, mask))
         return torch.cat(read, -2)

@@ -111,10 +111,16 @@ def text_mask(
     >>> text_mask(torch.tensor([[1, 1, 2, 2]])).int().tolist()
     [[[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 1, 1]]]
     """
-    t = torch.arange(document.shape[1], device=document.device)
+    t_q, t_kv = _indices(document, q), _indices(document, kv)
     together = same_document(document[:, q, None], document[:, None, kv])
-    in_reach = causal(t[q, None], t[kv], window)
+    in_reach = causal(t_q[:, None], t_kv, window)
     return in_reach & together
+
+
+def _indices(document: Tensor, part: slice) -> Tensor:
+    """The positions of a part of document (B, T), made without those of the whole."""
+    positions = range(document.shape[1])[part]
+    return torch.arange(positions.start, positions.stop, device=document.device)
 
 
 def prefix_mask(

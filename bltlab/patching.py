@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from . import vocab
 from .config import PatcherConfig
-from .layers import Attend, RMSNorm, Stack, over_text
+from .layers import Attend, RMSNorm, Stack, over_pieces
 
 # -- the entropy model -----------------------------------------------------------------------------
 
@@ -215,13 +215,19 @@ class Patches:
 def patch_text(
     config: PatcherConfig, model: EntropyModel, ids: Tensor, document: Tensor
 ) -> tuple[Patches, Tensor]:
-    """`Patches` and entropies (B, T) in nats of whole texts.
+    """`Patches` and entropies (B, T) in nats of whole texts, in memory for a piece of them.
 
     ids (B, T), -1 at padding; document (B, T) numbers the documents packed in a row.
     """
     positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
     known = ids.clamp_min(0)
-    entropies = entropy(model(known, positions, over_text(document, config.window)))
+    entropies = torch.cat(
+        [
+            entropy(model(known[:, piece], positions[:, piece], attend))
+            for piece, attend in over_pieces(document, config.window)
+        ],
+        1,
+    )
     by_rule = opens_by_rule(config, ids, entropies)
     by_rule[:, 0] = True
     start = torch.zeros(len(ids), dtype=torch.long, device=ids.device)

@@ -8,7 +8,7 @@ import torch
 from conftest import random_ids, random_model
 
 import bltlab
-from bltlab import checkpoints, data
+from bltlab import checkpoints, data, vocab
 from bltlab.bench.random_checkpoint import save_random
 from bltlab.config import BLTConfig, PatcherConfig
 from bltlab.layers import over_text
@@ -122,11 +122,39 @@ def test_the_shipped_model_writes_words():
 
 def test_score_is_the_mean_of_surprises():
     model = random_model(4)
-    text = bytes(range(97, 109)) * 60  # longer than one chunk
+    text = bytes(range(97, 109)) * 40  # longer than one chunk
+    bits = surprises(model, text).mean().item()
+    assert abs(bltlab.score(model, text, chunk=100) - bits) < 1e-9
+    assert bltlab.score(model, [text, text[:9]]) == [
+        bltlab.score(model, text),
+        bltlab.score(model, text[:9]),
+    ]
+
+
+def surprises(model, text):
+    """Bits of each byte after those before it, all read at once."""
     ids = torch.tensor([bltlab.encode(text)])
     log_probs = model(ids[:, :-1]).logits.log_softmax(-1)[0]
-    bits = -log_probs.gather(1, ids[0, 1:, None]).mean() / math.log(2)
-    assert abs(bltlab.score(model, text, chunk=100) - bits.item()) < 1e-9
+    return -log_probs.gather(1, ids[0, 1:, None])[:, 0] / math.log(2)
+
+
+@pytest.mark.parametrize("length", [511, 512, 513, 894, 895, 896, 2000])
+def test_a_text_of_any_length_is_scored_in_windows_that_overlap(length, monkeypatch):
+    """Each byte once, from at least a quarter of the longest context, which holds 511 bytes."""
+    model, longest = random_model(4), []
+    text = bytes(vocab.decode(random_ids(2, length + 1).tolist()))
+    bits = list(surprises(model, text[:511]))
+    for start in range(384, length - 127, 384):
+        bits += surprises(model, text[start : start + 511])[127:]
+    assert len(bits) == length
+    extend = bltlab.DecodingState.extend
+    monkeypatch.setattr(
+        bltlab.DecodingState,
+        "extend",
+        lambda state, ids: longest.append(state.max_length) or extend(state, ids),
+    )
+    assert abs(bltlab.score(model, text) - sum(bits).item() / length) < 1e-9
+    assert max(longest) <= 512
 
 
 def test_the_entropy_model_reads_512_bytes_and_no_more():

@@ -9,6 +9,7 @@ from conftest import random_ids, random_model
 import bltlab
 from bltlab import diffusion, patching, vocab
 from bltlab.config import PatcherConfig
+from bltlab.layers import over_text
 
 TEXT = b"a house to inherit, and to live in"
 
@@ -33,6 +34,46 @@ def vowels(monkeypatch):
     """A model that patches by the user's rule, which is registered from outside."""
     monkeypatch.setitem(patching.PATCH_RULES, "vowels", after_vowels)
     return random_model(3, rule="vowels", max_patch_length=4)
+
+
+@pytest.mark.parametrize("length", [50, 4095, 4096, 4097, 9000])
+def test_a_text_read_in_pieces_has_the_entropies_and_patches_of_the_whole(length):
+    model = random_model(5)
+    ids = torch.stack([random_ids(seed, length, documents=3) for seed in range(2)])
+    ids[1, length - 7 :] = vocab.PAD_ID
+    known, document = ids.clamp_min(0), (ids == vocab.BOS_ID).cumsum(1)
+    positions = torch.arange(length).expand_as(ids)
+    attend = over_text(document, model.config.patcher.window)
+    whole = patching.entropy(model.patcher(known, positions, attend))
+    patches, entropies = model.patch(ids)
+    assert torch.equal(entropies, whole)
+    start = torch.zeros(2, dtype=torch.long)
+    by_rule = patching.opens_by_rule(model.config.patcher, ids, whole)
+    opens = patching.next_opens(by_rule, positions, start, model.config.patcher.max_patch_length)
+    assert torch.equal(patches.next_opens, opens)
+
+
+def test_a_text_without_a_window_is_one_piece():
+    model = random_model(5, window=None)
+    ids = random_ids(0, 5000)[None]
+    attend = over_text(torch.ones_like(ids))
+    whole = patching.entropy(model.patcher(ids, torch.arange(5000)[None], attend))
+    assert torch.equal(model.patch(ids)[1], whole)
+
+
+def test_a_long_text_is_patched_in_memory_for_a_piece(monkeypatch):
+    model, seen = random_model(5), []
+    forward = patching.EntropyModel.forward
+
+    def spy(patcher, ids, positions, attend):
+        seen.append(ids.shape[1])
+        return forward(patcher, ids, positions, attend)
+
+    monkeypatch.setattr(patching.EntropyModel, "forward", spy)
+    text = vocab.decode(random_ids(1, 50_001).tolist())
+    patches = bltlab.patchify(model, text)
+    assert b"".join(patches) == text and sum(seen) == len(text) + 1
+    assert max(seen) < 2 * (4096 + model.config.patcher.window)
 
 
 @pytest.mark.parametrize("limit", [None, 3])

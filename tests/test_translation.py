@@ -132,6 +132,7 @@ def test_likelihood_stands_beside_compressors(folder, tmp_path, capsys, monkeypa
     monkeypatch.setattr(
         likelihood, "zstd_size", lambda data, level: 46 if len(data) == 2 * len(text) + 2 else 0
     )
+    monkeypatch.setattr(likelihood, "GUESSING", 100)
     main(["evaluate", path, "--checkpoint", folder])
     bits, xz, zstd = capsys.readouterr().out.splitlines()
     model = bltlab.BLT.from_pretrained(folder)
@@ -142,6 +143,10 @@ def test_likelihood_stands_beside_compressors(folder, tmp_path, capsys, monkeypa
         and "xz -9" in xz
         and zstd.startswith(f"{8 * 46 / 554:.4f} by zstd -19")
     )
+    monkeypatch.setattr(likelihood, "GUESSING", 0.1)
+    main(["evaluate", path, "--checkpoint", folder])
+    assert "worse than guessing" in capsys.readouterr().out.splitlines()[1]
+    monkeypatch.setattr(likelihood, "GUESSING", 100)
     monkeypatch.setattr(likelihood, "zstd_size", lambda data, level: None)
     main(["evaluate", path, "--checkpoint", folder, "--limit", "1"])
     bits, _, zstd = capsys.readouterr().out.splitlines()

@@ -16,5 +16,6 @@ def use() -> None:
     assert_type(trace, bltlab.Trace)
     assert_type(trace.totals.nfe, bltlab.NFE)
     assert_type(bltlab.score(model, "text"), float)
+    assert_type(bltlab.score(model, ["text", b"bytes"]), list[float])
     assert_type(bltlab.encode("text"), list[int])
     bltlab.generate(model, "In the beginning ", method, max_new_bytes=32)

@@ -5,6 +5,7 @@ import math
 import shutil
 import subprocess
 from collections.abc import Iterable
+from typing import Any, overload
 
 import torch
 from tqdm.auto import tqdm
@@ -14,40 +15,76 @@ from ..model import BLT
 from ..state import DecodingState
 from .task import Request, Task
 
+GUESSING = 8  # bits a byte of a model that gives all 256 bytes the same probability
 
+
+@overload
 def score(model: BLT, text: str | bytes, chunk: int = 512) -> float:
+    """Of one text, a number."""
+
+
+@overload
+def score(model: BLT, text: list[Any], chunk: int = 512) -> list[float]:
+    """Of several, a list."""
+
+
+def score(model: BLT, text: str | bytes | list[Any], chunk: int = 512) -> float | list[float]:
     """Bits per byte of a text under the model read autoregressively, BOS in front, EOS not scored.
+
+    For a list of texts, a list. Fewer bits are better. Guessing all 256 bytes alike costs 8: more
+    than that is worse than knowing nothing, so the model was trained on text of another kind.
+
+    A text longer than the model's `max_length` is read in windows of that length, each beginning
+    with the last quarter of the one before, which is not scored again. So time is linear in the
+    length of the text, and memory does not grow with it.
 
     chunk: bytes read at once; it changes the memory needed, not the result. Raises ValueError for
     an empty text.
     """
-    ids = torch.tensor(vocab.encode(text), device=model.device)
-    if len(ids) < 2:
+    if isinstance(text, list):
+        return [score(model, one, chunk) for one in text]
+    data = vocab.to_bytes(text)
+    if not data:
         raise ValueError("score needs a text of at least one byte, got an empty one")
+    most = max(1, model.config.max_length - 1)  # without BOS
+    again = most // 4
+    nats = 0.0
+    for start in range(0, max(1, len(data) - again), most - again):
+        known = again if start else 0
+        nats += _nats_of_window(model, data[start : start + most], known, chunk)
+    return nats / len(data) / math.log(2)
+
+
+def _nats_of_window(model: BLT, data: bytes, known: int, chunk: int) -> float:
+    """Nats of all bytes but the first `known`, read from BOS on."""
+    ids = torch.tensor(vocab.encode(data), device=model.device)
     state = DecodingState(model, max_length=len(ids))
     nats = 0.0
     for begin in range(0, len(ids) - 1, chunk):
         read = ids[begin : begin + chunk]
         targets = ids[begin + 1 : begin + 1 + len(read)]
         log_probs = state.extend(read)[0, : len(targets)].log_softmax(-1)
-        nats -= log_probs.gather(1, targets[:, None]).sum().item()
-    return nats / (len(ids) - 1) / math.log(2)
+        new = log_probs.gather(1, targets[:, None])[max(0, known - begin) :]
+        nats -= new.sum().item()
+    return nats
 
 
-def likelihood(model: BLT, texts: Iterable[str]) -> tuple[float, int, dict[str, float | None]]:
+def likelihood(
+    model: BLT, texts: Iterable[str | bytes]
+) -> tuple[float, int, dict[str, float | None]]:
     """(bits per byte, bytes) of all texts, and bits per byte by the name of each compressor.
 
     The model reads each text from BOS on; a compressor gets all of them as one file. Raises
     ValueError where there is no text.
     """
-    texts = [text for text in texts if text]
-    if not texts:
+    documents = [vocab.to_bytes(text) for text in texts if text]
+    if not documents:
         raise ValueError("likelihood needs at least one text")
-    sizes = [len(text.encode()) for text in texts]
     bits = 0.0
-    for size, text in zip(sizes, tqdm(texts, unit="text", leave=False), strict=True):
-        bits += size * score(model, text)
-    return bits / sum(sizes), sum(sizes), compressed("".join(texts).encode())
+    for document in tqdm(documents, unit="text", leave=False):
+        bits += len(document) * score(model, document)
+    whole = b"".join(documents)
+    return bits / len(whole), len(whole), compressed(whole)
 
 
 def compressed(text: bytes) -> dict[str, float | None]:
@@ -88,9 +125,14 @@ def zstd_size(text: bytes, level: int) -> int | None:
 
 
 def report(model: BLT, request: Request) -> str:
-    """The model's bits per byte, and a line for each compressor."""
+    """The model's bits per byte, what it means if they are many, a line for each compressor."""
     bits, size, by_compressor = likelihood(model, request.texts())
     lines = [f"{bits:.4f} bits a byte on {size:,} bytes ({request.text}, {request.split})"]
+    if bits > GUESSING:
+        lines.append(
+            f"more than {GUESSING} is worse than guessing all 256 bytes alike: this model was"
+            " trained on text of another kind"
+        )
     for name, value in by_compressor.items():
         known = value is not None
         lines.append(
@@ -99,4 +141,8 @@ def report(model: BLT, request: Request) -> str:
     return "\n".join(lines)
 
 
-TASK = Task("bits per byte beside xz and zstd", report, writes=False)
+TASK = Task(
+    f"bits per byte beside xz and zstd, fewer are better, {GUESSING} is guessing",
+    report,
+    writes=False,
+)
