@@ -232,10 +232,17 @@ def over_pieces(
     length = document.shape[1]
     size = -(-size // window) * window if window else length
     kept: dict[int, Tensor] = {}
-    ends = [*range(size, length - size + 1, size), length]
-    for start, end in zip([0, *ends[:-1]], ends, strict=True):
-        before = document[:, start - window : start] if start else document[:, :0]
-        yield slice(start, end), _over_piece(document[:, start:end], window, before, kept)
+    before = document[:, :0]
+    start = 0
+    while start < length:
+        end = start + size
+        if end + size > length:
+            end = length
+        piece = document[:, start:end]
+        yield slice(start, end), _over_piece(piece, window, before, kept)
+        if window:
+            before = piece[:, -window:]
+        start = end
 
 
 def _over_piece(

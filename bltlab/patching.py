@@ -221,13 +221,11 @@ def patch_text(
     """
     positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
     known = ids.clamp_min(0)
-    entropies = torch.cat(
-        [
-            entropy(model(known[:, piece], positions[:, piece], attend))
-            for piece, attend in over_pieces(document, config.window)
-        ],
-        1,
-    )
+    parts = []
+    for piece, attend in over_pieces(document, config.window):
+        logits = model(known[:, piece], positions[:, piece], attend)
+        parts.append(entropy(logits))
+    entropies = torch.cat(parts, 1)
     by_rule = opens_by_rule(config, ids, entropies)
     by_rule[:, 0] = True
     start = torch.zeros(len(ids), dtype=torch.long, device=ids.device)
