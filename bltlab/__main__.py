@@ -6,6 +6,7 @@ method and a training run are dataclasses; their flags are made from their optio
 
 import argparse
 import sys
+import warnings
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -17,13 +18,14 @@ from .bench import add_bench_flags, run_bench
 from .bench.flags import METHOD, at_least_one, temperature
 from .corpora import RECIPES
 from .corpora import build as build_corpus
-from .data import SPLITS
+from .data import ALL, SPLITS
 from .decoding import METHODS, Stream, method_of, stream
 from .evaluation import TASKS, Request
 from .events import Committed
 from .model import BLT
 from .options import Option, build, options_of
 from .patching import patchify
+from .textfiles import given_text
 from .trace import Trace
 from .training import TrainOptions
 from .viz.player import CLOCKS
@@ -122,6 +124,16 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_text(parser: argparse.ArgumentParser, name: str) -> None:
+    """An argument for a text, and a flag for a file to read it from; `given_text` is what it is."""
+    parser.add_argument(name, nargs="?", help=f"the {name}; - reads standard input")
+    parser.add_argument(
+        "--file",
+        help=f"read the {name} from this file, whatever its bytes, instead; .gz, .xz, .bz2 and .zst"
+        " are unpacked",
+    )
+
+
 # -- generate ------------------------------------------------------------------------------------
 
 
@@ -135,7 +147,7 @@ def add_generate(verbs: Any, foreign: Mapping[str, type]) -> None:
         help="write text",
         example='generate --checkpoint blt-d-nano --method blt-dv "In the beginning"',
     )
-    verb.add_argument("prompt")
+    add_text(verb, "prompt")
     add_checkpoint(verb)
     verb.add_argument(
         "--method",
@@ -161,7 +173,7 @@ def run_generate(arguments: argparse.Namespace) -> None:
     method = method_of(",".join([arguments.method, *given]))
     events = stream(
         BLT.from_pretrained(arguments.model),
-        arguments.prompt,
+        given_text(arguments.prompt, arguments.file, "prompt"),
         method,
         max_new_bytes=arguments.max_new_bytes,
         stop=arguments.stop,
@@ -218,14 +230,15 @@ def add_patch(verbs: Any) -> None:
     verb = verbs.add_parser(
         "patch", help="show where patches begin", example='patch "In the beginning"'
     )
-    verb.add_argument("text")
+    add_text(verb, "text")
     add_checkpoint(verb)
     verb.set_defaults(run=run_patch)
 
 
 def run_patch(arguments: argparse.Namespace) -> None:
     """Print the patches of a text, and how many bytes each has on average."""
-    patches = patchify(BLT.from_pretrained(arguments.model), arguments.text)
+    text = given_text(arguments.text, arguments.file, "text")
+    patches = patchify(BLT.from_pretrained(arguments.model), text)
     print(" | ".join(patch.decode("utf-8", "backslashreplace") for patch in patches))
     length, count = len(patches.text), len(patches.spans)
     print(f"{length} bytes, {count} patches, {length / max(1, count):.2f} bytes each")
@@ -324,7 +337,7 @@ def add_evaluate(verbs: Any) -> None:
     )
     asked = Request()
     verb.add_argument(
-        "text", nargs="?", default=asked.text, help="shipped corpus, file, folder or hub id"
+        "text", nargs="?", default=asked.text, help="shipped corpus, any file, folder or hub id"
     )
     verb.add_argument(
         "--task",
@@ -332,7 +345,11 @@ def add_evaluate(verbs: Any) -> None:
         choices=tuple(TASKS),
         help="; ".join(f"{name}: {task.help}" for name, task in TASKS.items()),
     )
-    verb.add_argument("--split", default=asked.split, choices=SPLITS)
+    verb.add_argument(
+        "--split",
+        choices=(*SPLITS, ALL),
+        help="default: test, or all of it where it has no test split, as a file has none",
+    )
     add_checkpoint(verb)
     name, settings = METHOD
     verb.add_argument(name, **settings)
@@ -487,5 +504,17 @@ def main(argv: list[str] | None = None) -> int | None:
     return None
 
 
+def one_line(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+) -> str:
+    """A warning as the command line shows it, without its place in the code."""
+    return f"bltlab: {message}\n"
+
+
 if __name__ == "__main__":
+    warnings.formatwarning = one_line
     sys.exit(main())

@@ -12,6 +12,8 @@ attention stops there.
 
 import glob
 import hashlib
+import re
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,14 +23,22 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from . import checkpoints, files, vocab
+from . import checkpoints, files, textfiles, vocab
 from .model import BLT
 
 SPLITS = ("train", "test")
-# The `datasets` builder for each kind of file.
-BUILDERS = {".jsonl": "json", ".json": "json", ".txt": "text", ".parquet": "parquet"}
+ALL = "all"  # of both splits
+# The `datasets` builder for each kind of file that holds records; any other is one document.
+BUILDERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet"}
 # .json files that a hub data set may hold beside its text.
 NOTES = ("dataset_info", "dataset_infos")
+CARDS = ("readme", "license")  # files that belong to a corpus of records, but are not its text
+# Words in the name of a file or a folder that say which split its text belongs to.
+SPLIT_WORDS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "dev", "val"),
+    "test": ("test", "testing", "eval", "evaluation"),
+}
 
 
 class EmptySplit(ValueError):
@@ -38,59 +48,79 @@ class EmptySplit(ValueError):
 # -- documents ------------------------------------------------------------------------------------
 
 
-def read_documents(source: str | Path, split: str = "train") -> Iterator[str]:
-    """Yield the documents of one split of a corpus, as texts.
+def read_documents(source: str | Path, split: str = "train") -> Iterator[bytes]:
+    """Yield the documents of one split of a corpus, as bytes.
 
-    source: a name shipped with bltlab ("plain-english"); a .jsonl, .txt (one document, each line
-    end made \\n) or .parquet file, also .gz or .xz; a folder of them, where other files are left
-    out; or a hub data set, "owner/name" or "owner/name:config", read as it streams in.
-    split: "train" or "test".
+    source: a name shipped with bltlab ("plain-english"); a .jsonl or .parquet file of records with
+    a `text`; any other file, which is one document, byte for byte (code, CSV, a log; a byte order
+    mark is dropped); each of them also as .gz, .xz, .bz2 or .zst; a folder; or a hub data set,
+    "owner/name" or "owner/name:config", read as it streams in.
+    split: "train", "test", or "all" for both.
+
+    A folder with .jsonl or .parquet files is a corpus of these and of .txt files. In any other
+    every file is a document, but those that hold a zero byte. Hidden files are not looked at;
+    what else is left out is named in a warning.
 
     The corpus's own train and test (or validation) splits are kept. Where it has none, a record's
     `split` says "train" or "test", or else the text's hash does: equal texts are never in two
     splits. Raises FileNotFoundError or ValueError in one sentence.
     """
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+    if split not in (*SPLITS, ALL):
+        raise ValueError(f"split must be one of {', '.join([*SPLITS, ALL])}, got {split!r}")
     source = str(source)
     found = False
     for record, corpus_split in _records(source, split):
         text = _text_of(record, source)
         its_split = corpus_split or _split_of_record(record, text, source)
-        if text and its_split == split:
+        if text and split in (its_split, ALL):
             found = True
             yield text
     if not found:
+        if split == ALL:
+            raise EmptySplit(f"{source} has no document")
         hint = ': give some records `"split": "test"`, or name a file test'
         raise EmptySplit(
             f"{source} has no document in its {split} split{'' if split == 'train' else hint}"
         )
 
 
-documents = read_documents
+def documents(source: str | Path, split: str = "train") -> Iterator[str]:
+    """Yield what `read_documents` does, as `str`.
+
+    Bytes that are not UTF-8 become lone surrogates, which `vocab.to_bytes` turns back.
+    """
+    for document in read_documents(source, split):
+        yield document.decode("utf-8", "surrogateescape")
 
 
-def split_of(text: str) -> str:
+def held_out_split(source: str | Path) -> str:
+    """ "test", or "all" where a corpus has no test split, as a single file has none."""
+    try:
+        next(read_documents(source, "test"))
+    except EmptySplit:
+        return ALL
+    return "test"
+
+
+def split_of(text: str | bytes) -> str:
     """The split that a text belongs to by its sha256: "test" for 5 texts in 256, else "train".
 
     >>> split_of("The same text, the same split."), split_of("51")
     ('train', 'test')
     """
-    digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+    digest = hashlib.sha256(vocab.to_bytes(text)).digest()
     return "test" if digest[0] < 5 else "train"
 
 
-def _text_of(record: dict, source: str) -> str:
-    """The text of a record. Raises ValueError where it has none, or where it is binary."""
+def _text_of(record: dict, source: str) -> bytes:
+    """The text of a record. Raises ValueError where it has none."""
     text = record.get("text")
-    if not isinstance(text, str):
+    if not isinstance(text, (str, bytes)):
         raise ValueError(f"{source}: every record needs a string `text`, got {type(text).__name__}")
-    if "\0" in text:
-        raise ValueError(f"{source} holds binary data, not text")
-    return text
+    return vocab.to_bytes(text)
 
 
-def _split_of_record(record: dict, text: str, source: str) -> str:
+def _split_of_record(record: dict, text: bytes, source: str) -> str:
     """The split that a record names, else that of its text's hash."""
     split = record.get("split") or split_of(text)
     if split not in SPLITS:
@@ -100,7 +130,19 @@ def _split_of_record(record: dict, text: str, source: str) -> str:
     return split
 
 
-# -- records, as `datasets` reads them ------------------------------------------------------------
+# -- records ---------------------------------------------------------------------------------------
+
+
+class _PlainFiles:
+    """Files that are one document each, as streams of records look."""
+
+    def __init__(self, paths: list[Path]):
+        self.paths = paths
+        self.num_shards = len(paths)
+
+    def shard(self, count: int, i: int) -> Iterator[dict]:
+        """The record of file i."""
+        yield {"text": textfiles.read(self.paths[i])}
 
 
 def _records(source: str, split: str) -> Iterator[tuple[dict, str | None]]:
@@ -108,15 +150,17 @@ def _records(source: str, split: str) -> Iterator[tuple[dict, str | None]]:
 
     Where the corpus has splits of its own, only records of `split` come; else all do, with None.
     """
-    builders = _builders(source)
+    builders, plain = _readers(source)
     where = ""
     try:
-        streams = _streams(builders)
+        streams = _streams(builders) + plain
         own_splits = _own_splits({name for name, _ in streams})
         for place, shard in _shards(streams, own_splits.get(split)):
             where = place
             for record in shard:
                 yield record, split if own_splits else None
+    except textfiles.Unreadable:  # it says all
+        raise
     except Exception as error:  # each file format raises its own
         raise ValueError(f"{source}{where} cannot be read: {_reason(error)}") from None
 
@@ -158,34 +202,126 @@ def _reason(error: Exception) -> str:
     return text if len(text) < 160 else text[:160] + "..."
 
 
-def _builders(source: str) -> list:
-    """The `datasets` builders of a source: several where a folder mixes kinds of files."""
-    import datasets  # slow to import: only where text is read
-
-    # What `datasets` would print is in what is raised.
-    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
+def _readers(source: str) -> tuple[list, list[tuple[str, Any]]]:
+    """(the `datasets` builders of a source, its plain files by split)."""
     path, name, config = _locate(source)
+    if path.is_file() and not _builder_for(path):
+        return [], [("train", _PlainFiles([path]))]
     found = _files_at(path)
-    kinds = sorted({_builder_for(file) for file in found} - {None})
-    _check_not_empty(source, path, kinds)
     try:
-        if path.is_file():
-            builders = [_builder_of_file(path, kind) for kind in kinds]
-        elif config or not kinds or _describes_itself(path, found):
-            builders = [datasets.load_dataset_builder(name, config or None)]
-        else:
-            builders = [_builder_of_folder(path, kind) for kind in kinds]
+        if config or not path.exists() or _describes_itself(path, found):
+            return [_builder_as_it_says(name, config)], []
+        records, plain = (found, []) if path.is_file() else _parts_of_folder(path, found)
+        kinds = sorted({_builder_for(file) for file in records})
+        builders = [_builder_at(path, kind) for kind in kinds]
     except (OSError, ValueError) as error:
         raise _unreadable(source, path, error) from None
-    _read_text_files_whole(builders)
-    return builders
+    return builders, _plain_streams(path, plain)
 
 
-def _read_text_files_whole(builders: list) -> None:
-    """Let a plain text file be one document, not one a line."""
-    for builder in builders:
-        if hasattr(builder.config, "sample_by"):
-            builder.config.sample_by = "document"
+def _parts_of_folder(folder: Path, found: list[Path]) -> tuple[list[Path], list[Path]]:
+    """(files of records, plain files) to read in a folder; a warning names those that are not.
+
+    Raises ValueError where none are left.
+    """
+    records: list[Path] = []
+    plain = found
+    if _is_corpus(found):
+        records = [file for file in found if _builder_for(file)]
+        plain = [file for file in found if _is_txt(file)]
+    plain, _ = textfiles.text_and_other(plain)
+    unused = set(found).difference(records, plain)
+    if not records and not plain:
+        raise ValueError(f"it holds no text, only {textfiles.in_words(unused, folder)}")
+    if records:
+        unused = {file for file in unused if not _is_card(file)}
+        _warn_of_unused(folder, unused, "are no records")
+    else:
+        _warn_of_unused(folder, unused, "hold zero bytes or are damaged")
+    return records, plain
+
+
+def _is_txt(file: Path) -> bool:
+    return textfiles.kind_of(file) == ".txt"
+
+
+def _is_card(file: Path) -> bool:
+    """Does a file tell about a corpus of records?"""
+    return file.stem.lower() in CARDS
+
+
+def _warn_of_unused(folder: Path, unused: set[Path], reason: str) -> None:
+    if unused:
+        named = textfiles.in_words(unused, folder)
+        warnings.warn(
+            f"{folder}: left out {len(unused)} files that {reason}: {named}", stacklevel=2
+        )
+
+
+def _is_corpus(found: list[Path]) -> bool:
+    """Are files a corpus of records, where code with some .json beside it is none?"""
+    if any(map(_holds_records, found)):
+        return True
+    return all(_builder_for(file) or _is_txt(file) for file in found)
+
+
+def _holds_records(file: Path) -> bool:
+    """Is a file by its name, and by its first bytes, one of records with a `text`?"""
+    kind = textfiles.kind_of(file)
+    if kind != ".jsonl":
+        return kind == ".parquet"
+    try:
+        return b'"text"' in textfiles.head(file)
+    except textfiles.Unreadable:
+        return True  # reading it says why
+
+
+def _plain_streams(folder: Path, paths: list[Path]) -> list[tuple[str, Any]]:
+    """[(name of a split, `_PlainFiles`)]: by the files' names if each says one, else one stream."""
+    splits = [_split_in_name(path.relative_to(folder)) for path in paths]
+    if None in splits:
+        splits = ["train"] * len(paths)
+    by_split: dict[str, list[Path]] = {}
+    for split, path in zip(splits, paths, strict=True):
+        by_split.setdefault(split, []).append(path)
+    return [(split, _PlainFiles(some)) for split, some in by_split.items()]
+
+
+def _split_in_name(path: Path) -> str | None:
+    """The split that a word in the name of a file, or of a folder above it, says; else None.
+
+    >>> _split_in_name(Path("train/notes-2.txt")), _split_in_name(Path("contest.txt"))
+    ('train', None)
+    """
+    for part in reversed(path.parts):
+        words = re.findall("[a-z]+", part.lower())
+        for split, names in SPLIT_WORDS.items():
+            if any(word in names for word in words):
+                return split
+    return None
+
+
+def _quiet_datasets() -> Any:
+    """The package, slow to import: only where records are read. What it would print is raised."""
+    import datasets
+
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
+    return datasets
+
+
+def _builder_as_it_says(name: str, config: str) -> Any:
+    """The builder of a hub data set, or of a folder that says what its files are."""
+    builder = _quiet_datasets().load_dataset_builder(name, config or None)
+    if hasattr(builder.config, "sample_by"):  # a text file is one document, not one a line
+        builder.config.sample_by = "document"
+    return builder
+
+
+def _builder_at(path: Path, kind: str) -> Any:
+    """The builder of a file, or of the files of one kind in a folder."""
+    if path.is_dir():
+        return _builder_of_folder(path, kind)
+    return _quiet_datasets().load_dataset_builder(kind, data_files=_escaped(path))
 
 
 def _locate(source: str) -> tuple[Path, str, str]:
@@ -211,26 +347,16 @@ def _files_at(path: Path) -> list[Path]:
     """The file itself, or the files in a folder, hidden ones and notes left out."""
     if path.is_file():
         return [path]
-    return [file for file in path.rglob("[!.]*") if file.is_file() and file.stem not in NOTES]
+    return [file for file in textfiles.below(path) if file.stem not in NOTES]
 
 
 def _builder_for(path: str | Path) -> str | None:
-    """The name of the `datasets` builder for a file, by its name; None where it is not text.
+    """The name of the `datasets` builder for a file, by its name; None where it has no records.
 
-    >>> _builder_for("a.jsonl.xz"), _builder_for("a.png")
+    >>> _builder_for("a.JSONL.xz"), _builder_for("a.txt")
     ('json', None)
     """
-    path = Path(path)
-    if path.suffix in (".gz", ".xz"):
-        path = path.with_suffix("")
-    return BUILDERS.get(path.suffix)
-
-
-def _check_not_empty(source: str, path: Path, kinds: list[str]) -> None:
-    unknown_file = path.is_file() and not kinds
-    empty_folder = path.is_dir() and not any(path.iterdir())
-    if unknown_file or empty_folder:
-        raise ValueError(f"{source} holds no .jsonl, .txt or .parquet file")
+    return BUILDERS.get(textfiles.kind_of(path))
 
 
 def _describes_itself(folder: Path, found: list[Path]) -> bool:
@@ -241,15 +367,8 @@ def _describes_itself(folder: Path, found: list[Path]) -> bool:
     return any(file.suffix == ".arrow" for file in found)
 
 
-def _builder_of_file(path: Path, kind: str) -> Any:
-    import datasets
-
-    return datasets.load_dataset_builder(kind, data_files=_escaped(path))
-
-
 def _builder_of_folder(folder: Path, kind: str) -> Any:
     """A builder of the files of one kind, split by their names and folders' as `datasets` does."""
-    import datasets
     from datasets.data_files import DataFilesDict, get_data_patterns
 
     base = _escaped(folder.resolve())
@@ -259,7 +378,7 @@ def _builder_of_folder(folder: Path, kind: str) -> Any:
         own = [_escaped(path) for path in paths if _builder_for(path) == kind]
         if own:
             data_files[split] = own
-    return datasets.load_dataset_builder(kind, data_files=data_files)
+    return _quiet_datasets().load_dataset_builder(kind, data_files=data_files)
 
 
 def _escaped(path: str | Path) -> str:

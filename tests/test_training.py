@@ -394,7 +394,7 @@ def test_what_is_no_number_stops_the_run_and_spoils_no_state(
     "content, words",
     [
         (b"", "cannot be read: it is empty"),
-        (b"\x00\x01\x7fELF" * 50, "binary"),
+        (b"\x00\x01\x7fELF" * 50, "fewer than one window"),
         (b'{"text": "short"}', "fewer than one window"),
         (b'{"text": "a"}\n{"te', "cannot be read"),
     ],

@@ -127,7 +127,7 @@ def zstd_size(text: bytes, level: int) -> int | None:
 def report(model: BLT, request: Request) -> str:
     """The model's bits per byte, what it means if they are many, a line for each compressor."""
     bits, size, by_compressor = likelihood(model, request.texts())
-    lines = [f"{bits:.4f} bits a byte on {size:,} bytes ({request.text}, {request.split})"]
+    lines = [f"{bits:.4f} bits a byte on {size:,} bytes ({request.text}, {request.split_read})"]
     if bits > GUESSING:
         lines.append(
             f"more than {GUESSING} is worse than guessing all 256 bytes alike: this model was"

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .. import data
+from .. import data, vocab
 from ..decoding import METHODS, fitted, method_of, why_not
 from ..model import BLT
 
@@ -44,15 +44,15 @@ class Prompts:
 
 
 def held_out(source: str, n: int, length: int) -> Prompts:
-    """n prompts from the test split of a corpus, spread over it.
+    """n prompts from the test split of a corpus, or from all of one without, spread over it.
 
     Text is cut into prompts of `length` bytes, the start of each document first. Where the
     documents are pairs, a prompt is a source line and "en:", whatever its length, and the answer
     ends with its line. Raises ValueError where there are fewer than n.
     """
-    texts = list(data.documents(source, "test"))
+    texts = list(data.documents(source, data.held_out_split(source)))
     if all(map(PAIR.fullmatch, texts)):
-        found = [pair.prompt.encode() for pair in pairs_of(texts)]
+        found = [vocab.to_bytes(pair.prompt) for pair in pairs_of(texts)]
         stop: tuple[str, ...] = ("\n",)
     else:
         found = _chunks_of(texts, n, length)
@@ -67,7 +67,7 @@ def held_out(source: str, n: int, length: int) -> Prompts:
 def _chunks_of(texts: list[str], n: int, length: int) -> list[bytes]:
     """The first `length` bytes of each text; all that follow too, where those are fewer than n."""
     first, later = [], []
-    for text in map(str.encode, texts):
+    for text in map(vocab.to_bytes, texts):
         chunks = [text[at : at + length] for at in range(0, len(text) - length, length)]
         first += chunks[:1]
         later += chunks[1:]
@@ -87,9 +87,9 @@ def evenly(items: Iterable[Any], n: int) -> list[Any]:
 def running_text(source: str, length: int) -> bytes:
     """The first `length` bytes of a corpus's test split, its documents joined by line ends.
 
-    Where the split is shorter, it starts again from its beginning.
+    Of a corpus without one, all is taken. Where it is shorter, it starts again from its beginning.
     """
-    whole = "\n".join(data.documents(source, "test")).encode()
+    whole = b"\n".join(data.read_documents(source, data.held_out_split(source)))
     return (whole * (length // max(1, len(whole)) + 1))[:length]
 
 

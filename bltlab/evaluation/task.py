@@ -12,6 +12,7 @@ A new one is a file of this folder that ends with `TASK = Task(...)`, and its na
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 
 from .. import data
@@ -22,21 +23,27 @@ from ..model import BLT
 class Request:
     """What a task is asked, as the flags of `evaluate` say it.
 
-    text: a shipped corpus, file, folder or hub id. limit: how many documents, pairs or sampled
-    texts; None leaves it to the task. methods: specs as `method_of` reads them; none stands for all
-    that the model can run. temperature and seed: of sampled texts.
+    text: a shipped corpus, file, folder or hub id. split: "train", "test" or "all"; without, test,
+    or all of a corpus that has no test split, as a single file has none. limit: how many documents,
+    pairs or sampled texts; None leaves it to the task. methods: specs as `method_of` reads them;
+    none stands for all that the model can run. temperature and seed: of sampled texts.
     """
 
     text: str = "plain-english"
-    split: str = "test"
+    split: str | None = None
     limit: int | None = None
     methods: tuple[str, ...] = ()
     temperature: float = 0.8
     seed: int = 0
 
+    @cached_property
+    def split_read(self) -> str:
+        """The split that `texts` are of: that asked for, else what there is to measure on."""
+        return self.split or data.held_out_split(self.text)
+
     def texts(self) -> Iterator[str]:
         """The first `limit` documents of the split, or all of them."""
-        return islice(data.documents(self.text, self.split), self.limit)
+        return islice(data.documents(self.text, self.split_read), self.limit)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from .. import vocab
 from ..decoding import Generation, fitted, generate
 from ..model import BLT
 from .prompts import Pair, evenly, methods_for, pairs_of
@@ -88,7 +89,7 @@ def _in_batches(
     model: BLT, prompts: list[str], method: Any, batch_size: int, settings: dict[str, Any]
 ) -> list[Generation]:
     """Generations in the order of the prompts; lines of like length share a batch."""
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i].encode()))
+    order = sorted(range(len(prompts)), key=lambda i: len(vocab.to_bytes(prompts[i])))
     batches = range(0, len(order), batch_size)
     found: dict[int, Generation] = {}
     for at in tqdm(batches, desc=method.name, unit="batch", leave=False):

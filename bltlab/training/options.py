@@ -59,7 +59,7 @@ class TrainOptions:
     out: str = option(
         "", "folder for the model, the log and the state to resume from (default: runs/PRESET)"
     )
-    text: str = option("plain-english", "shipped corpus, file, folder or hub id")
+    text: str = option("plain-english", "shipped corpus, any file, folder or hub id")
     preset: str = option("nano", "shape of the model", choices=PRESETS)
     start: str = option(
         "",
