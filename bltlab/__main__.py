@@ -29,7 +29,7 @@ from .textfiles import given_text
 from .trace import Trace
 from .training import TrainOptions
 from .viz.player import CLOCKS
-from .vocab import StreamingText, decode
+from .vocab import StreamingText, decode, one_line
 
 
 class Parser(argparse.ArgumentParser):
@@ -42,7 +42,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> None:
         """Exit with code 2 and one line."""
-        self.exit(2, f"bltlab: {message}; see {self.prog} --help\n")
+        self.exit(2, f"bltlab: {one_line(message)}; see {self.prog} --help\n")
 
 
 # -- flags from options --------------------------------------------------------------------------
@@ -499,7 +499,7 @@ def main(argv: list[str] | None = None) -> int | None:
         arguments = parser(foreign).parse_args(argv)
         arguments.run(arguments)
     except (ValueError, TypeError, OSError) as error:
-        print(f"bltlab: {error}", file=sys.stderr)
+        print(f"bltlab: {one_line(str(error))}", file=sys.stderr)
         return 2
     return None
 

@@ -122,7 +122,7 @@ class Trace:
         match in <>; masked ones show as _, rejected drafts on lines below.
         """
         canvas = self.canvas(step)
-        lines = [f"{self.method['name']}: {''.join(map(_marked, canvas.cells))}"]
+        lines = [f"{vocab.one_line(self.method['name'])}: {''.join(map(_marked, canvas.cells))}"]
         for ghost in canvas.ghosts:
             rejected = "".join(map(printable, ghost["ids"]))
             place = f"  step {ghost['step']}, byte {ghost['position'] - 1}"
@@ -205,7 +205,7 @@ class Trace:
         return b"".join(vocab.decode(event.ids) for event in self.events_of(Committed))
 
     def __repr__(self) -> str:
-        name, n = self.method["name"], self.totals.new_bytes
+        name, n = vocab.one_line(self.method["name"]), self.totals.new_bytes
         return f"Trace({name}, {n} new bytes, {len(self.events)} events)"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:

@@ -53,6 +53,21 @@ def to_text(data: bytes | Iterable[int]) -> str:
     return bytes(data).decode("utf-8", "replace")
 
 
+def one_line(text: str) -> str:
+    """A text from anywhere for a line of a terminal: what does not print shows as an escape.
+
+    >>> one_line("red \\x1b[31m, or \\u202e and so on")
+    'red \\\\x1b[31m, or \\\\u202e and so on'
+    """
+    return "".join(map(_printed, text))
+
+
+def _printed(character: str) -> str:
+    if character.isprintable():
+        return character
+    return character.encode("unicode_escape").decode("ascii")
+
+
 class StreamingText:
     """Text from bytes that arrive in parts.
 

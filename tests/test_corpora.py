@@ -317,6 +317,17 @@ def test_a_package_is_fetched_once_and_a_moved_version_is_warned_of(tmp_path):
     assert not [p for p in cache.iterdir() if p.is_dir()]
 
 
+def test_a_pinned_version_that_is_another_file_is_refused(tmp_path):
+    registry, cache = tmp_path / "registry", tmp_path / "cache"
+    registry.mkdir()
+    tgz(registry / "1.0.tgz", {"a/b.txt": "not what it was"})
+    tgz(registry / "other.tgz", {"a/b.txt": "another version"})
+    package = Local("npm", "@x/y", "1.0", "0" * 64, str(registry))
+    said = sentence(lambda: packages.fetch(package, cache))
+    assert "@x/y 1.0 is not the file that was pinned" in said and "0" * 64 in said
+    assert not list(cache.iterdir())
+
+
 def test_a_missing_tool_or_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "npm is not installed" in sentence(

@@ -12,6 +12,7 @@ from test_player import TRACES
 
 import bltlab
 from bltlab import schema, trace
+from bltlab.__main__ import main
 from bltlab.trace import EVENTS, Trace
 
 
@@ -287,3 +288,25 @@ def test_an_interrupt_before_the_prompt_was_read_can_be_saved(tmp_path):
     one = Trace(TRACES["block diffusion"].model, {"name": "ar"}, {}, (end,))
     one.save(tmp_path / "t.json")
     assert Trace.load(tmp_path / "t.json") == one
+
+
+ESCAPES = "\x1b]0;title\x07\x1b[31m\x00\u202e\n"
+
+
+def test_names_of_a_foreign_trace_do_not_reach_the_terminal_as_they_are(good, tmp_path, capsys):
+    good["method"]["name"] = good["model"]["name"] = "ar" + ESCAPES
+    path = tmp_path / "foreign.json"
+    path.write_text(json.dumps(good))
+    assert main(["view", str(path)]) is None
+    trace = Trace.load(path)
+    for said in (capsys.readouterr().out, trace.to_text(), repr(trace)):
+        assert (
+            said.replace("\n", "").isprintable() and r"ar\x1b]0;title\x07\x1b[31m\x00\u202e" in said
+        )
+    good["settings"]["kind" + ESCAPES] = {}
+    path.write_text(json.dumps(good))
+    assert main(["view", str(path)]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.isprintable() and r"settings.kind\x1b]0" in said
+    assert main(["view", "no\x1b[31mfile"]) == 2
+    assert capsys.readouterr().err.rstrip("\n").isprintable()

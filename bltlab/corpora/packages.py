@@ -132,7 +132,8 @@ def fetch(package: Package, cache: Path) -> Archive:
     """The archive of a package, from the cache folder where it lies there whole.
 
     Else it comes from its registry, in the pinned version or, with a warning, in the one there is.
-    Raises OSError in one sentence where neither can be had.
+    Raises OSError in one sentence where neither can be had, and ValueError where the pinned version
+    is another file than the one pinned.
     """
     cache.mkdir(parents=True, exist_ok=True)
     stem = package.name.strip("@").replace("/", "-")
@@ -140,10 +141,15 @@ def fetch(package: Package, cache: Path) -> Archive:
     if kept.is_file() and sha256_of(kept) == package.sha256:
         return Archive(package, kept, "cached, as pinned")
     with tempfile.TemporaryDirectory(dir=cache) as folder:
-        file = _download(package, Path(folder))
+        file, version = _download(package, Path(folder))
         sha256 = sha256_of(file)
         if sha256 == package.sha256:
             return Archive(package, file.replace(kept), "fetched, as pinned")
+        if version is not None:
+            raise ValueError(
+                f"{package.name} {version} is not the file that was pinned: its sha256 must be"
+                f" {package.sha256}, got {sha256}; nothing of it is used"
+            )
         warnings.warn(
             f"{package.name}: {file.name} is not the pinned {package.version}; going on with it",
             stacklevel=2,
@@ -152,10 +158,11 @@ def fetch(package: Package, cache: Path) -> Archive:
         return Archive(package, moved, f"moved: {file.name}, sha256 {sha256}")
 
 
-def _download(package: Package, folder: Path) -> Path:
+def _download(package: Package, folder: Path) -> tuple[Path, str | None]:
     """Download the pinned version, or else the one there is, into an empty folder.
 
-    Raises OSError where the tool is missing, or could get neither.
+    Returns the file, and the version where it is the pinned one. Raises OSError where the tool is
+    missing, or could get neither.
     """
     for version in (package.version, None):
         command = package.command(version)
@@ -167,7 +174,7 @@ def _download(package: Package, folder: Path) -> Path:
             ) from None
         files = list(folder.iterdir())
         if run.returncode == 0 and len(files) == 1:
-            return files[0]
+            return files[0], version
     lines = [line.strip() for line in run.stderr.splitlines() if line.strip()]
     why = lines[-1] if lines else "no file came"
     raise OSError(f"{package.tool} could not download {package.name}: {why}")
