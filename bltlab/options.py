@@ -18,6 +18,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from math import isfinite
+from numbers import Integral, Real
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -69,9 +70,11 @@ class Option:
         return KINDS[self.kind] + _range_in_words(self.low, self.high)
 
     def check(self, value: Any) -> Any:
-        """The value itself. Raises ValueError or TypeError, in one sentence, where it is not
-        accepted.
+        """The value, a number as Python's own.
+
+        Raises ValueError or TypeError, in one sentence, where it is not accepted.
         """
+        value = plain_number(value)
         if value is None and self.may_be_open:
             return value
         if self.rules is not None:
@@ -94,7 +97,7 @@ class Option:
             return True
         above = self.low is None or value >= self.low
         below = self.high is None or value <= self.high
-        return isfinite(value) and above and below
+        return is_finite(value) and above and below
 
     def parse(self, text: Any, load: bool = False) -> Any:
         """A value from text, as a flag, a link or a trace has it; other values are only checked.
@@ -125,6 +128,31 @@ class Option:
     def plain(self, value: Any) -> Any:
         """The value as JSON holds it: a rule as its text. `parse` reads it back."""
         return format_rule_of(value) if self.rules is not None else value
+
+
+def is_finite(value: Any) -> bool:
+    """Is it a number that a float can hold?
+
+    >>> is_finite(1), is_finite(float("inf")), is_finite(10**400), is_finite("1")
+    (True, False, False, False)
+    """
+    try:
+        return isfinite(value)
+    except (TypeError, OverflowError):
+        return False
+
+
+def plain_number(value: Any) -> Any:
+    """A number as Python's own int or float, numpy's too; anything else, and a bool, as it is.
+
+    >>> plain_number(True), plain_number("3"), plain_number(3)
+    (True, '3', 3)
+    """
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    return float(value) if isinstance(value, Real) else value
 
 
 def _range_in_words(low: float | None, high: float | None) -> str:
@@ -183,7 +211,7 @@ def check_options(holder: Any) -> None:
     Raises ValueError or TypeError in one sentence.
     """
     for name, one in options_of(holder).items():
-        one.check(getattr(holder, name))
+        object.__setattr__(holder, name, one.check(getattr(holder, name)))  # it may be frozen
 
 
 def build(kind: type, given: Mapping[str, Any], title: str = "", load: bool = False) -> Any:
