@@ -6,8 +6,11 @@ Three layouts are read, as plain dicts of tensors: ours ("bltlab"), transformers
 tensors it is the concatenation of, so that both ways use it.
 """
 
+import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,10 +20,13 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from .config import BLTConfig, HashConfig, PatcherConfig, TransformerConfig
-from .files import gathering
+from .files import being_changed, gathering, is_plain_name, why, write
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)  # of weights
 ENTROPY_PARAMS, ENTROPY_WEIGHTS = "entropy_model/params.json", "entropy_model/consolidated.pth"
+
+TRIES, PAUSE = 200, 0.05  # readings, and seconds between them, of a folder that changes meanwhile
 
 Tensors = dict[str, Tensor]  # by name
 Names = dict[str, list[str]]  # our name -> theirs, in the order they are concatenated in
@@ -86,26 +92,73 @@ def load(
 ) -> tuple[BLTConfig, Tensors]:
     """The config and the tensors, by our names, of a folder in any layout.
 
-    Tensors that need no fusing stay memory-mapped.
+    Tensors that need no fusing stay memory-mapped. Where somebody saves to the folder meanwhile,
+    all is read again: config and tensors are of one model.
 
     expected_of: from a config to tensors (on the meta device, say) of the names and shapes that
     must come out.
     Raises FileNotFoundError or ValueError, naming the file and the key.
     """
     folder = Path(folder)
+    for _ in range(TRIES):
+        before = _state_of(folder)
+        try:
+            found = _load(folder, expected_of)
+        except (FileNotFoundError, ValueError):
+            if _is_settled(folder, before):
+                raise
+        else:
+            if _is_settled(folder, before):
+                return found
+        time.sleep(PAUSE)
+    raise ValueError(f"{folder} is written to all the time: try again later")
+
+
+def _state_of(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """What tells files from those that took their names later."""
+    found = {}
+    for path in (*folder.glob("*.json"), *folder.glob("*.safetensors")):
+        with suppress(FileNotFoundError):
+            told = path.stat()
+            found[path.name] = (told.st_ino, told.st_mtime_ns, told.st_size)
+    return found
+
+
+def _is_settled(folder: Path, before: dict[str, tuple[int, int, int]]) -> bool:
+    """Is a folder as it was before, and not in the midst of a change?"""
+    return not being_changed(folder) and _state_of(folder) == before
+
+
+def _load(folder: Path, expected_of: Callable[[BLTConfig], Tensors]) -> tuple[BLTConfig, Tensors]:
     data = _read_json(folder / CONFIG)
     layout = _layout(data, folder / CONFIG)
-    try:
+    with _naming(folder / CONFIG):
         config = _CONFIGS[layout](data, folder)
-        expected = expected_of(config)
-    except ValueError as error:
-        raise ValueError(f"{folder / CONFIG}: {error}") from None
+        config = BLTConfig.from_json(config.to_json())  # each value is of its type
     tensors, files = read_tensors(folder)
     if layout == "original":
         entropy, entropy_files = _read_pickle(folder / ENTROPY_WEIGHTS)
-        tensors |= entropy
-        files |= entropy_files
+        _add(tensors, files, entropy, entropy_files, folder)
+    with _naming(folder / CONFIG):
+        _check_layers(config, len(tensors))
+        expected = expected_of(config)
     return config, convert_in(tensors, files, layout, config, expected, folder)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Turn what a config of wrong values raises into a ValueError that names its file."""
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError) as error:
+        raise ValueError(f"{path}: {error!s:.240}") from None
+
+
+def _check_layers(config: BLTConfig, count: int) -> None:
+    """Raise ValueError where there are fewer tensors than layers, before any layer is built."""
+    layers = sum(getattr(config, part).n_layers for part in _STACKS)
+    if layers > count:
+        raise ValueError(f"n_layers add up to {layers:,}, and there are {count:,} tensors")
 
 
 def _layout(data: Mapping[str, Any], path: Path) -> str:
@@ -119,7 +172,7 @@ def _layout(data: Mapping[str, Any], path: Path) -> str:
         return "original"
     raise ValueError(
         f"{path} is no BLT: model_type must be 'bltlab' or 'blt' (or the original's args), "
-        f"got {model_type!r}"
+        f"got {model_type!r:.60}"
     )
 
 
@@ -129,6 +182,8 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"{path} is missing")
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError(f"{path}: nested too deeply") from None
     except ValueError as error:
         raise ValueError(f"{path}: not JSON ({error})") from None
     if not isinstance(data, dict):
@@ -151,18 +206,44 @@ def read_tensors(folder: str | Path) -> tuple[Tensors, dict[str, str]]:
             promised = f", {INDEX} names it" if where else ""
             raise FileNotFoundError(f"{folder / file} is missing{promised}")
         found = _read_safetensors(folder / file)
-        tensors |= found
-        files |= dict.fromkeys(found, file)
-    if lost := sorted(set(where) - set(tensors)):
-        raise ValueError(f"{folder / where[lost[0]]} lacks {lost[0]}, which {INDEX} promises")
+        _add(tensors, files, found, dict.fromkeys(found, file), folder)
+    for name, file in where.items():
+        if files.get(name) != file:
+            raise ValueError(f"{folder / file} lacks {name}, which {INDEX} promises")
     return tensors, files
 
 
+def _add(
+    tensors: Tensors,
+    files: dict[str, str],
+    more: Tensors,
+    their_files: dict[str, str],
+    folder: Path,
+) -> None:
+    """Add tensors, and the file of each. Raises ValueError for a name that is there already."""
+    for name, tensor in more.items():
+        if name in tensors:
+            first, second = folder / files[name], folder / their_files[name]
+            raise ValueError(f"{first} and {second} both hold {name}")
+        tensors[name], files[name] = tensor, their_files[name]
+
+
 def _weight_map(folder: Path) -> dict[str, str]:
-    """The file of each tensor by the index of a folder with shards; empty for a single file."""
+    """The file of each tensor by the index of a folder with shards; empty for a single file.
+
+    Raises ValueError for an index that names what is not a file of this folder.
+    """
     if (folder / WEIGHTS).is_file() or not (folder / INDEX).is_file():
         return {}
-    return _read_json(folder / INDEX).get("weight_map", {})
+    where = _read_json(folder / INDEX).get("weight_map")
+    if not isinstance(where, dict) or not where:
+        raise ValueError(f"{folder / INDEX}: weight_map must name the file of each tensor")
+    for name, file in where.items():
+        if not is_plain_name(file):
+            raise ValueError(
+                f"{folder / INDEX}: {name} must lie in a file of this folder, got {file!r:.80}"
+            )
+    return where
 
 
 def _read_safetensors(path: Path) -> Tensors:
@@ -170,7 +251,7 @@ def _read_safetensors(path: Path) -> Tensors:
     try:
         with safe_open(path, "pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, RuntimeError) as error:
         raise ValueError(f"{path} is damaged or not a safetensors file: {error}") from None
 
 
@@ -186,7 +267,10 @@ def _read_pickle(path: Path) -> tuple[Tensors, dict[str, str]]:
         raise ValueError(
             f"{path} is damaged or not a file of tensors: {type(error).__name__}"
         ) from None
-    tensors = {f"patcher.{key}": value for key, value in data.get("model", data).items()}
+    named = data.get("model", data) if isinstance(data, dict) else None
+    if not isinstance(named, dict) or not all(map(torch.is_tensor, named.values())):
+        raise ValueError(f"{path} holds something else than tensors by name")
+    tensors = {f"patcher.{key}": value for key, value in named.items()}
     return tensors, dict.fromkeys(tensors, ENTROPY_WEIGHTS)
 
 
@@ -205,7 +289,8 @@ def save(
 
     tensors: by our names. files: further (name, text) pairs, such as a card. shard_bytes: weights
     above it are split, with an index.
-    Raises ValueError for a layout that is not written, or that this model does not fit.
+    Raises ValueError for a layout that is not written or that this model does not fit, and for the
+    name of a file that would lie elsewhere; OSError, in one sentence, where it cannot be written.
     """
     from huggingface_hub import save_torch_state_dict
 
@@ -213,15 +298,59 @@ def save(
     if layout == "transformers":
         tensors = convert_out(tensors, names(config, layout))
     folder = Path(folder)
-    with gathering(folder, last=[CONFIG]) as part:
-        save_torch_state_dict(tensors, part, max_shard_size=shard_bytes)
-        weights = {path.name for path in part.iterdir()}
-        for name, content in [*files, (CONFIG, text + "\n")]:
-            (part / name).write_text(content, encoding="utf-8")
-        for path in part.iterdir():
-            path.chmod(0o644)
-    for old in {WEIGHTS, INDEX} - weights:  # of an earlier save with other shards
-        (folder / old).unlink(missing_ok=True)
+    files = list(files)
+    for name, _ in files:
+        if not is_plain_name(name) or name in (CONFIG, WEIGHTS, INDEX):
+            raise ValueError(
+                f"files are named as files of the folder, such as README.md, got {name!r}"
+            )
+    try:
+        with gathering(folder, [INDEX, CONFIG], instead_of=_weight_files(folder)) as part:
+            save_torch_state_dict(tensors, part, max_shard_size=shard_bytes)
+            _name_shards_by_content(part)
+            for name, content in [*files, (CONFIG, text + "\n")]:
+                write(part / name, content)
+            for path in part.iterdir():
+                path.chmod(0o644)
+    except (OSError, SafetensorError) as error:
+        raise OSError(
+            f"{folder} could not be written ({why(error)}); what was there before is whole"
+        ) from None
+
+
+def _weight_files(folder: Path) -> set[str]:
+    """Names of the files of an earlier save's weights."""
+    named: set[str] = set()
+    with suppress(FileNotFoundError, ValueError):
+        named = {*_read_json(folder / INDEX)["weight_map"].values()}
+    return {WEIGHTS, INDEX, *(name for name in named if is_plain_name(name))}
+
+
+def _name_shards_by_content(folder: Path) -> None:
+    """Give shards names that no other save's shards have, so that an index never names a mixture.
+
+    model-00001-of-00002.safetensors becomes model-DIGEST-00001-of-00002.safetensors.
+    """
+    if not (folder / INDEX).is_file():
+        return
+    index = _read_json(folder / INDEX)
+    where = index["weight_map"]
+    digest = _digest_of([folder / shard for shard in sorted({*where.values()})])
+    for tensor, shard in where.items():
+        name = shard.replace("-", f"-{digest}-", 1)
+        where[tensor] = name
+        if (folder / shard).exists():
+            (folder / shard).rename(folder / name)
+    write(folder / INDEX, json.dumps(index, indent=2) + "\n")
+
+
+def _digest_of(paths: Iterable[Path]) -> str:
+    """Eight hex digits that stand for what some files hold."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:8]
 
 
 def config_text(config: BLTConfig, layout: str) -> str:
@@ -353,13 +482,20 @@ def convert_in(
         rows, *rest = expected[own].shape
         shape = (rows // len(parts), *rest)
         for name in parts:
-            got = tuple(theirs[name].shape)
-            if got != shape:
-                path = folder / files[name]
-                raise ValueError(f"{path}: {name} must have shape {shape}, got {got}")
+            _check_tensor(name, theirs[name], shape, folder / files[name])
         tensors = [theirs.pop(name) for name in parts]
         ours[own] = tensors[0] if len(tensors) == 1 else torch.cat(tensors)
     return ours
+
+
+def _check_tensor(name: str, tensor: Tensor, shape: tuple[int, ...], path: Path) -> None:
+    """Raise ValueError, naming file and key, for a tensor of another shape or of another type."""
+    got = tuple(tensor.shape)
+    if got != shape:
+        raise ValueError(f"{path}: {name} must have shape {shape}, got {got}")
+    if tensor.dtype not in DTYPES:
+        known = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
+        raise ValueError(f"{path}: {name} must be one of {known}, got {tensor.dtype}")
 
 
 def _check_names(theirs: Tensors, table: Names, files: Mapping[str, str], folder: Path) -> None:

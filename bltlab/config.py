@@ -3,10 +3,23 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
-from math import isfinite
 from typing import Any, get_args, get_origin
 
+from .options import is_finite, plain_number
+
 DECODER_INPUTS = ("encoder", "embedding")
+# What no shape exceeds: a file that says more is damaged, or wants to do damage.
+MOST_WIDE = 2**20
+MOST_LAYERS = 4096
+MOST_SIZES = 64
+MOST = 2**31 - 1  # any whole number
+SMALLEST, LARGEST = 1e-9, 1e30  # numbers to compute with
+
+
+def _check_range(name: str, value: Any, low: float, high: float) -> None:
+    """Raise ValueError for what is not a number in low..high, both included."""
+    if not (is_finite(value) and low <= value <= high):
+        raise ValueError(f"{name} must be a number in {low:,}..{high:,}, got {_short(value)}")
 
 
 @dataclass(frozen=True)
@@ -14,7 +27,8 @@ class TransformerConfig:
     """One stack of pre-norm layers.
 
     window: keys a position sees, itself included; None is all of the past.
-    Raises ValueError for sizes below 1 and for a head width that is not even.
+    Raises ValueError for sizes below 1, for sizes that no machine could hold, for a head width that
+    is not even, and for an angle or an epsilon that gives no numbers.
     """
 
     dim: int
@@ -26,16 +40,19 @@ class TransformerConfig:
     norm_eps: float = 1e-5
 
     def __post_init__(self):
-        sizes = [self.dim, self.n_layers, self.n_heads, self.hidden_dim]
+        _check_range("dim", self.dim, 1, MOST_WIDE)
+        _check_range("hidden_dim", self.hidden_dim, 1, MOST_WIDE)
+        _check_range("n_layers", self.n_layers, 1, MOST_LAYERS)
+        _check_range("n_heads", self.n_heads, 1, MOST_WIDE)
         if self.window is not None:
-            sizes.append(self.window)
-        if min(sizes) < 1:
-            raise ValueError("dim, n_layers, n_heads, hidden_dim and window must be at least 1")
+            _check_range("window", self.window, 1, MOST)
         if self.dim % self.n_heads or (self.dim // self.n_heads) % 2:
             raise ValueError(
                 f"dim must be n_heads times an even head width, "
-                f"got dim {self.dim} and n_heads {self.n_heads}"
+                f"got dim {self.dim} and n_heads {_short(self.n_heads)}"
             )
+        _check_range("rope_theta", self.rope_theta, SMALLEST, LARGEST)
+        _check_range("norm_eps", self.norm_eps, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -46,7 +63,8 @@ class PatcherConfig(TransformerConfig):
     (every max_patch_length bytes), "space" (after a byte that is no letter or digit), or your own.
     threshold: nats; by "entropy", a byte opens a patch where the entropy before it is above.
     max_patch_length: bytes, or None for no limit; holds for every rule.
-    Raises ValueError for a limit below 1, and for "stride" without one.
+    Raises ValueError for a threshold that is not finite, for a limit below 1, and for "stride"
+    without one.
     """
 
     window: int | None = 512
@@ -57,6 +75,7 @@ class PatcherConfig(TransformerConfig):
 
     def __post_init__(self):
         super().__post_init__()
+        _check_range("threshold", self.threshold, -LARGEST, LARGEST)
         if self.max_patch_length is not None and self.max_patch_length < 1:
             raise ValueError(
                 f"max_patch_length must be at least 1 byte or None, got {self.max_patch_length}"
@@ -67,11 +86,20 @@ class PatcherConfig(TransformerConfig):
 
 @dataclass(frozen=True)
 class HashConfig:
-    """Hash n-gram embeddings: one table of n_rows for each size n; prime: base of the hash."""
+    """Hash n-gram embeddings: one table of n_rows for each size n; prime: base of the hash.
+
+    Raises ValueError where there is no size, or where there are more, or longer ones, than 64.
+    """
 
     sizes: tuple[int, ...] = (3, 4, 5, 6, 7, 8)
     n_rows: int = 500_002
     prime: int = 1_000_000_007
+
+    def __post_init__(self) -> None:
+        _check_range("the number of sizes", len(self.sizes), 1, MOST_SIZES)
+        for size in self.sizes:
+            _check_range("each of sizes", size, 1, MOST_SIZES)
+        _check_range("n_rows", self.n_rows, 1, MOST)
 
 
 @dataclass(frozen=True)
@@ -111,6 +139,8 @@ class BLTConfig:
             )
         if self.block_size is not None and self.block_size < 1:
             raise ValueError(f"block_size must be at least 1 byte or None, got {self.block_size}")
+        _check_range("keys_per_patch", self.keys_per_patch, 1, MOST_SIZES)
+        _check_range("max_length", self.max_length, 1, MOST)
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> "BLTConfig":
@@ -127,7 +157,8 @@ class BLTConfig:
 
     def to_json(self) -> str:
         """The config as the text of a config.json."""
-        return json.dumps({"model_type": "bltlab", **asdict(self)}, indent=1)
+        values = {"model_type": "bltlab", **asdict(self)}
+        return json.dumps(values, indent=1, default=plain_number)
 
     @classmethod
     def from_json(cls, text: str) -> "BLTConfig":
@@ -138,7 +169,7 @@ class BLTConfig:
     def from_dict(cls, data: Mapping[str, Any]) -> "BLTConfig":
         """The config in plain JSON values. Raises ValueError, naming the key, for a bad one."""
         if data.get("model_type") != "bltlab":
-            raise ValueError(f"model_type must be 'bltlab', got {data.get('model_type')!r}")
+            raise ValueError(f"model_type must be 'bltlab', got {_short(data.get('model_type'))}")
         values = {name: value for name, value in data.items() if name != "model_type"}
         return _build(cls, values, "config")
 
@@ -150,7 +181,7 @@ def _build(kind: Any, data: Mapping[str, Any], path: str) -> Any:
     """
     types = {f.name: f.type for f in fields(kind)}
     if unknown := sorted(set(data) - set(types)):
-        raise ValueError(f"{path} has unknown keys: {', '.join(unknown)}")
+        raise ValueError(f"{path} has unknown keys: {_short(', '.join(unknown))}")
     values = {name: _value(types[name], value, f"{path}.{name}") for name, value in data.items()}
     try:
         return kind(**values)
@@ -162,21 +193,35 @@ def _value(kind: Any, value: Any, path: str) -> Any:
     """A field's value from plain JSON. Raises ValueError, naming `path`, where it does not fit."""
     if is_dataclass(kind):
         if not isinstance(value, dict):
-            raise ValueError(f"{path} must be an object, got {value!r}")
+            raise ValueError(f"{path} must be an object, got {_short(value)}")
         return _build(kind, value, path)
     if not _fits(value, kind):
-        raise ValueError(f"{path} must be {getattr(kind, '__name__', kind)}, got {value!r}")
+        raise ValueError(f"{path} must be {getattr(kind, '__name__', kind)}, got {_short(value)}")
     return tuple(value) if isinstance(value, list) else value
 
 
 def _fits(value: Any, kind: Any) -> bool:
     """Is a JSON value of a field's type? Whole numbers pass for float, lists of them for tuple."""
     if kind is float:
-        return type(value) in (int, float) and isfinite(value)
+        return type(value) in (int, float) and is_finite(value)
     if get_origin(kind) is tuple:
-        is_list = isinstance(value, (list, tuple)) and len(value) > 0
-        return is_list and all(type(item) is int for item in value)
+        return isinstance(value, (list, tuple)) and all(map(_is_whole, value))
+    if type(value) is int:
+        return int in (kind, *get_args(kind)) and _is_whole(value)
     return type(value) in (get_args(kind) or (kind,))
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int and abs(value) <= MOST
+
+
+def _short(value: Any) -> str:
+    """A value for a sentence: a long one is cut."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # more digits than Python writes, or deep nesting
+        text = f"a very large {type(value).__name__}"
+    return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 # -- presets ---------------------------------------------------------------------------------------

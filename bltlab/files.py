@@ -7,11 +7,14 @@ import importlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
+from typing import Any
 
 ON_WINDOWS = os.name == "nt"
+SETTLED = 1.0  # seconds after which a folder that changed last is left alone
 
 
 def write(path: str | Path, data: bytes | str) -> None:
@@ -60,14 +63,18 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def gathering(
-    folder: str | Path, last: Sequence[str] = (), within: str | Path | None = None
+    folder: str | Path,
+    last: Sequence[str] = (),
+    within: str | Path | None = None,
+    instead_of: Iterable[str] = (),
 ) -> Iterator[Path]:
     """An empty folder to write files in, which all move to `folder` when the block ends.
 
     Each replaces an older file of its name; other files of `folder` stay. Where the block raises,
-    `folder` is as it was. `folder` is made where it is missing.
+    `folder` is as it was. It is made where it is missing. `being_changed` is True while files move.
 
     last: names of the files that move last, in this order: those that announce the others.
+    instead_of: names of older files that go in the end, but for those that were written anew.
     within: where the files are gathered, on the same disk; in `folder` itself by default.
 
     >>> folder = Path(tempfile.mkdtemp())
@@ -82,14 +89,59 @@ def gathering(
     within = folder if within is None else Path(within)
     within.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(dir=within, prefix=".part-"))
+    moving = part.with_name(f"{part.name}.moving")
     try:
         yield part
         folder.mkdir(parents=True, exist_ok=True)
-        first = sorted(file.name for file in part.iterdir() if file.name not in last)
-        for name in [*first, *last]:
-            os.replace(part / name, folder / name)
+        written = {file.name for file in part.iterdir()}
+        part.rename(moving)
+        for name in [*sorted(written - {*last}), *(name for name in last if name in written)]:
+            os.replace(moving / name, folder / name)
+        for name in {*instead_of} - written:
+            (folder / name).unlink(missing_ok=True)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(moving, ignore_errors=True)
+
+
+def being_changed(folder: str | Path) -> bool:
+    """Are files moving into a folder right now, by `gathering` in this or another process?
+
+    What a killed process left behind does not count.
+    """
+    now = time.time()
+    moving = Path(folder).glob(".part-*.moving")
+    return any(0 <= now - _changed(part) < SETTLED for part in moving)
+
+
+def _changed(path: Path) -> float:
+    """When a folder last gained or lost a file; long ago where it is gone."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def is_plain_name(name: Any) -> bool:
+    """Is it the name of a file that lies in a folder itself, on any system?
+
+    >>> is_plain_name("a.txt"), is_plain_name("../a.txt"), is_plain_name("C:a.txt")
+    (True, False, False)
+    """
+    if not isinstance(name, str) or not name.isprintable():
+        return False
+    return name not in ("", ".", "..") and PureWindowsPath(name).name == name
+
+
+def why(error: BaseException) -> str:
+    """Why writing failed: the operating system's words where there are any, else the library's."""
+    cause: BaseException | None = error
+    while cause:
+        words = getattr(cause, "strerror", None)
+        if words:
+            return words
+        cause = cause.__cause__ or cause.__context__
+    return " ".join(str(error).split())[:120]
 
 
 def sync(path: str | Path) -> None:

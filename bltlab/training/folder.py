@@ -276,12 +276,6 @@ def reason(error: BaseException, folder: Path) -> str:
     """Why writing failed: the operating system's words where there are any, else the library's."""
     if isinstance(error, CheckpointException):
         error = next(iter(error.failures.values()))[0]
-    cause: BaseException | None = error
-    while cause:
-        words = getattr(cause, "strerror", None)
-        if words:
-            return words
-        cause = cause.__cause__ or cause.__context__
-    if shutil.disk_usage(folder).free < 2**20:  # torch's writer does not say
-        return "the disk is full"
-    return " ".join(str(error).split())[:120]
+    if not getattr(error, "strerror", None) and shutil.disk_usage(folder).free < 2**20:
+        return "the disk is full"  # torch's writer does not say
+    return files.why(error)
