@@ -504,7 +504,7 @@ def main(argv: list[str] | None = None) -> int | None:
     return None
 
 
-def one_line(
+def warning_line(
     message: Warning | str,
     category: type[Warning],
     filename: str,
@@ -516,5 +516,5 @@ def one_line(
 
 
 if __name__ == "__main__":
-    warnings.formatwarning = one_line
+    warnings.formatwarning = warning_line
     sys.exit(main())

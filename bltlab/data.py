@@ -234,8 +234,7 @@ def _parts_of_folder(folder: Path, found: list[Path]) -> tuple[list[Path], list[
     if not records and not plain:
         raise ValueError(f"it holds no text, only {textfiles.in_words(unused, folder)}")
     if records:
-        unused = {file for file in unused if not _is_card(file)}
-        _warn_of_unused(folder, unused, "are no records")
+        _warn_of_unused(folder, unused.difference(_cards(found)), "are no records")
     else:
         _warn_of_unused(folder, unused, "hold zero bytes or are damaged")
     return records, plain
@@ -245,9 +244,9 @@ def _is_txt(file: Path) -> bool:
     return textfiles.kind_of(file) == ".txt"
 
 
-def _is_card(file: Path) -> bool:
-    """Does a file tell about a corpus of records?"""
-    return file.stem.lower() in CARDS
+def _cards(found: list[Path]) -> list[Path]:
+    """The files that tell about a corpus of records."""
+    return [file for file in found if file.stem.lower() in CARDS]
 
 
 def _warn_of_unused(folder: Path, unused: set[Path], reason: str) -> None:
