@@ -90,6 +90,22 @@ class Unmasked(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Foreseen(Event):
+    """Guesses of a block held against the decoder's own chain, before the model sees any.
+
+    drafted: the k guesses from `position` on; the first `accepted` are what the chain writes.
+    draft_probs: how sure the block was of each, None where not known.
+    """
+
+    drafted: tuple[int, ...] = holds("ids")
+    accepted: int = holds("count")
+    draft_probs: tuple[float | None, ...] = holds("probs", along="drafted", default=None)
+
+    def __post_init__(self) -> None:
+        _fill(self, len(self.drafted), draft_probs=None)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Verified(Event):
     """Guessed bytes held against the model.
 

@@ -69,6 +69,9 @@ from ..unmasking import at_least_one
 from .autoregressive import Autoregressive
 from .block_diffusion import BlockDiffusion
 from .diffusion_verification import DiffusionVerification
+from .foresee import foresee
+from .foreseen_chain import ForeseenChain
+from .foreseen_verification import ForeseenVerification
 from .method import (
     METHODS,
     Method,
@@ -84,7 +87,14 @@ from .proposal import Proposal
 from .rounds import PREFILL, Generation, Stream, generate, stream
 from .self_speculation import SelfSpeculation
 
-for _kind in (Autoregressive, SelfSpeculation, BlockDiffusion, DiffusionVerification):
+for _kind in (
+    Autoregressive,
+    SelfSpeculation,
+    BlockDiffusion,
+    DiffusionVerification,
+    ForeseenChain,
+    ForeseenVerification,
+):
     register(_kind)
 
 __all__ = [
@@ -93,6 +103,8 @@ __all__ = [
     "Autoregressive",
     "BlockDiffusion",
     "DiffusionVerification",
+    "ForeseenChain",
+    "ForeseenVerification",
     "Generation",
     "Method",
     "Proposal",
@@ -104,6 +116,7 @@ __all__ = [
     "chain",
     "committed",
     "fitted",
+    "foresee",
     "generate",
     "header_of",
     "method_from_header",

@@ -1,0 +1,296 @@
+"""The foreseen chain: what `chain` would propose, byte for byte, in fewer decoder passes.
+
+Every decoder pass does three things at once: it reads the bytes that are known and those that were
+guessed, one after another as a chain would; it finds the next byte; and it denoises a block of
+MASKs behind them. Where all guesses were right, the block holds the next ones; where one was wrong,
+the chain goes on from the byte that the decoder wants there.
+
+    known   T h e _ c                        pass 1 reads "c", and unmasks a block behind it: "at s"
+    guesses           a t _ s                pass 2 reads "a t _ s" causally and finds "a t _ o":
+    chain   T h e _ c a t _ o                three agree, "o" is the decoder's own
+    guesses                   ...            pass 3 reads "o", and unmasks a block behind it
+
+So a pass adds one byte at least, as a step of the chain does, and a whole block at best: a hopeless
+guesser costs no pass more than the chain. Ours; the paper's drafts are chains or blocks. A draft
+that is itself speculated on is the idea of TriForce (Sun et al., 2024); here all levels are one set
+of weights.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from .. import vocab
+from ..events import Drafted, Event, Foreseen, Unmasked
+from ..sampling import Pick
+from ..state import DecodingState
+from .moves import Proposing
+from .proposal import Proposal, ahead
+from .telling import Weighed, weigh
+
+
+@dataclass
+class Row:
+    """What is known of one row. known: its chain so far, the model's own byte first; probs of them.
+
+    guesses: what the block says comes next, with the probabilities it gave them.
+    """
+
+    known: list[int] = field(default_factory=list)
+    probs: list[Any] = field(default_factory=list)
+    guesses: list[int] = field(default_factory=list)
+    guess_probs: list[Any] = field(default_factory=list)
+
+    def over(self, n: int) -> bool:
+        """Is there an EOS among the first n bytes?"""
+        return vocab.EOS_ID in self.known[:n]
+
+
+def foresee(
+    state: DecodingState,
+    pick: Pick,
+    draft_length: int,
+    block_size: int,
+    latent: str = "closed",
+    min_confidence: float = 0.0,
+) -> Proposing:
+    """The model's own byte and `draft_length` guesses: the proposal of `chain` with these options.
+
+    block_size: bytes that a pass guesses ahead, of a model with a diffusion head. Each row goes on
+    at its own pace; a row that is through waits for the others.
+    """
+    run = Foresight(state, pick, draft_length + 1, block_size, latent, min_confidence)
+    yield from run.begin()
+    while run.length is None:
+        yield from run.step()
+    return run.proposal()
+
+
+class Foresight:
+    """One foreseen chain of `count` bytes under way.
+
+    `length` is how many are proposed, once known.
+    """
+
+    def __init__(
+        self,
+        state: DecodingState,
+        pick: Pick,
+        count: int,
+        block_size: int,
+        latent: str,
+        min_confidence: float,
+    ):
+        self.state, self.pick, self.count = state, pick, count
+        self.block_size, self.latent, self.min_confidence = block_size, latent, min_confidence
+        self.rows = [Row() for _ in state.rows]
+        self.masks = torch.full((state.batch_size, block_size), vocab.MASK_ID)
+        self.masks = self.masks.to(state.model.device)
+        self.length: int | None = None
+        self._columns = 0  # how many columns were looked at by `_find_end`
+
+    def begin(self) -> Iterator[Event]:
+        """The model's own byte; where that waits for a decoder pass, a block is denoised in it."""
+        state, denoised = self.state, None
+        if state.has_pending and self.count > 1:
+            denoised = state.denoise(self.masks, (), self.latent)  # (B, S, V)
+        own = self.pick(state.logits[:, None], ahead(state, 0, 1))  # (B, 1)
+        weighed = self._weigh(own, state.logits[:, None])
+        yield from self._take(weighed, [0] * state.batch_size)
+        self._find_end()
+        if denoised is not None and self.length is None:
+            yield from self._guess(denoised, [True] * state.batch_size)
+
+    def step(self) -> Iterator[Event]:
+        """One decoder pass: read the last byte known and the guesses, denoise a block behind."""
+        state = self.state
+        texts = [self._unread(row) for row in self.rows]
+        counts = [len(text) for text in texts]
+        ids = torch.tensor(_padded(texts), device=state.model.device)  # (B, T)
+        more = any(self._wants_more(row) for row in self.rows)
+        read = state.draft(ids, self.latent, counts, every=True, block=self.masks if more else None)
+        logits, denoised = read if more else (read, None)  # (B, T, V), (B, S, V)
+        at = ahead(state, 0, 1) + self._offsets(counts, ids.shape[1])  # (B, T)
+        chosen = self.pick(logits, at)  # (B, T): what the chain writes behind each byte read
+        agreed = self._agreed(chosen)
+        weighed = self._weigh(chosen, logits)
+        yield from self._checked(agreed, weighed)
+        right = [n == len(row.guesses) for n, row in zip(agreed, self.rows, strict=True)]
+        yield from self._take(weighed, agreed)
+        state.rollback(self._read_positions())
+        self._find_end()
+        if self.length is None:
+            yield from self._guess(denoised, right)
+
+    # -- what to read ----------------------------------------------------------------------------
+
+    def _through(self, row: Row) -> bool:
+        """Does a row need nothing more?"""
+        return len(row.known) >= self.count or self._is_over(row, len(row.known))
+
+    def _is_over(self, row: Row, n: int) -> bool:
+        return self.state.stop_at_eos and row.over(n)
+
+    def _unread(self, row: Row) -> list[int]:
+        """The last known byte and the guesses behind it; nothing for a row that is through."""
+        if self._through(row):
+            row.guesses = []
+            return []
+        row.guesses = row.guesses[: self.count - len(row.known) - 1]
+        return [row.known[-1], *row.guesses]
+
+    def _wants_more(self, row: Row) -> bool:
+        """Is a byte still to be guessed if all guesses so far are right?"""
+        best = len(row.known) + len(row.guesses) + 1
+        return not self._through(row) and best < self.count - 1
+
+    def _offsets(self, counts: Sequence[int], width: int) -> torch.Tensor:
+        """(B, T): how far past the frontier the byte behind each byte of this pass stands."""
+        first = [len(row.known) for row in self.rows]
+        begin = torch.tensor(first, device=self.state.model.device)[:, None]
+        return begin + torch.arange(width, device=begin.device)
+
+    def _read_positions(self) -> list[int]:
+        """Where each row's scratch ends: before its last known byte, which is still to be read."""
+        scratch = [len(row.known) - 1 for row in self.rows]
+        held = self.state.scratch_lengths
+        kept = [min(n, most) for n, most in zip(scratch, held, strict=True)]
+        return [n + more for n, more in zip(self.state.lengths, kept, strict=True)]
+
+    # -- what came of it -------------------------------------------------------------------------
+
+    def _weigh(self, ids: torch.Tensor, logits: torch.Tensor) -> Weighed:
+        return weigh(self.state, ids, logits, always=self.min_confidence > 0)
+
+    def _agreed(self, chosen: torch.Tensor) -> list[int]:
+        """How many guesses of each row are what the chain would have written."""
+        counts = []
+        for row, wanted in zip(self.rows, chosen.tolist(), strict=True):
+            pairs = zip(row.guesses, wanted[: len(row.guesses)], strict=True)
+            wrong = (at for at, (guess, want) in enumerate(pairs) if guess != want)
+            counts.append(next(wrong, len(row.guesses)))
+        return counts
+
+    def _checked(self, agreed: Sequence[int], weighed: Weighed) -> Iterator[Event]:
+        """One `Foreseen` for each row that had guesses."""
+        if not self.state.record:
+            return
+        stamp = self.state.stamp()
+        for number, (row, kept) in enumerate(zip(self.rows, agreed, strict=True)):
+            if row.guesses:
+                yield Foreseen(
+                    row=number,
+                    position=self.state.lengths[number] + len(row.known),
+                    drafted=tuple(row.guesses),
+                    accepted=kept,
+                    draft_probs=tuple(row.guess_probs[: len(row.guesses)]),
+                    **stamp,
+                )
+
+    def _take(self, weighed: Weighed, agreed: Sequence[int]) -> Iterator[Event]:
+        """The guesses that agreed and the byte behind them are known now:
+
+        one `Drafted` for each.
+        """
+        ids, probs = weighed.ids.tolist(), weighed.plain_probs()
+        candidates, stamp = weighed.plain_candidates(), self.state.stamp()
+        for number, (row, kept) in enumerate(zip(self.rows, agreed, strict=True)):
+            if row.known and self._through(row):
+                continue
+            begin = len(row.known)
+            for n in range(kept + 1):
+                row.known.append(ids[number][n])
+                row.probs.append(probs[number][n])
+                if self._is_over(row, len(row.known)):
+                    break
+            row.guesses, row.guess_probs = [], []
+            if self.state.record:
+                for n in range(len(row.known) - begin):
+                    yield Drafted(
+                        row=number,
+                        position=self.state.lengths[number] + begin + n,
+                        id=ids[number][n],
+                        prob=probs[number][n],
+                        candidates=candidates[number][n],
+                        **stamp,
+                    )
+
+    def _guess(self, denoised: torch.Tensor | None, right: Sequence[bool]) -> Iterator[Event]:
+        """Take the block (B, S, V) behind what was read as guesses, in rows where that was right.
+
+        Its first slot stands where the byte is known by now; the others are the guesses.
+        """
+        if denoised is None or self.block_size < 2:
+            return
+        at = ahead(self.state, 0, 1) + self._offsets([], self.block_size - 1)
+        ids = self.pick(denoised[:, 1:], at)  # (B, S - 1)
+        weighed = weigh(self.state, ids, denoised[:, 1:])
+        values, probs = ids.tolist(), weighed.plain_probs()
+        candidates, stamp = weighed.plain_candidates(), self.state.stamp()
+        for number, (row, valid) in enumerate(zip(self.rows, right, strict=True)):
+            if not valid or self._through(row):
+                continue
+            row.guesses, row.guess_probs = values[number], list(probs[number])
+            wanted = self.count - len(row.known) - 1
+            if self.state.record and wanted > 0:
+                yield self._unmasked(number, probs[number], candidates[number], stamp)
+
+    def _unmasked(
+        self, number: int, probs: Sequence[Any], candidates: Sequence[Any], stamp: dict[str, Any]
+    ) -> Event:
+        """The guesses of one row, as far as they will be read."""
+        row = self.rows[number]
+        n = min(len(row.guesses), self.count - len(row.known) - 1)
+        return Unmasked(
+            row=number,
+            position=self.state.lengths[number] + len(row.known),
+            block=tuple(row.guesses[:n]),
+            revealed=tuple(range(n)),
+            probs=tuple(probs[:n]),
+            candidates=tuple(candidates[:n]),
+            **stamp,
+        )
+
+    # -- where it ends ---------------------------------------------------------------------------
+
+    def _find_end(self) -> None:
+        """Set `length` once it is known:
+
+        where every row is over or unsure, as `chain` would stop.
+        """
+        while self.length is None and self._column_is_known(self._columns):
+            n = self._columns
+            if n == self.count - 1 or all(self._stops(row, n) for row in self.rows):
+                self.length = n + 1
+            self._columns += 1
+
+    def _column_is_known(self, n: int) -> bool:
+        return all(len(row.known) > n or self._is_over(row, n) for row in self.rows)
+
+    def _stops(self, row: Row, n: int) -> bool:
+        """Would the chain draft nothing more for a row behind its byte n?"""
+        if self._is_over(row, n + 1):
+            return True
+        return bool(self.min_confidence and n > 0 and row.probs[n] < self.min_confidence)
+
+    def proposal(self) -> Proposal:
+        """What is known, as a chain proposes it: EOS all behind a first EOS."""
+        n, device = self.length, self.state.model.device
+        ids = [(row.known + [vocab.EOS_ID] * n)[:n] for row in self.rows]
+        probs = None
+        if self.state.record == "all" or self.min_confidence:
+            filled = [(row.probs + [0.0] * n)[:n] for row in self.rows]
+            probs = torch.tensor(filled, device=device)
+        return Proposal(torch.tensor(ids, device=device), probs, own=1)
+
+
+def _padded(rows: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Rows of equal length, with 0 behind.
+
+    >>> _padded([[5], [6, 7]])
+    [[5, 0], [6, 7]]
+    """
+    width = max(map(len, rows))
+    return [[*row, *[0] * (width - len(row))] for row in rows]
