@@ -51,7 +51,8 @@ class Stage:
     megabytes: text to read. group: the processes that share the work.
     may_shard: may its parameters be sharded, under "fsdp"?
 
-    `batches` has to be set before the first step. `seconds` are those of the steps alone.
+    `batches` has to be set before the first step; `before_step`, where it is set, is called with
+    the number of each step. `seconds` are those of the steps alone.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Stage:
         self.step = 0  # steps done
         self.seconds = 0.0
         self.batches: Batches | None = None
+        self.before_step: Callable[[int], None] | None = None
 
     @property
     def megabytes(self) -> float:
@@ -95,6 +97,8 @@ class Stage:
         """
         with self._progress_bar() as bar:
             while self.step < self.total:
+                if self.before_step:
+                    self.before_step(self.step)
                 nats, norm = self._timed_step()
                 bar.update()
                 report = self._measure_if_due(measure, nats, norm)

@@ -34,12 +34,14 @@ class Batch:
     blocks: the corrupted blocks of a BLT-D, else None.
     counts: by how much each loss is divided, over the whole step: (targets of the next byte,), and
     block bytes behind it where there are blocks.
+    own: a batch of text that the model wrote itself, learnt from beside the real one; else None.
     """
 
     ids: torch.Tensor
     next_opens: torch.Tensor | None
     blocks: Blocks | None
     counts: tuple[int, ...]
+    own: "Batch | None" = None
 
     def share(self, rows: slice, device: torch.device) -> "Batch":
         """The batch with some of its rows only, on a device: what one process works on in one pass.
@@ -55,7 +57,8 @@ class Batch:
         if blocks is not None:
             blocks = Blocks(cut(blocks.starts), cut(blocks.ids), cut(blocks.masked), cut(blocks.t))
         next_opens = None if self.next_opens is None else cut(self.next_opens)
-        return replace(self, ids=cut(self.ids), next_opens=next_opens, blocks=blocks)
+        own = None if self.own is None else self.own.share(rows, device)
+        return replace(self, ids=cut(self.ids), next_opens=next_opens, blocks=blocks, own=own)
 
 
 def count_targets(ids: torch.Tensor) -> int:

@@ -63,7 +63,8 @@ class TrainOptions:
     preset: str = option("nano", "shape of the model", choices=PRESETS)
     start: str = option(
         "",
-        "an autoregressive BLT to start from (its shape, patches and weights), instead of --preset",
+        "a BLT to start from (its shape, patches, weights), instead of --preset; with --own-text a"
+        " BLT-D, which is then trained on that alone unless --megabytes is given",
     )
     decoder_input: str | None = option(
         None,
@@ -75,7 +76,7 @@ class TrainOptions:
     entropy_megabytes: float | None = budget(
         float, "text that the entropy model is trained on, in MB", min=0.001
     )
-    megabytes: float | None = budget(float, "text that the model is trained on, in MB", min=0.001)
+    megabytes: float | None = budget(float, "text that the model is trained on, in MB", min=0.0)
     patch_length: float = option(
         4.0, "mean patch to choose the threshold for, in bytes", min=1.0, max=8.0
     )
@@ -100,6 +101,21 @@ class TrainOptions:
     block_starts: str = option("anywhere", "where training blocks begin", choices=STARTS)
     fully_masked: float = option(0.3, "share of blocks with every byte masked", min=0.0, max=1.0)
     weighting: str = option("inverse_t", "how masked bytes are weighted", choices=WEIGHTINGS)
+    own_text: float = option(
+        0.0, "text that the model writes itself, to learn its blocks on, in MB; 0 for none", min=0.0
+    )
+    own_greedy: float = option(
+        1.0, "share of own text that is greedy; the rest is sampled", min=0.0, max=1.0
+    )
+    own_refresh: float = option(
+        0.5, "own text learnt from before the model writes anew, in MB", min=0.001
+    )
+    own_fully_masked: float = option(
+        0.6, "share of fully masked blocks in own text", min=0.0, max=1.0
+    )
+    own_next_weight: float = option(1.0, "weight of real text's next byte beside own text", min=0.0)
+    own_matrix_rate: float = option(1e-3, "Muon's learning rate on own text", min=0.0)
+    own_other_rate: float = option(7e-4, "AdamW's learning rate on own text", min=0.0)
     seed: int = option(0, "seed of weights, order and corruption", min=0, max=2**31 - 1)
     report_every: int | None = budget(int, "steps between measurements on held-out text", min=1)
     sample_every: int | None = budget(
@@ -142,9 +158,12 @@ class TrainOptions:
         Raises ValueError for values that do not go together.
         """
         self._check_start()
+        self._check_own_text()
         budgets: dict[str, Any] = (
             BUDGETS[None] | BUDGETS.get(self.preset, {}) | {"out": f"runs/{self.preset}"}
         )
+        if self.start and self.own_text:
+            budgets["megabytes"] = 0.0
         left_open = [name for name in budgets if getattr(self, name) in (None, "")]
         filled = replace(self, **{name: budgets[name] for name in left_open})
         if filled.batch_size % filled.accumulate:
@@ -161,6 +180,11 @@ class TrainOptions:
             raise ValueError(
                 f"{name} is that of the model in start, {self.start}: leave one of the two out"
             )
+
+    def _check_own_text(self) -> None:
+        """Raises ValueError where there are no blocks to learn."""
+        if self.own_text and not self.block_size:
+            raise ValueError("own_text needs a BLT-D: give block_size, or leave own_text out")
 
     def check_resumed(self, before: dict[str, Any]) -> None:
         """Raises ValueError, naming the option, where a saved run cannot go on with these options.

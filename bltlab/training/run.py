@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, replace
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -18,10 +19,12 @@ from .folder import RunFolder
 from .loop import Stage, keep_freed_memory, steps
 from .losses import ModelLoss, PatcherLoss
 from .options import TrainOptions
+from .own_text import OwnText, OwnTextLoss, write_own_text
 from .text import choose_threshold, draw_documents, read_corpus
 from .watch import Report, Sample, Tracker, held_out_bits, prompts, write_samples
 
 ENTROPY_MODEL = "entropy model"
+OWN_TEXT = "own text"
 HELD_OUT_WINDOWS = 48
 
 
@@ -98,7 +101,7 @@ class Run:
         """(ids to train on, ids to measure on). Raises ValueError where one is too short."""
         o = self.options
         megabytes = o.megabytes if o.start else max(o.megabytes, o.entropy_megabytes)
-        need = max(o.length, 1e6 * megabytes)
+        need = max(o.length, 1e6 * (megabytes + o.own_text))
         ids, held_out = read_corpus(o.text, 4 * need)
         ids = draw_documents(ids, need, o.seed)
         for what, part in (("to train on", ids), ("held out to measure on", held_out)):
@@ -130,7 +133,7 @@ class Run:
         was, now = BLTConfig.from_json(saved["config"]), self.model.config
         changing = {name: getattr(was.patcher, name) for name in ("threshold", "max_patch_length")}
         now = replace(now, patcher=replace(now.patcher, **changing))
-        if was != now or saved["stage"] not in (ENTROPY_MODEL, self.name):
+        if was != now or saved["stage"] not in (ENTROPY_MODEL, self.name, OWN_TEXT):
             raise ValueError(f"{self.folder.latest} is the state of another model")
 
     def _new_model(self) -> BLT:
@@ -145,6 +148,13 @@ class Run:
     def _model_to_start_from(self) -> BLT:
         o = self.options
         start = BLT.from_pretrained(o.start, device="cpu")
+        if start.config.block_size and o.own_text:
+            return start
+        if o.own_text and not o.megabytes:
+            raise ValueError(
+                f"{o.start} is a plain BLT, which has no blocks to learn from own_text: give"
+                " megabytes as well, to make it a BLT-D first"
+            )
         if start.config.block_size:
             raise ValueError(
                 f"start must be an autoregressive BLT, {o.start} is a BLT-D with blocks of"
@@ -155,14 +165,18 @@ class Run:
     # -- the two stages --
 
     def stages(self) -> Iterator[Report]:
-        """Run both stages, each from where the saved state stands; yield their reports."""
-        in_second_stage = self.folder.saved and self.folder.saved["stage"] == self.name
-        if in_second_stage:
+        """Run the stages, each from where the saved state stands; yield their reports."""
+        o = self.options
+        saved = self.folder.saved["stage"] if self.folder.saved else ""
+        if saved in (self.name, OWN_TEXT):
             self.model.config = BLTConfig.from_json(self.folder.saved["config"])
-        elif not self.options.start:
+        elif not o.start:
             yield from self._train_entropy_model()
             self._set_threshold()
-        yield from self._train_model(self.name)
+        if o.megabytes and saved != OWN_TEXT:
+            yield from self._train_model(self.name)
+        if o.own_text:
+            yield from self._train_on_own_text()
         self._write_model()
 
     def _train_entropy_model(self) -> Iterator[Report]:
@@ -182,6 +196,40 @@ class Run:
         self._load_if_saved(stage)
         self._place_in_text(stage, self._patch_ahead())
         yield from stage.run(self.measure, self.save)
+
+    def _train_on_own_text(self) -> Iterator[Report]:
+        """The third stage: blocks are learnt from what the model itself writes."""
+        o = self.options
+        self.model.patcher.requires_grad_(False)
+        rates = replace(o, matrix_rate=o.own_matrix_rate, other_rate=o.own_other_rate)
+        losses = OwnTextLoss(self.model, o)
+        stage = Stage(OWN_TEXT, losses, o.own_text, rates, self.group)
+        self._load_if_saved(stage)
+        self._place_in_text(stage, self._patch_ahead())
+        every = steps(o.own_refresh, o)
+        stage.before_step = partial(self._refresh_own_text, losses, every)
+        yield from stage.run(self.measure, self.save)
+
+    def _refresh_own_text(self, losses: OwnTextLoss, every: int, step: int) -> None:
+        """Before every so many steps, and after a pause: let the model write what it learns from.
+
+        The main process writes it into the folder, where the others, and a resumed run, read it.
+        """
+        if step % every and hasattr(losses, "texts"):
+            return
+        number = step // every
+        path = self.folder.path / f"own-{number:04d}.safetensors"
+        with self.folder.writing("own text"):
+            model = self._full_model()
+            if self.group.is_main and not path.is_file():
+                seed = self.options.seed + number
+                batches = data.Batches(
+                    self.ids, self.options.length, every * self.options.batch_size, seed
+                )
+                windows = cast(torch.Tensor, batches.next())
+                write_own_text(model, windows, self.options.own_greedy, seed).save(path)
+            self.group.wait()
+            losses.texts = OwnText.load(path)
 
     def _is_saved(self, stage: Stage) -> bool:
         saved = self.folder.saved
@@ -242,6 +290,8 @@ class Run:
         steps_before = 0
         if stage.name != ENTROPY_MODEL and not o.start:
             steps_before = steps(o.entropy_megabytes, o)
+        if stage.name == OWN_TEXT and o.megabytes:
+            steps_before += steps(o.megabytes, o)
         progress = stage.progress() | {
             "options": asdict(o),
             "config": self.model.config.to_json(),
