@@ -1,4 +1,4 @@
-"""The command line: `python -m bltlab generate|patch|data|train|evaluate|bench|view|convert`.
+"""The command line: `python -m bltlab generate|patch|data|train|evaluate|check|bench|view|convert`.
 
 Each verb stands below as two functions: `add_VERB` declares its flags, `run_VERB` does the work. A
 method and a training run are dataclasses; their flags are made from their options.
@@ -21,6 +21,8 @@ from .corpora import build as build_corpus
 from .data import ALL, SPLITS
 from .decoding import METHODS, Stream, method_of, stream
 from .evaluation import TASKS, Request
+from .evaluation.check import findings
+from .evaluation.summary import table
 from .events import Committed
 from .model import BLT
 from .options import Option, build, options_of
@@ -479,6 +481,39 @@ def run_convert(arguments: argparse.Namespace) -> None:
 # -- all of it -----------------------------------------------------------------------------------
 
 
+# -- check ---------------------------------------------------------------------------------------
+
+
+def add_check(verbs: Any) -> None:
+    """The flags of `check`."""
+    verb = verbs.add_parser(
+        "check",
+        help="whether a model decodes what it was trained to: training against decoding, caches,"
+        " patches, methods; exit code 1 where two ways to the same numbers differ",
+        example="check runs/mine",
+    )
+    verb.add_argument("model", nargs="?", default="blt-d-nano", help="shipped name, folder, hub id")
+    verb.add_argument("--text", default="plain-english", help="corpus whose held-out text is read")
+    verb.add_argument("--texts", type=at_least_one, default=6, help="how many prompts (default 6)")
+    verb.add_argument(
+        "--dtype",
+        default="float64",
+        choices=("float64", "float32", "bfloat16"),
+        help="in float64, the default, a difference is a mistake; in fewer bits it may be rounding",
+    )
+    verb.add_argument("--seed", type=int, default=0)
+    verb.set_defaults(run=run_check)
+
+
+def run_check(arguments: argparse.Namespace) -> None:
+    """Print what each check found; exit code 1 where one does not hold."""
+    model = BLT.from_pretrained(arguments.model, dtype=getattr(torch, arguments.dtype))
+    found = list(findings(model, arguments.text, arguments.texts, arguments.seed))
+    print(table([one.row() for one in found]))
+    if not all(one.holds for one in found):
+        sys.exit(1)
+
+
 def parser(foreign: Mapping[str, type] | None = None) -> Parser:
     """The whole command line. foreign: methods that `generate` has flags for, by name."""
     top = Parser(
@@ -486,7 +521,16 @@ def parser(foreign: Mapping[str, type] | None = None) -> Parser:
     )
     verbs = top.add_subparsers(dest="verb", required=True)
     add_generate(verbs, foreign or {})
-    for add in (add_patch, add_evaluate, add_data, add_train, add_view, add_convert, add_bench):
+    for add in (
+        add_patch,
+        add_evaluate,
+        add_check,
+        add_data,
+        add_train,
+        add_view,
+        add_convert,
+        add_bench,
+    ):
         add(verbs)
     return top
 

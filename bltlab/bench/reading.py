@@ -16,6 +16,7 @@ from ..costs import cache_bytes_per_byte
 from ..decoding import Autoregressive
 from ..decoding.method import lookahead_of
 from ..decoding.rounds import PREFILL as CHUNK
+from ..evaluation.check import bytes_kept
 from ..evaluation.prompts import methods_for, running_text
 from ..model import BLT
 from ..sampling import Pick
@@ -161,18 +162,9 @@ def cached_bytes(model: BLT, ids: torch.Tensor) -> Row:
     )
     return dict(
         cache_bytes_formula=formula,
-        cache_bytes_used=_used_bytes(state) / state.length,
+        cache_bytes_used=bytes_kept(state) / state.length,
         cache_bytes_allocated=_allocated_bytes(state) / state.length,
     )
-
-
-def _used_bytes(state: DecodingState) -> int:
-    """Bytes of everything that the state of one text has cached."""
-    (kept,) = state.snapshot()
-    tensors = [kept["states"], kept["keys"], kept["latents"]]
-    for layers in kept["kv"].values():
-        tensors += layers
-    return sum(tensor.nbytes for tensor in tensors)
 
 
 def _allocated_bytes(state: DecodingState) -> int:
