@@ -80,6 +80,45 @@ def test_a_state_keeps_as_many_bytes_as_the_formula_says(changes):
     assert sum(x.nbytes for x in [*tensors, *keys]) == pytest.approx(80 * formula, rel=1e-12)
 
 
+def test_bytes_read_are_those_of_the_slots_in_sight():
+    """Two rows, byte by byte: a window of slots in three parts, one latent's keys, and in rows that
+    close a patch the latents so far.
+    """
+    model = random_model(3, bytes_per_patch=3)
+    config, state = model.config, bltlab.DecodingState(model, 2)
+    slot = {
+        name: 8 * 2 * stack.n_layers * stack.dim
+        for name in ("patcher", "encoder", "global_", "decoder")
+        for stack in [getattr(config, name)]
+    }
+    keys = 8 * 2 * config.decoder.n_layers * config.keys_per_patch * config.decoder.dim
+    closing = set()
+    for t, bytes_ in enumerate(torch.stack([random_ids(7, 30), random_ids(8, 30)], 1).tolist()):
+        before, closed = state.stamp(), [row.closed for row in state.rows]
+        state.extend([[i] for i in bytes_])
+        seen = min(t + 1, config.patcher.window)  # all three have the same
+        expected = 2 * (keys + seen * (slot["patcher"] + slot["encoder"] + slot["decoder"]))
+        now = [r.closed for r, was in zip(state.rows, closed, strict=True) if r.closed > was]
+        expected += slot["global_"] * len(now) * max(now, default=0)
+        assert state.stamp()["cache_bytes"] - before["cache_bytes"] == expected
+        closing.add(len(now))
+    assert closing == {0, 1, 2}
+
+
+@pytest.mark.parametrize("method", bltlab.decoding.METHODS)
+def test_weights_read_are_those_of_the_passes(method):
+    model = random_model(5)
+    end = bltlab.generate(model, ["abcabc", "k"], method, max_new_bytes=20)[0].trace.events[-1]
+    weights, nfe = model.weight_bytes(), end.nfe
+    latents = weights["pool"] + weights["global_"] + weights["keys"]
+    assert end.weight_bytes == (
+        nfe.patcher * weights["patcher"]
+        + nfe.encoder * weights["encoder"]
+        + nfe.global_ * latents
+        + nfe.decoder * weights["decoder"]
+    )
+
+
 @pytest.mark.parametrize("with_blocks", [False, True])
 def test_training_arithmetic_is_near_what_torch_counts(with_blocks):
     config = bltlab.BLTConfig.preset("tiny")

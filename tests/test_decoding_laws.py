@@ -14,9 +14,9 @@ import bltlab
 from bltlab import vocab
 from bltlab.decoding import METHODS, Method, accepted_length, moves
 from bltlab.decoding.moves import Proposal, ahead, chain, verify
-from bltlab.sampling import Confidence, EntropyBound, OneStep, Pick, TopK
+from bltlab.sampling import Confidence, EntropyBound, OneStep, Pick, TopK, beliefs
 from bltlab.state import DecodingState
-from bltlab.trace import Committed, Drafted, Finished, Trace, Unmasked, Verified
+from bltlab.trace import Committed, Drafted, Finished, Prefilled, Trace, Unmasked, Verified
 
 RULES = (
     Confidence(0.7),
@@ -347,6 +347,147 @@ def yield_from(moves):
             next(moves)
         except StopIteration as stop:
             return stop.value
+
+
+def told_by(move):
+    """(what a move returns, its events)."""
+    events = []
+    while True:
+        try:
+            events.append(next(move))
+        except StopIteration as stop:
+            return stop.value, events
+
+
+def guess(pick, logits, position):
+    """A byte from logits (1, V) as it is picked at a position, and how probable it is."""
+    byte = pick(logits[:, None], torch.tensor([[position]])).item()
+    return byte, beliefs(logits)[0, byte].item()
+
+
+@pytest.mark.parametrize("latent", ["closed", "open"])
+@pytest.mark.parametrize("seed", range(8))
+def test_a_chain_behind_a_chain_is_one_chain_of_single_drafts(seed, latent):
+    """Each byte on the latent that was asked for, its draw at its own position, and so told."""
+    model, prompt, settings, draw = case(seed)
+    pick = Pick(0.9, seeds=(settings["seed"],))
+    states = [DecodingState(model, max_length=100) for _ in range(3)]
+    for state in states:
+        state.extend(vocab.encode(prompt))
+    twin, ids, probs, k = states[0], [], [], draw.randint(1, 5)
+    for n in range(k + 4):
+        logits = twin.draft(ids[-1], latent) if ids else twin.logits
+        byte, prob = guess(pick, logits, twin.length + n)
+        ids, probs = [*ids, byte], [*probs, prob]
+    whole, told = told_by(chain(states[1], pick, k + 3, latent))
+    first, told_first = told_by(chain(states[2], pick, k, latent))
+    joined, told_then = told_by(chain(states[2], pick, 3, latent, after=first))
+    for proposal, events in ((whole, told), (joined, told_first + told_then)):
+        assert proposal.ids.tolist() == [ids] and proposal.own == 1
+        assert proposal.probs[0].tolist() == pytest.approx(probs)
+        assert [e.position for e in events] == [twin.length + n for n in range(k + 4)]
+        assert [e.id for e in events] == ids
+        assert [e.prob for e in events] == pytest.approx(probs)
+        for event in events:
+            best = [p for _, p in event.candidates]
+            assert best == sorted(best, reverse=True) and event.prob <= best[0]
+
+
+@pytest.mark.parametrize("latent", ["closed", "open"])
+@pytest.mark.parametrize("rule", [Confidence(0.05), TopK(1), TopK(3), OneStep()])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_block_is_filled_as_its_steps_done_by_hand(seed, rule, latent):
+    """A byte keeps the probability of the step that revealed it; a hidden slot shows its best."""
+    model, prompt, settings, draw = case(seed)
+    pick, own, size = Pick(0.9, seeds=(settings["seed"],)), draw.randint(0, 1), 6
+    states = [DecodingState(model, max_length=100) for _ in range(2)]
+    for state in states:
+        state.extend(vocab.encode(prompt))
+    twin, clean = states[0], [104, 105][: own * 2]
+    begin = twin.length + len(clean)
+    block, sure, steps = [vocab.MASK_ID] * size, [0.0] * size, []
+    while vocab.MASK_ID in block:
+        logits = twin.denoise(block, clean, latent)
+        masked = torch.tensor([block]) == vocab.MASK_ID
+        now = rule(beliefs(logits), masked)[0].tolist()
+        for slot in range(size):
+            if now[slot]:
+                block[slot], sure[slot] = guess(pick, logits[:, slot], begin + slot)
+        shown = beliefs(logits)[0].amax(-1).tolist()
+        hidden = [i == vocab.MASK_ID for i in block]
+        probs = [b if h else s for b, s, h in zip(shown, sure, hidden, strict=True)]
+        steps.append((tuple(block), tuple(n for n in range(size) if now[n]), probs))
+    before = Proposal(torch.tensor([clean]), torch.ones(1, 2), own=1) if clean else None
+    proposal, told = told_by(moves.unmask(states[1], pick, rule, size, before, latent))
+    assert proposal.ids.tolist() == [clean + block] and proposal.own == own
+    assert proposal.probs[0, len(clean) :].tolist() == pytest.approx(sure)
+    assert [(e.block, e.revealed) for e in told] == [step[:2] for step in steps]
+    for event, (*_, probs) in zip(told, steps, strict=True):
+        assert event.position == begin and event.probs == pytest.approx(probs)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.9])
+@pytest.mark.parametrize("seed", range(8))
+def test_what_is_told_of_a_check_is_what_the_model_and_the_drafter_say(seed, temperature):
+    model, prompt, settings, draw = case(seed)
+    settings = settings | {"temperature": temperature, "max_new_bytes": 12}
+    checked = 0
+    for method in draw.sample(methods(model, draw), 3):
+        events, drafts = bltlab.generate(model, prompt, method, **settings).trace.events, {}
+        known = [i for e in events if isinstance(e, (Prefilled, Committed)) for i in e.ids]
+        for event in events:
+            if isinstance(event, Drafted):
+                drafts[event.position] = event.prob
+            if isinstance(event, Unmasked):
+                slots = enumerate(event.probs, event.position)
+                drafts |= dict(slots)
+            if not isinstance(event, Verified) or event.position > len(known):
+                continue
+            n, at = len(event.drafted), event.position
+            full = model(torch.tensor([[*known[:at], *event.drafted]])).logits[0, at - 1 :]
+            told = beliefs(full)[range(n), list(event.drafted)].tolist()
+            assert event.target_probs == pytest.approx(told)
+            assert event.draft_probs == pytest.approx([drafts[at + i] for i in range(n)])
+            best = beliefs(full).amax(-1).tolist()
+            assert [c[0][1] for c in event.candidates] == pytest.approx(best[:n])
+            assert (event.replacement is None) == (event.accepted == n)
+            if temperature == 0 and event.accepted < n:
+                logits = full[event.accepted, None]
+                assert event.replacement == guess(Pick(), logits, at + event.accepted)[0]
+            checked += n
+    assert checked
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_rows_draft_on_while_one_of_them_is_sure(seed):
+    """How sure the model was of its own byte ends no draft."""
+    model, prompt, _, draw = case(seed)
+    state, share = DecodingState(model, 3, max_length=100), draw.choice([0.02, 0.05, 0.1])
+    state.extend([vocab.encode(text) for text in (prompt, b"abc", b"hgfhgfhgf")])
+    proposed = yield_from(chain(state, Pick(), 8, min_confidence=share))
+    sure = (proposed.probs[:, 1:] >= share).any(0).tolist()
+    assert all(sure[:-1]) and (len(sure) == 8 or not sure[-1])
+
+
+def test_probabilities_that_a_drafter_of_ones_own_gives_are_told():
+    model = random_model(4)
+    state, pick = DecodingState(model, 2, max_length=100), Pick(seeds=(0, 1))
+    state.extend([vocab.encode("abc"), vocab.encode("h")])
+    own = yield_from(chain(state, pick))
+    probs = torch.tensor([[0.5, 0.25], [0.125, 1.0]])
+    proposed, drafted = told_by(moves.propose(state, [[101, 102]] * 2, probs, own))
+    assert [e.prob for e in drafted] == [0.5, 0.125, 0.25, 1.0]
+    checked = [e for e in verify(state, pick, proposed) if isinstance(e, Verified)]
+    assert [e.draft_probs for e in checked] == [(0.5, 0.25), (0.125, 1.0)]
+
+
+def test_a_block_that_reads_the_open_latent_costs_no_global_pass_of_its_own():
+    """The bytes that a round commits bring the open patch's latent along, in the same pass."""
+    method = bltlab.BlockDiffusion(latent="open")
+    totals = bltlab.generate(
+        random_model(5, bytes_per_patch=3), "abc", method, max_new_bytes=48
+    ).trace.totals
+    assert totals.nfe.global_ <= totals.rounds + 1  # one more for the first block
 
 
 def test_accepted_length_by_hand():

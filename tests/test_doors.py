@@ -232,6 +232,14 @@ def test_bad_proposals_and_rounds(model):
         with pytest.raises(ValueError, match=words) as error:
             bltlab.generate(model, "abc", wrong)
         assert "\n" not in str(error.value)
+
+    def one_row(state, pick):
+        own = yield from decoding.chain(state, pick)
+        yield from (event for event in decoding.trust(state, own) if event.row == 1)
+
+    wrong = method(lambda self, state, pick: one_row(state, pick))
+    with pytest.raises(ValueError, match="committed nothing in a round"):
+        bltlab.generate(model, ["abc", "de"], wrong)
     with pytest.raises(TypeError, match="must yield events, got list"):
         bltlab.generate(model, "abc", method(lambda self, state, pick: []))
     for lookahead in (0, None, 2.5):

@@ -66,6 +66,27 @@ def test_a_stop_string_is_looked_for_in_new_bytes_only(model):
 
 
 @pytest.mark.parametrize("method", ALL)
+def test_of_ends_that_fall_together_a_stop_string_is_the_reason(model, method):
+    whole = bltlab.generate(model, "abc", method(), max_new_bytes=30).bytes
+    ends = [n for n in (3, 5, 8, 13) if whole.find(whole[n - 3 : n]) == n - 3]
+    for n in ends:
+        stop = whole[n - 3 : n]
+        out = bltlab.generate(model, "abc", method(), max_new_bytes=n, stop=stop)
+        assert out.bytes == whole[:n] and out.stopped == "stop"
+    assert ends
+
+
+def test_a_stop_string_before_an_eos_is_the_reason_in_every_method():
+    whole = bltlab.generate(random_model(11), "abc", max_new_bytes=30).bytes
+    for at in (6, 9, 12, 15):
+        text = whole[: whole.index(whole[at])]
+        ended = with_eos_instead_of(random_model(11), whole[at])
+        for method in ("ar", "blt-s", "blt-dv"):
+            out = bltlab.generate(ended, "abc", method, max_new_bytes=30, stop=text[-3:])
+            assert out.bytes == text and out.stopped == "stop", method
+
+
+@pytest.mark.parametrize("method", ALL)
 def test_the_state_is_rolled_back_to_the_cut(model, method):
     stream = bltlab.stream(model, "abc", method(), max_new_bytes=13)
     for _ in stream:
@@ -94,6 +115,7 @@ def test_an_interrupt_keeps_the_trace_so_far(model):
     stream.close()
     for trace in stream.traces:
         assert trace.events[-1].reason == "interrupted" and len(trace.bytes) > 0
+        assert trace.events[-1].position == 1 + len(trace.prompt) + len(trace.bytes)
         assert Trace.from_json(trace.to_json()).bytes == trace.bytes
         assert vocab.decode(trace.canvas().ids) == trace.prompt + trace.bytes
 

@@ -86,7 +86,17 @@ def test_temperature_top_k_and_top_p():
         [2 / 3, 1 / 3, 0, 0], abs=0.04
     )
     assert draw(Pick(1.0, top_p=0.5, seeds=seeds)).tolist() == [1, 0, 0, 0]
+    of_two = draw(Pick(1.0, top_k=2, top_p=0.6, seeds=seeds))  # 0.6 of what top_k left
+    assert of_two.tolist() == [1, 0, 0, 0]
     assert draw(Pick(0.1, seeds=seeds))[0] > 0.97
+
+
+@pytest.mark.parametrize("kept", [dict(), dict(top_k=2), dict(top_p=0.6)])
+def test_some_rows_of_a_batch_draw_as_they_did_in_it(kept):
+    pick = Pick(1.0, seeds=tuple(range(50)), **kept)
+    logits = logits_of([0.4, 0.3, 0.2, 0.1]).expand(50, V)
+    drawn, some = pick(logits, torch.arange(50)), [3, 4, 20, 49, 7]
+    assert torch.equal(pick.rows(some)(logits[some], torch.tensor(some)), drawn[some])
 
 
 @pytest.mark.parametrize(
