@@ -189,7 +189,10 @@ def test_no_config_hangs_or_breaks(tmp_path, layout, value):
 
 def test_ten_to_the_five_layers_are_refused_before_one_is_built(folder, monkeypatch):
     good = json.loads((folder / "config.json").read_text())
-    for count, words in ((4000, "n_layers add up to"), (10**5, "n_layers must be a number in 1..4,096")):
+    for count, words in (
+        (4000, "n_layers add up to"),
+        (10**5, "n_layers must be a number in 1..4,096"),
+    ):
         with monkeypatch.context() as patch:
             patch.setattr(bltlab.BLT, "on_meta", lambda config: pytest.fail("it is built"))
             wrong = changed(good, ("global_", "n_layers"), count)

@@ -19,12 +19,13 @@ COLOURS = (BLUE, ORANGE, GREEN, RED, PINK, SKY)
 MARKERS = ("circle", "square", "diamond", "triangle-up", "cross", "x")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 HATCHES = ("", "/", "x", ".", "-", "+")
-NAMES = {
+NAMES = {  # of the model's parts
     "patcher": "entropy model",
     "encoder": "encoder",
     "global_": "global transformer",
     "decoder": "decoder",
-}  # of the model's parts
+}
+PARTS = NAMES  # its first name
 
 
 def _figure(title: str | None, x: str, y: str, height: int = 360, **layout: Any) -> go.Figure:
