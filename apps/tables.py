@@ -58,15 +58,19 @@ def totals(trace: Trace) -> Table:
 def _rates(trace: Trace) -> dict[str, str]:
     """The totals that are not sums over bytes, as texts by title."""
     t = trace.totals
-    rate = t.acceptance_rate
     return {
         "bytes per second": number(t.new_bytes / t.seconds if t.seconds else None),
         "bytes per patch": number(t.bytes_per_patch),
-        "acceptance rate": f"{100 * rate:.0f} %" if rate else number(rate),
+        "acceptance rate": _percent(t.acceptance_rate),
+        "foreseen right": _percent(t.foreseen_rate),
         "mean acceptance length": number(t.mean_acceptance_length),
         "denoising steps per block": number(t.denoising_steps_per_block),
         "ended by": getattr(trace.events[-1], "reason", "not yet"),
     }
+
+
+def _percent(rate: float | None) -> str:
+    return f"{100 * rate:.0f} %" if rate else number(rate)
 
 
 def compare(traces: list[Trace]) -> Table:

@@ -12,7 +12,7 @@ _HOMES = {
     "vocab": "encode decode",
     "config": "BLTConfig",
     "trace": "Trace",
-    "events": "Prefilled Drafted Unmasked Verified Committed Finished",
+    "events": "Prefilled Drafted Unmasked Guessed Foreseen Verified Committed Finished",
     "costs": "NFE",
     "patching": "patchify",
     "model": "BLT BLTOutput diffuse_from",
@@ -22,7 +22,7 @@ _HOMES = {
     "unmasking": "Confidence EntropyBound TopK OneStep",
     "evaluation": "score",
     "decoding": "stream generate Autoregressive SelfSpeculation BlockDiffusion"
-    " DiffusionVerification",
+    " DiffusionVerification ForeseenChain ForeseenVerification",
     "viz": "view",
     "viz.explorer": "explore",
 }

@@ -27,6 +27,12 @@ from .decoding import (
     DiffusionVerification as DiffusionVerification,
 )
 from .decoding import (
+    ForeseenChain as ForeseenChain,
+)
+from .decoding import (
+    ForeseenVerification as ForeseenVerification,
+)
+from .decoding import (
     SelfSpeculation as SelfSpeculation,
 )
 from .decoding import (
@@ -45,6 +51,12 @@ from .events import (
 )
 from .events import (
     Finished as Finished,
+)
+from .events import (
+    Foreseen as Foreseen,
+)
+from .events import (
+    Guessed as Guessed,
 )
 from .events import (
     Prefilled as Prefilled,

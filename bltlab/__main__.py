@@ -6,6 +6,7 @@ method and a training run are dataclasses; their flags are made from their optio
 
 import argparse
 import sys
+import textwrap
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -34,11 +35,18 @@ from .viz.player import CLOCKS
 from .vocab import StreamingText, decode, one_line
 
 
+class Help(argparse.HelpFormatter):
+    """Breaks lines between words, never inside a name such as blt-fv."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
+
 class Parser(argparse.ArgumentParser):
     """One line and exit code 2 on bad input; `example` stands at the end of --help."""
 
     def __init__(self, *, example: str | None = None, **settings: Any) -> None:
-        super().__init__(**settings)
+        super().__init__(**{"formatter_class": Help, **settings})
         if example is not None:
             self.epilog = f"example: python -m bltlab {example}"
 

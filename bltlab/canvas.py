@@ -2,8 +2,9 @@
 
 A byte's life:
 
-    masked -> proposed -> kept                     (trusted)
-              proposed -> accepted | rejected      (verified)
+    masked   -> proposed -> kept                     (trusted)
+                proposed -> accepted | rejected      (verified)
+    foreseen -> proposed | dropped                   (guessed ahead of the decoder's own chain)
 
 `replaced` stands where a rejected byte stood, `bonus` is the model's own byte after a full match.
 
@@ -14,7 +15,17 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from . import vocab
-from .events import Committed, Drafted, Event, Finished, Prefilled, Unmasked, Verified
+from .events import (
+    Committed,
+    Drafted,
+    Event,
+    Finished,
+    Foreseen,
+    Guessed,
+    Prefilled,
+    Unmasked,
+    Verified,
+)
 
 MOST_UNTOLD = 64  # bytes between the text and an event's position that no event told of
 
@@ -23,7 +34,7 @@ MOST_UNTOLD = 64  # bytes between the text and an event's position that no event
 class Cell:
     """One byte on the canvas.
 
-    state: prompt, masked, proposed, accepted, replaced, bonus or kept.
+    state: prompt, masked, foreseen, proposed, accepted, replaced, bonus or kept.
     prob: of the byte when it was written, or None.
     step: index of the event that wrote it.
     opens: whether it opens a patch, None while not known.
@@ -41,7 +52,8 @@ class Canvas:
     """The text as it stands after some events.
 
     cells: one for each byte, without BOS, so that position p is cells[p - 1].
-    ghosts: rejected drafts, each a dict of step (of the event), position, ids and probs.
+    ghosts: guesses thrown away, each a dict of step (of the event), position, ids, probs and state:
+    "rejected" by the model, or "dropped" by the decoder before the model saw them.
 
     >>> canvas = Canvas().apply(Prefilled(ids=(1, 76), opens=(True, True), entropies=(2.0, 1.0)), 0)
     >>> canvas.apply(Drafted(position=2, id=109, prob=0.5), 1).cells[-1]
@@ -69,6 +81,10 @@ class Canvas:
                 self._draft(event, step)
             case Unmasked():
                 self._unmask(event, step)
+            case Guessed():
+                self._guess(event, step)
+            case Foreseen():
+                self._foresee(event, step)
             case Verified():
                 self._verify(event, step)
             case Committed():
@@ -84,9 +100,14 @@ class Canvas:
             self.cells.append(Cell(i, "prompt", None, step, opens))
 
     def _draft(self, event: Drafted, step: int) -> None:
-        """A drafted byte; where the model already wrote one itself, only how probable that is."""
+        """A drafted byte; where the model already wrote one itself, only how probable that is.
+
+        One that was foreseen keeps the step in which it appeared.
+        """
         known = self._at(event.position)
-        if known is None or known.state != "replaced":
+        if known is not None and known.state == "foreseen" and known.id == event.id:
+            known.state, known.prob = "proposed", event.prob
+        elif known is None or known.state != "replaced":
             state = "bonus" if event.position == self._bonus_at else "proposed"
             self._put(event.position, Cell(event.id, state, event.prob, step))
         elif known.prob is None:
@@ -101,6 +122,32 @@ class Canvas:
             elif slot in event.revealed:
                 self._put(position, Cell(i, "proposed", prob, step))
 
+    def _guess(self, event: Guessed, step: int) -> None:
+        for slot, (i, prob) in enumerate(zip(event.block, event.probs, strict=True)):
+            self._put(event.position + slot, Cell(i, "foreseen", prob, step))
+
+    def _foresee(self, event: Foreseen, step: int) -> None:
+        """Agreed guesses stay, the others leave a ghost; the decoder's own byte comes next."""
+        end = event.position + event.accepted
+        for slot in range(event.accepted):
+            cell = Cell(event.drafted[slot], "foreseen", event.draft_probs[slot], step)
+            self._accept(event.position + slot, cell)
+        self._cut(end)
+        self._throw_away(event, "dropped", step)
+
+    def _throw_away(
+        self,
+        event: Foreseen | Verified,
+        state: str,
+        step: int,
+    ) -> None:
+        """The guesses behind the agreed ones leave a ghost."""
+        n = event.accepted
+        ids, probs = event.drafted[n:], event.draft_probs[n:]
+        if ids:
+            ghost = dict(step=step, position=event.position + n, ids=ids, probs=probs, state=state)
+            self.ghosts.append(ghost)
+
     def _verify(self, event: Verified, step: int) -> None:
         """Agreed guesses are accepted, the others leave a ghost and the model's own byte."""
         end = event.position + event.accepted
@@ -109,23 +156,21 @@ class Canvas:
             cell = Cell(event.drafted[slot], "accepted", prob, step)
             self._accept(event.position + slot, cell)
         self._cut(end)
-        rejected = event.drafted[event.accepted :]
+        self._throw_away(event, "rejected", step)
+        rejected = event.accepted < len(event.drafted)
         self._bonus_at = None if rejected else end
         if rejected:
-            probs = event.draft_probs[event.accepted :]
-            ghost = dict(step=step, position=end, ids=rejected, probs=probs)
-            self.ghosts.append(ghost)
             candidates = dict(event.candidates[event.accepted])
             prob = candidates.get(event.replacement)
             self._put(end, Cell(event.replacement, "replaced", prob, step))
 
     def _accept(self, position: int, accepted: Cell) -> None:
-        """The guess that stands there is accepted; where no event told of it, it is written now."""
+        """The guess there is agreed to; where no event told of it, it is written now."""
         known = self._at(position)
         if known is None or known.id != accepted.id:
             self._put(position, accepted)
         else:
-            known.state = "accepted"
+            known.state = accepted.state
 
     def _commit(self, event: Committed, step: int) -> None:
         """Bytes that stay. Behind them only a byte stays with which the model replaced a guess."""
@@ -150,7 +195,7 @@ class Canvas:
             cell = Cell(i, "bonus" if position == self._bonus_at else "kept", None, step)
             self._put(position, cell)
         cell.opens = opens
-        if cell.state == "proposed":
+        if cell.state in ("proposed", "foreseen"):
             cell.state = "kept"
 
     def _at(self, position: int) -> Cell | None:

@@ -90,6 +90,22 @@ class Unmasked(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Guessed(Event):
+    """What a block says comes next, all slots at once, for the decoder's own chain to check.
+
+    block: the ids from `position` on. probs: how sure the block is of each, None where not known.
+    candidates: per slot.
+    """
+
+    block: tuple[int, ...] = holds("ids")
+    probs: tuple[float | None, ...] = holds("probs", along="block", default=None)
+    candidates: tuple[Candidates, ...] = holds("candidate lists", along="block", default=None)
+
+    def __post_init__(self) -> None:
+        _fill(self, len(self.block), probs=None, candidates=())
+
+
+@dataclass(frozen=True, kw_only=True)
 class Foreseen(Event):
     """Guesses of a block held against the decoder's own chain, before the model sees any.
 

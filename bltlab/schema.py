@@ -208,6 +208,8 @@ def _wrong_numbers(event: dict[str, Any], kind: str) -> str | None:
         n = len(event["block"])
         if not all(slot < n for slot in event["revealed"]):
             return f"reveals a slot outside its block of {n}"
+    if kind == "Foreseen" and event["accepted"] > len(event["drafted"]):
+        return f"accepts {event['accepted']} of {len(event['drafted'])}"
     if kind == "Verified":
         n = len(event["drafted"])
         accepted = event["accepted"]

@@ -13,7 +13,7 @@ from typing import Any, Self
 from . import files, schema, vocab
 from .canvas import Canvas, Cell
 from .costs import NFE, measured_gb, paper_gb, ratio
-from .events import EVENTS, Committed, Event, Prefilled, Unmasked, Verified
+from .events import EVENTS, Committed, Event, Foreseen, Prefilled, Unmasked, Verified
 from .events import Drafted as Drafted  # events are known by this room's name too
 from .events import Finished as Finished
 
@@ -22,11 +22,13 @@ MOST_BYTES = 32 << 20  # of a trace file: about 30,000 bytes of text
 UNFIT = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 # What stands around a byte in a terminal
 MARKS = {
+    "foreseen": ("/", "/"),
     "proposed": ("(", ")"),
     "replaced": ("{", "}"),
     "bonus": ("<", ">"),
     "accepted": ("[", "]"),
 }
+BY = {"rejected": "rejected", "dropped": "dropped by the decoder"}  # ghosts, in words
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Totals:
     Rates are None where nothing was guessed, verified or denoised.
 
     acceptance_rate: agreed guesses of all, the model's own bytes left out, in 0..1.
+    foreseen_rate: guesses that the decoder's own chain agreed with, of all such, in 0..1.
     mean_acceptance_length: bytes committed a round.
     paper_gb, measured_gb: gigabytes read, by the two accountings of `costs`.
     """
@@ -52,6 +55,7 @@ class Totals:
     denoising_steps_per_block: float | None
     paper_gb: float
     measured_gb: float
+    foreseen_rate: float | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,11 @@ class Trace:
     def guesses(self) -> list[tuple[int, int]]:
         """(guessed, accepted) of each round that held guesses against the model."""
         return guesses_in(self.events)
+
+    @property
+    def foreseen(self) -> list[tuple[int, int]]:
+        """(guessed, agreed) of each pass that held guesses against the decoder's own chain."""
+        return [(len(e.drafted), e.accepted) for e in self.events_of(Foreseen)]
 
     def canvas(self, step: int | None = None) -> Canvas:
         """The `Canvas` after the first `step` events (all by default)."""
@@ -109,6 +118,7 @@ class Trace:
             measured_gb=measured_gb(
                 end.weight_bytes - start.weight_bytes, end.cache_bytes - start.cache_bytes
             ),
+            foreseen_rate=acceptance_rate(self.foreseen),
         )
 
     def _steps_per_block(self) -> float | None:
@@ -119,14 +129,15 @@ class Trace:
         """A picture for a terminal of the text after `step` events (all by default).
 
         Proposed bytes stand in (), accepted in [], replaced in {}, the model's own after a full
-        match in <>; masked ones show as _, rejected drafts on lines below.
+        match in <>, guesses ahead of the decoder's chain in //; masked ones show as _, those that
+        were rejected by the model or dropped by the decoder on lines below.
         """
         canvas = self.canvas(step)
         lines = [f"{vocab.one_line(self.method['name'])}: {''.join(map(_marked, canvas.cells))}"]
         for ghost in canvas.ghosts:
-            rejected = "".join(map(printable, ghost["ids"]))
+            thrown = "".join(map(printable, ghost["ids"]))
             place = f"  step {ghost['step']}, byte {ghost['position'] - 1}"
-            lines.append(f"{place}: rejected {rejected!r}")
+            lines.append(f"{place}: {BY[ghost['state']]} {thrown!r}")
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:

@@ -152,7 +152,10 @@ def test_a_rule_of_ones_own_is_a_flag_or_an_option_of_a_method(echo, tmp_path):
         (["--method", "ar", "--unmasking", "topk:2"], "'ar' has no option unmasking; it has none"),
         (["--method", "blt-s", "--latent", "ajar"], "latent must be one of closed, open"),
         (["--unmasking", "echoing:Left:0"], "count must be an int of at least 1, got 0"),
-        (["--method", "fast"], "method must be one of ar, blt-s, blt-d, blt-dv, or module:Class"),
+        (
+            ["--method", "fast"],
+            "method must be one of ar, blt-s, blt-d, blt-dv, blt-f, blt-fv, or module:Class",
+        ),
         (["--method"], "--method"),
         (["--length", "3"], "--length"),
     ],

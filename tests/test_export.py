@@ -136,7 +136,7 @@ def test_each_state_has_a_cue_beside_its_colour():
 
     drawn = {state: tuple(map(grey, cell(101, state))) for state in STATES if state != "masked"}
     drawn["masked"] = tuple(map(grey, cell(vocab.MASK_ID, "masked")))
-    assert len(set(drawn.values())) == len(STATES) == 8
+    assert len(set(drawn.values())) == len(STATES) == 10
 
 
 def test_a_state_has_one_colour_in_pictures_and_pages(monkeypatch):

@@ -17,9 +17,20 @@ from conftest import UNSAFE, Tags
 
 from bltlab import vocab
 from bltlab.costs import NFE
-from bltlab.events import EVENTS
-from bltlab.trace import Committed, Drafted, Finished, Prefilled, Trace, Unmasked, Verified
+from bltlab.events import (
+    EVENTS,
+    Committed,
+    Drafted,
+    Finished,
+    Foreseen,
+    Guessed,
+    Prefilled,
+    Unmasked,
+    Verified,
+)
+from bltlab.trace import Trace
 from bltlab.viz import player
+from bltlab.viz.colours import STATES
 
 MODEL = {"name": "tiny", "parameters": {"encoder": 10, "global_": 100, "decoder": 20}}
 NONE = NFE()  # evaluations
@@ -104,6 +115,22 @@ class Writer:
                 candidates=tuple(((i, 0.75),) for i in ids),
             )
 
+    def foresee(self, start, n, right):
+        """Guesses `n` ids ahead of the decoder, of which it agrees with `right`."""
+        ids = self.guesses(start, n, right)
+        probs = tuple(0.9 - 0.1 * slot for slot in range(n))
+        candidates = tuple(((i, p),) for i, p in zip(ids, probs, strict=True))
+        self.add(Guessed, position=start, block=ids, probs=probs, candidates=candidates)
+        self.add(
+            Foreseen,
+            NFE(decoder=1),
+            position=start,
+            drafted=ids,
+            accepted=right,
+            draft_probs=probs,
+        )
+        self.draft(self.ids(start, right + 1), start)
+
     def verify(self, drafted, start):
         target = self.ids(start, len(drafted))
         accepted = next(
@@ -166,6 +193,24 @@ def speculative(text=TEXT, rights=(0, 8, 3, 8, 8, 5, 1, 8, 0), reason="budget"):
     return run.trace("blt-s", reason)
 
 
+def foreseen(verified):
+    """Own byte, seven more that were guessed ahead four at a time; eight bytes a round."""
+    run = Writer(b"In ", TEXT)
+    for rights in ((4, 1), (0, 4, 0), (2, 3), (4, 1), (1, 0, 1, 0)):
+        if run.position <= len(run.text):
+            run.draft(run.ids(run.position, 1), run.position)
+            start = run.position + 1
+            for right in rights:
+                run.foresee(start, 4, right)
+                start += right + 1
+            drafted = run.guesses(run.position + 1, 7, 7 if rights[0] else 5)
+            if verified:
+                run.commit(1 + run.verify(drafted, run.position + 1))
+            else:
+                run.commit(8, NFE(8, 8, 2, 0))
+    return run.trace("blt-fv" if verified else "blt-f", "budget")
+
+
 def block_diffusion():
     """Blocks of 8 in 1 to 8 steps; the last one is cut by the budget."""
     run = Writer(b"In ", TEXT)
@@ -224,6 +269,9 @@ TRACES = {
     "speculative": speculative(),
     "eos accepted": speculative("In the end", (8, 8), "eos"),
     "eos replaces a guess": speculative("In the end.", (7, 8), "eos"),
+    "foreseen chain": foreseen(False),
+    "foreseen and verified": foreseen(True),
+    "interrupted while foreseeing": interrupted(foreseen(True), 3),
     "block diffusion": block_diffusion(),
     "own byte before": diffusion_verification(True),
     "own byte none": diffusion_verification(False),
@@ -339,6 +387,35 @@ def test_guesses_that_nobody_told_of_appear_when_they_are_checked():
     assert trace.canvas().ghosts[0]["probs"] == (None,) * 6
 
 
+def test_guesses_ahead_of_the_decoder_are_told_apart_from_those_the_model_checks():
+    """Prefilled, own byte, four guesses, the decoder agrees with all; then with one of four."""
+    trace = TRACES["foreseen and verified"]
+
+    def states(step):
+        return [cell.state for cell in trace.canvas(step).cells][3:]
+
+    assert states(3) == ["proposed"] + ["foreseen"] * 4 == states(4)
+    assert states(6) == ["proposed"] * 3 + ["foreseen"] * 2
+    assert states(9) == ["proposed"] * 6 and len({c.step for c in trace.canvas(9).cells[4:8]}) == 1
+    assert states(11) == ["proposed"] * 6 + ["foreseen"] and states(13) == ["proposed"] * 8
+    assert states(14) == ["proposed"] + ["accepted"] * 7
+    ghosts = trace.canvas().ghosts
+    assert {ghost["state"] for ghost in ghosts} == {"dropped", "rejected"}
+    (first, *_) = ghosts
+    assert (first["state"], first["position"], len(first["ids"])) == ("dropped", 11, 3)
+    text = trace.to_text()
+    assert "dropped by the decoder '###'" in text and "rejected '##'" in text
+    assert "/" in trace.to_text(3) and "/" not in trace.to_text(9).split(":", 1)[1]
+    agreed = [(e.accepted, len(e.drafted)) for e in trace.events_of(Foreseen)]
+    assert trace.foreseen == [(n, k) for k, n in agreed]
+    assert trace.totals.foreseen_rate == sum(k for k, _ in agreed) / sum(n for _, n in agreed)
+    checks = [(e.accepted, len(e.drafted)) for e in trace.events_of(Verified)]
+    assert trace.totals.acceptance_rate == sum(k for k, _ in checks) / sum(n for _, n in checks)
+    trusted = TRACES["foreseen chain"].totals
+    assert trusted.acceptance_rate is None and trusted.denoising_steps_per_block is None
+    assert 0 < trusted.foreseen_rate < 1 and TRACES["speculative"].totals.foreseen_rate is None
+
+
 def test_the_player_knows_every_event_and_each_of_its_fields(node):
     """A new event, or a new field, is folded and told by the player too."""
     known = dict(zip(TRACES, node["sentences"], strict=True))
@@ -364,7 +441,10 @@ def test_every_state_and_event_is_exercised():
         for step in range(len(t.events) + 1)
         for c in t.canvas(step).cells
     }
-    assert states == {"prompt", "masked", "proposed", "accepted", "replaced", "bonus", "kept"}
+    told = {"prompt", "masked", "foreseen", "proposed", "accepted", "replaced", "bonus", "kept"}
+    assert states == told
+    thrown = {ghost["state"] for t in TRACES.values() for ghost in t.canvas().ghosts}
+    assert states | thrown == set(STATES)
     assert {type(e) for t in TRACES.values() for e in t.events} == set(EVENTS.values())
 
 
@@ -383,6 +463,9 @@ def test_totals_agree_with_python(node, name):
         totals.new_bytes,
         totals.rounds,
         totals.acceptance_rate,
+    )
+    assert totals.foreseen_rate == (
+        found["agreed"] / found["foreseen"] if found["foreseen"] else None
     )
     if not name.startswith("interrupted"):
         assert found["nfe"] == list(totals.nfe.astuple()) and found["seconds"] == totals.seconds
@@ -449,6 +532,11 @@ def test_each_step_is_told_in_one_sentence(node):
         "denoising revealed 3 of 8 bytes at once, 2 still masked",
         "denoising revealed 2 of 8 bytes at once, the block is full",
     ]
+    assert said["foreseen chain"][2:4] == [
+        "a block guesses 4 bytes ahead of the decoder",
+        "check: the decoder agrees with all 4 guesses",
+    ]
+    assert "check: the decoder agrees with 1 of 4 guesses, '#' dropped" in said["foreseen chain"]
     assert said["empty guess"][2] == "verify: nothing was guessed"
 
 

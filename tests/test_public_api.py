@@ -15,8 +15,9 @@ import bltlab
 NAMES = """
     BLT BLTConfig BLTOutput DecodingState NFE Pick Trace
     Autoregressive SelfSpeculation BlockDiffusion DiffusionVerification
+    ForeseenChain ForeseenVerification
     Confidence EntropyBound TopK OneStep
-    Prefilled Drafted Unmasked Verified Committed Finished
+    Prefilled Drafted Unmasked Guessed Foreseen Verified Committed Finished
     decode diffuse_from diffusion_loss encode explore generate patchify score stream view
 """
 ROOMS = """
@@ -60,6 +61,8 @@ EVENTS = {
     "Prefilled": "ids opens entropies",
     "Drafted": "id prob candidates",
     "Unmasked": "block revealed probs candidates",
+    "Guessed": "block probs candidates",
+    "Foreseen": "drafted accepted draft_probs",
     "Verified": "drafted accepted replacement draft_probs target_probs candidates",
     "Committed": "ids opens entropies",
     "Finished": "reason",
@@ -87,6 +90,7 @@ def test_every_name_is_there_and_documented():
     for name in DECODING.split():
         assert hasattr(bltlab.decoding, name), name
     assert [*bltlab.decoding.METHODS][:4] == ["ar", "blt-s", "blt-d", "blt-dv"]
+    assert [*bltlab.decoding.METHODS][4:6] == ["blt-f", "blt-fv"]
 
 
 @pytest.mark.parametrize("path", ARGUMENTS)

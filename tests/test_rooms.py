@@ -45,6 +45,7 @@ PLAIN = [
 ]
 NEEDS_TORCH = {"viz/explorer.py"}  # it decodes
 METHODS = ["autoregressive", "self_speculation", "block_diffusion", "diffusion_verification"]
+METHODS += ["foreseen_chain", "foreseen_verification"]
 HEAVY = {"torch", "gradio", "plotly", "datasets", "PIL", "anywidget", "ipywidgets", "IPython"}
 TOP = {"notebooks", "bltlab", "apps", "assets", "tests"}
 TOP |= {"requirements.txt", "README.md", "pyproject.toml", "LICENSE"}

@@ -93,7 +93,15 @@ def test_what_is_written_is_read(one):
 
 @pytest.mark.parametrize(
     "method",
-    ["ar", "blt-s", "blt-d", "blt-dv", bltlab.DiffusionVerification(own_byte="none")],
+    [
+        "ar",
+        "blt-s",
+        "blt-d",
+        "blt-dv",
+        "blt-f",
+        "blt-fv",
+        bltlab.DiffusionVerification(own_byte="none"),
+    ],
     ids=str,
 )
 def test_what_a_model_writes_is_read_wherever_it_stopped(method):

@@ -92,9 +92,14 @@ def test_each_decoder_shows_what_it_writes(finished):
     sampled = [r for r in reports if r.samples]
     assert len(sampled) >= 2 and all(r.stage == "BLT-D" for r in sampled)
     by_method = {s.method: s for s in sampled[-1].samples}
-    assert list(by_method) == ["ar", "blt-s", "blt-d", "blt-dv"]
+    assert list(by_method) == ["ar", "blt-s", "blt-d", "blt-dv", "blt-f", "blt-fv"]
     assert len({s.prompt for s in by_method.values()}) == 1
-    assert by_method["blt-s"].text == by_method["blt-dv"].text == by_method["ar"].text
+    for exact in ("blt-s", "blt-dv", "blt-fv"):
+        assert by_method[exact].text == by_method["ar"].text
+    for foreseen in ("blt-f", "blt-fv"):
+        assert 0 <= by_method[foreseen].foreseen_rate <= 1
+        assert by_method[foreseen].denoising_steps_per_block is None
+    assert by_method["blt-f"].acceptance_rate is None and by_method["ar"].foreseen_rate is None
     assert (
         1 <= by_method["blt-d"].denoising_steps_per_block <= 4
         and by_method["ar"].denoising_steps_per_block is None

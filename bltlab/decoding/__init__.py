@@ -1,9 +1,10 @@
 """Decoding: a method proposes bytes and commits them, round by round; `stream` decides where it
 ends.
 
-|                                     | trust           | verify  |
-| chain: decoder step by decoder step | autoregressive  | BLT-S   |
-| unmask: denoise a block             | BLT-D           | BLT-DV  |
+|                                           | trust           | verify  |
+| chain: decoder step by decoder step       | autoregressive  | BLT-S   |
+| foreseen chain: the same, in fewer passes | BLT-F           | BLT-FV  |
+| unmask: denoise a block                   | BLT-D           | BLT-DV  |
 
 A method of your own is a frozen dataclass with a name and a `round` of moves. This one proposes
 what followed the last time that the same bytes were written; `verify` sees to it that the text is

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 from .. import vocab
-from ..events import Drafted, Event, Foreseen, Unmasked
+from ..events import Drafted, Event, Foreseen, Guessed
 from ..sampling import Pick
 from ..state import DecodingState
 from .moves import Proposing
@@ -235,19 +235,18 @@ class Foresight:
             row.guesses, row.guess_probs = values[number], list(probs[number])
             wanted = self.count - len(row.known) - 1
             if self.state.record and wanted > 0:
-                yield self._unmasked(number, probs[number], candidates[number], stamp)
+                yield self._guessed(number, probs[number], candidates[number], stamp)
 
-    def _unmasked(
+    def _guessed(
         self, number: int, probs: Sequence[Any], candidates: Sequence[Any], stamp: dict[str, Any]
     ) -> Event:
         """The guesses of one row, as far as they will be read."""
         row = self.rows[number]
         n = min(len(row.guesses), self.count - len(row.known) - 1)
-        return Unmasked(
+        return Guessed(
             row=number,
             position=self.state.lengths[number] + len(row.known),
             block=tuple(row.guesses[:n]),
-            revealed=tuple(range(n)),
             probs=tuple(probs[:n]),
             candidates=tuple(candidates[:n]),
             **stamp,

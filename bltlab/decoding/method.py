@@ -13,7 +13,7 @@ from ..options import build, check_options, load_class, options_of, plain_option
 from ..sampling import Pick
 from ..state import DecodingState
 
-# By name: the four of this folder, and those that were registered.
+# By name: those of this folder, and those that were registered.
 METHODS: dict[str, type[Any]] = {}
 
 

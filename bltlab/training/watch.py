@@ -15,19 +15,20 @@ from ..diffusion import diffusion_loss, next_byte_loss
 from ..model import BLT
 from .options import TrainOptions
 
-METHODS = ("ar", "blt-s", "blt-d", "blt-dv")
-VERIFYING = ("blt-s", "blt-dv")
+METHODS = ("ar", "blt-s", "blt-d", "blt-dv", "blt-f", "blt-fv")
+VERIFYING = ("blt-s", "blt-dv", "blt-fv")
 
 
 @dataclass(frozen=True)
 class Sample:
     """What one decoder writes after a held-out prompt, sampled at temperature 0.7.
 
-    method: "ar", "blt-s", "blt-d" or "blt-dv". prompt, text: before and after.
+    method: one of `METHODS`. prompt, text: before and after.
     Rates are means over all prompts, None where a decoder has none:
     acceptance_rate: share of guesses that the model agreed with.
     mean_acceptance_length: bytes committed a round.
     denoising_steps_per_block: decoder passes a block.
+    foreseen_rate: share of guesses that the decoder agreed with, before the model saw any.
     """
 
     method: str
@@ -36,11 +37,14 @@ class Sample:
     acceptance_rate: float | None
     mean_acceptance_length: float | None
     denoising_steps_per_block: float | None
+    foreseen_rate: float | None = None
 
     def __str__(self) -> str:
         notes = []
         if self.acceptance_rate is not None:
             notes.append(f"{self.acceptance_rate:.0%} of guesses agreed")
+        if self.foreseen_rate is not None:
+            notes.append(f"{self.foreseen_rate:.0%} foreseen")
         if self.mean_acceptance_length is not None:
             notes.append(f"{self.mean_acceptance_length:.1f} bytes a round")
         if self.denoising_steps_per_block is not None:
@@ -153,6 +157,7 @@ def write_samples(
                 _mean_of("mean_acceptance_length", totals) if method in VERIFYING else None
             ),
             denoising_steps_per_block=_mean_of("denoising_steps_per_block", totals),
+            foreseen_rate=_mean_of("foreseen_rate", totals),
         )
         samples.append(sample)
     return tuple(samples)

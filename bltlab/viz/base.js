@@ -4,9 +4,9 @@
    A trace may hold any byte: its text goes into text nodes, never into markup. */
 var bltlabBase = (() => {
   const OFFSET = 4, EOS = 2, MASK = 260, DASH = "\u2013", PREFIX = "bltp-";
-  const STATES = { prompt: "prompt", masked: "masked", proposed: "proposed", accepted: "accepted by the model",
+  const STATES = { prompt: "prompt", masked: "masked", foreseen: "guessed ahead of the decoder", proposed: "proposed", accepted: "accepted by the model",
     replaced: "the model's, for a wrong guess", bonus: "the model's, after a full match", kept: "kept as proposed",
-    rejected: "rejected by the model" };
+    dropped: "dropped by the decoder", rejected: "rejected by the model" };
 
   // ---- Bytes, characters and words
   // Covers ids with [start, end, kind]: a "whole" character, "pending" (it may still become one), "broken", "special".
@@ -65,15 +65,17 @@ var bltlabBase = (() => {
 
   // bltlabColours comes from colours.py: a colour for each state. Each has a second cue too, which survives greyscale;
   // all else is the text's colour, thinned.
-  // --accent is the blue that reads on the page's ground, light or dark.
+  // --accent is the blue that reads on the page's ground, light or dark; --second another colour beside it.
   const CSS = `
-.~view { ${bltlabColours} --accent: var(--blue); --on: #fff; --thin: color-mix(in srgb, currentColor 14%, transparent);
+.~view { ${bltlabColours} --accent: var(--blue); --second: var(--sky); --on: #fff;
+  --thin: color-mix(in srgb, currentColor 14%, transparent);
   --soft: color-mix(in srgb, currentColor 65%, transparent); --line: 1px solid var(--thin);
   --w: 25px; --h: 31px; --type: 17px; --mono: ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace;
   outline: none; container-type: inline-size; direction: ltr; text-align: left; font: 14px/1.45 system-ui, sans-serif;
   font-variant-numeric: tabular-nums; }
-@media (prefers-color-scheme: dark) { .~view { --accent: var(--sky); --on: #08131c; } }
-.dark .~view { --accent: var(--sky); --on: #08131c; } .light .~view { --accent: var(--blue); --on: #fff; }
+@media (prefers-color-scheme: dark) { .~view { --accent: var(--sky); --second: var(--yellow); --on: #08131c; } }
+.dark .~view { --accent: var(--sky); --second: var(--yellow); --on: #08131c; }
+.light .~view { --accent: var(--blue); --second: var(--sky); --on: #fff; }
 .~view :where(*, ::before, ::after) { box-sizing: border-box; } .~view :where(dl, dd, dt, p, ol) { margin: 0; padding: 0; }
 .~view.~view :is(button, select) { font: inherit; line-height: 1; color: inherit; background-color: transparent;
   border: 1px solid var(--soft); border-radius: 6px; height: 30px; min-width: 30px; padding: 0 8px; }
@@ -95,8 +97,9 @@ var bltlabBase = (() => {
   border-bottom-width: var(--low); font: var(--type)/1 var(--mono);
   background-color: color-mix(in srgb, var(--c) var(--fill, 15%), transparent); }
 .~hex { font-size: calc(var(--type) * 0.65); letter-spacing: -0.3px; } .~prompt { --fill: 0%; }
-.~view :is(.~prompt, .~rejected) { color: var(--soft); }
+.~view :is(.~prompt, .~rejected, .~dropped) { color: var(--soft); }
 .~proposed { --c: var(--proposed); border-style: dashed; border-color: var(--c); font-style: italic; }
+.~cell.~foreseen { --c: var(--foreseen); border: var(--b) dotted var(--c); border-top: 4px solid var(--c); font-style: italic; }
 .~masked { border: var(--b) dotted var(--soft); --fill: 4%;
   background-image: repeating-linear-gradient(135deg, var(--thin) 0 2px, transparent 2px 6px); }
 .~accepted { --c: var(--accepted); --low: 4px; border-color: var(--c); }
@@ -105,6 +108,8 @@ var bltlabBase = (() => {
   background-image: linear-gradient(225deg, var(--c) 6px, transparent 6.5px); }
 .~kept { --c: var(--kept); --low: 2px; border-bottom-color: var(--c); border-radius: 4px 4px 0 0; }
 .~rejected { --fill: 0%; border-color: var(--thin); text-decoration: line-through 1.5px var(--rejected); }
+.~dropped { --c: var(--dropped); --fill: 0%; border: var(--b) dotted var(--soft); background-image: linear-gradient(to top left,
+  transparent calc(50% - 1px), var(--c) calc(50% - 0.9px) calc(50% + 0.9px), transparent calc(50% + 1px)); }
 .~linked { box-shadow: calc(var(--w) / -2 - 2px) 0 0 calc(2.5px - var(--w) / 2) var(--c); }
 .~rail::after { height: 2px; background: var(--soft);
   inset: auto calc(-2px - var(--b)) calc(-6px - var(--low)) calc(-3px - var(--b)); }

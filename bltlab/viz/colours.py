@@ -12,16 +12,19 @@ INK, GROUND = "#111111", "#ffffff"  # text, and what it stands on
 STATES = {
     "prompt": INK,
     "masked": INK,
+    "foreseen": SKY,
     "proposed": ORANGE,
     "accepted": GREEN,
     "replaced": RED,
     "bonus": PINK,
     "kept": BLUE,
+    "dropped": SKY,  # the line across it
     "rejected": RED,  # the line that strikes it out
 }
 HUES = {"orange": ORANGE, "sky": SKY, "green": GREEN, "yellow": YELLOW}
 HUES |= {"blue": BLUE, "red": RED, "pink": PINK}
-ON_ANY_GROUND = {INK: "currentColor", BLUE: "var(--accent)"}  # a page may be dark
+# A page may be dark
+ON_ANY_GROUND = {INK: "currentColor", BLUE: "var(--accent)", SKY: "var(--second)"}
 
 
 def css() -> str:
@@ -64,8 +67,9 @@ def palette() -> tuple[str, ...]:
     """
     hues = list(dict.fromkeys([*STATES.values(), RED, BLUE]))
     hues.remove(INK)
-    rejected = STATES["rejected"]
-    tints = [(INK, mix(INK, 4)), (rejected, mix(rejected, 9))]
+    tints = [(INK, mix(INK, 4))]
+    for thrown in (STATES["rejected"], STATES["dropped"]):
+        tints.append((thrown, mix(thrown, 9)))
     for hue in hues:
         tints.append((hue, mix(hue, 15)))
         tints.append((hue, mix(hue, 42)))

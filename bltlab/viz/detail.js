@@ -21,8 +21,11 @@ var bltlabDetail = (() => {
     const entropy = (place, e = events[commit(place)]) => e ? `${shown(e.entropies[place - e.position])} nats` : DASH;
     const { start, end, kind } = lane.chars.find(char => char.end >= position), ids = cells.slice(start, end).map(c => c.id);
     const checked = said.findLast(guess => guess.guess === cell.id);
-    const rejected = ghosts.map(ghost => said.find(guess => guess.step === ghost.step && position >= ghost.position))
-      .filter(Boolean).slice(-3).map(guess => `${named(guess.guess)} (${guess.both})`);
+    const by = state => ghosts.filter(ghost => ghost.state === state && position >= ghost.position &&
+      position < ghost.position + ghost.ids.length);
+    const dropped = by("dropped").slice(-3).map(({ ids, probs, position: from }) =>
+      `${named(ids[position - from])} (${shown(probs[position - from])})`);
+    const rejected = by("rejected").map(ghost => said.find(guess => guess.step === ghost.step)).slice(-3).map(guess => `${named(guess.guess)} (${guess.both})`);
     const whole = () => el("span", "", el("bdi", "", cell.id === OFFSET + 32 ? "space" : character(ids)),
                            ids.length > 1 ? `, its byte ${position - start} of ${ids.length}` : "");
     return [
@@ -32,7 +35,8 @@ var bltlabDetail = (() => {
       ["fixed", commit(position) < 0 ? "not yet" : `step ${commit(position) + 1}`], ["probability", shown(cell.prob)],
       ...checked ? [["drafter / model", checked.both]] : [], ["entropy before", entropy(position - 1)],
       ["entropy after", entropy(position)], ["opens a patch", { true: "yes", false: "no" }[cell.opens] ?? "not known yet"],
-      ...rejected.length ? [["rejected here", rejected.join(", ")]] : []];
+      ...rejected.length ? [["rejected here", rejected.join(", ")]] : [],
+      ...dropped.length ? [["dropped here", dropped.join(", ")]] : []];
   }
   const share = p => `width: ${100 * Math.min(Math.max(Number(p) || 0, 0), 1)}%`;
   function bars(lane, position, chosen) {
@@ -52,7 +56,7 @@ var bltlabDetail = (() => {
       apply(canvas, e, step);
       if (!steps.has(step)) return;
       const slot = position - e.position, cell = canvas.cells[position - 1], guess = e.drafted?.[slot];
-      const stood = e.drafted && slot >= e.accepted ? [small(guess, "rejected")] : [];
+      const stood = e.drafted && slot >= e.accepted ? [small(guess, e.type === "Verified" ? "rejected" : "dropped")] : [];
       if (cell) stood.push(small(cell.id, cell.state));
       const candidates = (e.type === "Drafted" ? e.candidates : e.candidates?.[slot]) ?? [];
       const button = el("button", "", `step ${step + 1}`, { type: "button" });

@@ -3,8 +3,8 @@
 var bltlabFold = (() => {
   const { MASK, many, named, odds } = bltlabBase, NFE = [0, 0, 0, 0];
   const REASONS = { eos: "the model ended the text", budget: "the budget is used up", stop: "a stop string is complete" };
-  const PHASES = { Prefilled: "read", Drafted: "draft", Unmasked: "denoise", Verified: "verify", Committed: "commit",
-    Finished: "end" };
+  const PHASES = { Prefilled: "read", Drafted: "draft", Unmasked: "denoise", Guessed: "foresee", Foreseen: "check",
+    Verified: "verify", Committed: "commit", Finished: "end" };
 
   // ---- The text: Canvas.apply of canvas.py, case by case
   const blank = () => ({ cells: [], ghosts: [], bonusAt: null });
@@ -16,26 +16,36 @@ var bltlabFold = (() => {
       while (cells.length < position - 1) cells.push({ id: MASK, state: "masked", prob: null, step, opens: null });
       cells.splice(position - 1, 1, { id, state, prob, step, opens });
     };
+    // Agreed guesses get a state, the others leave a ghost with another; are there any of those?
+    function check({ drafted, accepted, draft_probs: probs }, agreed, state) {
+      drafted.slice(0, accepted).forEach((id, i) => {
+        if (at(first + i)?.id === id) at(first + i).state = agreed; else put(first + i, id, agreed, probs[i]);
+      });
+      const ids = drafted.slice(accepted), position = first + accepted;
+      cells.splice(position - 1);
+      if (ids.length) ghosts.push({ step, position, ids, probs: probs.slice(accepted), state });
+      return ids.length > 0;
+    }
     if (event.type === "Prefilled") {
       cells.length = 0;
       event.opens.slice(1).forEach((opens, i) => put(i + 1, event.ids[i + 1], "prompt", null, opens));
     } else if (event.type === "Drafted") {
       const known = at(first), state = first === canvas.bonusAt ? "bonus" : "proposed";
-      if (known?.state === "replaced") known.prob ??= event.prob; else put(first, event.id, state, event.prob);
+      if (known?.state === "foreseen" && known.id === event.id) Object.assign(known, { state: "proposed", prob: event.prob });
+      else if (known?.state === "replaced") known.prob ??= event.prob; else put(first, event.id, state, event.prob);
     } else if (event.type === "Unmasked") {
       event.block.forEach((id, slot) => {
         if (id === MASK) put(first + slot, id, "masked", event.probs[slot]);
         else if (event.revealed.includes(slot)) put(first + slot, id, "proposed", event.probs[slot]);
       });
+    } else if (event.type === "Guessed") {
+      event.block.forEach((id, slot) => put(first + slot, id, "foreseen", event.probs[slot]));
+    } else if (event.type === "Foreseen") {
+      check(event, "foreseen", "dropped");
     } else if (event.type === "Verified") {
-      const end = first + event.accepted, rejected = event.drafted.slice(event.accepted);
-      event.drafted.slice(0, event.accepted).forEach((id, i) => {
-        if (at(first + i)?.id === id) at(first + i).state = "accepted";
-        else put(first + i, id, "accepted", event.draft_probs[i]);
-      });
-      cells.splice(end - 1), canvas.bonusAt = rejected.length ? null : end;
-      if (rejected.length) {
-        ghosts.push({ step, position: end, ids: rejected, probs: event.draft_probs.slice(event.accepted) });
+      const end = first + event.accepted, rejected = check(event, "accepted", "rejected");
+      canvas.bonusAt = rejected ? null : end;
+      if (rejected) {
         put(end, event.replacement, "replaced", new Map(event.candidates[event.accepted]).get(event.replacement));
       }
     } else if (event.type === "Committed") {
@@ -44,7 +54,7 @@ var bltlabFold = (() => {
         if (at(first + i)?.id !== id) put(first + i, id, first + i === canvas.bonusAt ? "bonus" : "kept");
         const cell = at(first + i) ?? cells.at(-1);
         cell.opens = event.opens[i];
-        if (cell.state === "proposed") cell.state = "kept";
+        if (/proposed|foreseen/.test(cell.state)) cell.state = "kept";
       });
       cells.splice(at(end)?.state === "replaced" ? end : end - 1);
     } else if (event.type === "Finished") cells.splice(first - 1);
@@ -55,20 +65,25 @@ var bltlabFold = (() => {
   function touched(e) {                                  // the positions that it changes
     if (e?.type === "Unmasked") return e.revealed.map(slot => e.position + slot);
     if (e?.type === "Prefilled") return [e.ids.length - 1];
-    const n = { Drafted: 1, Committed: e?.ids?.length, Verified: e?.accepted + (e?.accepted < e?.drafted?.length) }[e?.type];
+    const n = { Drafted: 1, Guessed: e?.block?.length, Foreseen: e?.accepted, Committed: e?.ids?.length,
+      Verified: e?.accepted + (e?.accepted < e?.drafted?.length) }[e?.type];
     return Array.from({ length: n ?? 0 }, (_, i) => e.position + i);
   }
 
   // ---- The numbers
   // Running totals after 0, 1, ... events, the prompt's prefill apart; they never fall, so that they can be a clock.
-  // sums: those of a shorter trace that this one continues.
-  function totals({ events }, sums = [{ bytes: 0, rounds: 0, accepted: 0, guessed: 0, nfe: NFE, traffic: 0, seconds: 0 }]) {
+  // accepted of guessed: by the model; agreed of foreseen: by the decoder, before that. sums: those of a shorter trace that
+  // this one continues.
+  const ZERO = { bytes: 0, rounds: 0, accepted: 0, guessed: 0, agreed: 0, foreseen: 0, nfe: NFE, traffic: 0, seconds: 0 };
+  function totals({ events }, sums = [ZERO]) {
     const start = events.findLast(e => e.type === "Prefilled") ?? { nfe: NFE, weight_bytes: 0, cache_bytes: 0, seconds: 0 };
     for (const e of events.slice(sums.length - 1)) {
-      const { bytes, rounds, accepted, guessed, nfe, traffic, seconds } = sums.at(-1), done = e.type === "Committed";
+      const { bytes, rounds, accepted, guessed, agreed, foreseen, nfe, traffic, seconds } = sums.at(-1);
+      const done = e.type === "Committed", model = e.type === "Verified" && e, decoder = e.type === "Foreseen" && e;
       const read = e.weight_bytes - start.weight_bytes + e.cache_bytes - start.cache_bytes;
-      sums.push({ bytes: bytes + (done && e.ids.length), rounds: rounds + done, accepted: accepted + (e.accepted ?? 0),
-                  guessed: guessed + (e.drafted?.length ?? 0), traffic: Math.max(traffic, read),
+      sums.push({ bytes: bytes + (done && e.ids.length), rounds: rounds + done, accepted: accepted + (model.accepted ?? 0),
+                  guessed: guessed + (model.drafted?.length ?? 0), agreed: agreed + (decoder.accepted ?? 0),
+                  foreseen: foreseen + (decoder.drafted?.length ?? 0), traffic: Math.max(traffic, read),
                   nfe: nfe.map((n, part) => Math.max(n, e.nfe[part] - start.nfe[part])),
                   seconds: Math.max(seconds, e.seconds - start.seconds) });
     }
@@ -113,6 +128,9 @@ var bltlabFold = (() => {
       Drafted: () => `${isOwn(events, i) ? "the model's own next byte is" : "drafted"} ${named(e.id)} (p ${odds(e.prob)})`,
       Unmasked: () => `denoising revealed ${e.revealed.length} of ${many(e.block.length, "byte")}` +
         `${e.revealed.length > 1 ? " at once" : ""}, ${hidden ? `${hidden} still masked` : "the block is full"}`,
+      Guessed: () => `a block guesses ${many(e.block.length, "byte")} ahead of the decoder`,
+      Foreseen: () => "check: the decoder " + (e.accepted < n ? `agrees with ${e.accepted} of ${many(n, "guess")}, ` +
+        `${named(e.drafted[e.accepted])} dropped` : `agrees with ${n === 1 ? "the guess" : `all ${n} guesses`}`),
       Verified: () => "verify: " + (n === 0 ? "nothing was guessed" : n === 1 && e.accepted ? "the guess accepted" :
         e.accepted >= n ? `all ${n} guesses accepted` : `${e.accepted} of ${many(n, "guess")} accepted, ` +
         `${named(e.drafted[e.accepted])} replaced by ${named(e.replacement)}`),
@@ -123,7 +141,9 @@ var bltlabFold = (() => {
   function boast(events, i) {                            // what just happened to several bytes, and the event that did it
     const e = events[i], last = e?.type === "Committed" && events[i - 1]?.drafted?.length ? events[i - 1] : e;
     const right = last?.accepted, wrong = last?.drafted?.length - right;
-    const text = last?.drafted?.length ? `\u2713 ${right} right${wrong ? `, \u2717 ${wrong} thrown away` : ""}` :
+    const lost = last?.type === "Foreseen" ? "dropped by the decoder" : "thrown away";
+    const text = last?.drafted?.length ? `\u2713 ${right} right${wrong ? `, \u2717 ${wrong} ${lost}` : ""}` :
+      e?.type === "Guessed" ? `${many(e.block.length, "guess")} ahead` :
       e?.revealed ? e.revealed.length > 1 ? `+${e.revealed.length} at once` : "+1" :
       e?.type === "Committed" && e.ids.length > 1 ? `${e.ids.length} kept` : "";
     return [text, last?.type ?? ""];

@@ -8,6 +8,7 @@ var bltlabLane = (() => {
     "global passes": s => s.nfe[2], "decoder passes": s => s.nfe[3],
     "bytes a round": s => s.rounds ? (s.bytes / s.rounds).toFixed(2) : DASH,
     acceptance: s => s.guessed ? `${Math.round(100 * s.accepted / s.guessed)} %` : DASH,
+    "foreseen right": s => s.foreseen ? `${Math.round(100 * s.agreed / s.foreseen)} %` : DASH,
     "GB, paper": (s, size) => CLOCKS.paper.read(s, size).toPrecision(3), "GB, measured": s => (s.traffic / 1e9).toPrecision(3),
     seconds: s => s.seconds.toFixed(2) };
   const ROUNDS = 50;                                     // whose rejected drafts are listed; the rest is a step back
@@ -106,7 +107,9 @@ var bltlabLane = (() => {
       const sum = this.sums[step], event = this.events[step - 1];
       const numbers = Object.values(STATS).map(read => String(read(sum, this.size)));
       this.values.forEach((nodes, i) => nodes.forEach(node => write(node, numbers[i])));
-      write(this.waste, `\u2717 ${sum.guessed - sum.accepted} of ${many(sum.guessed, "guess")} thrown away` +
+      const told = [[sum.guessed, sum.accepted, "thrown away"], [sum.foreseen, sum.agreed, "dropped by the decoder"]]
+        .filter(([of]) => of).map(([of, kept, how]) => `${of - kept} of ${many(of, "guess")} ${how}`);
+      write(this.waste, `\u2717 ${told.join(", ") || "no guess thrown away yet"}` +
         (this.canvas.ghosts.length > ROUNDS ? `, here those of the last ${ROUNDS} rounds that had any` : ""));
       const news = [step - 2, step - 1].filter(i => i >= 0 && (i >= before || i === step - 1));
       write(this.said, news.map(i => sentence(this.events, i)).join("; ") || sentence([]));
@@ -165,14 +168,15 @@ var bltlabLane = (() => {
         ariaSelected: String(pinned), ariaLabel: `byte ${i}: ${named(id)}, ${state}${opens ? ", opens a patch" : ""}` });
     }
     drawFalls(event) {                                   // what happened to several bytes at once; rejected ones fall
-      const ghost = this.canvas.ghosts.at(-1), fresh = /Verified|Committed/.test(event?.type) && this.at - 1 - ghost?.step < 2;
+      const ghost = this.canvas.ghosts.at(-1), age = this.at - 1 - ghost?.step;
+      const fresh = ghost?.state === "dropped" ? age < 1 : /Verified|Committed/.test(event?.type) && age < 2;
       const [said, type] = boast(this.events, this.at - 1), key = `${fresh && ghost.step} ${said}`;
       if (key === this.fallen) return this.falls.length ? this.chars.length : Infinity;
       this.fallen = key;
       for (const { node } of this.falls) node.remove();
-      const ids = fresh ? ghost.ids : [], over = fresh && ghost.position === this.text.length;    // its replacement's place
+      const ids = fresh ? ghost.ids : [], over = fresh && ghost.position === this.text.length;  // its replacement's place
       const item = (size, ...parts) => ({ size, node: el("span", ...parts, { "aria-hidden": "true" }) });
-      this.falls = ids.map((id, i) => item(i || !over ? 1 : 0, `char fall${i || !over ? "" : " first"}`, cell(id, "rejected")));
+      this.falls = ids.map((id, i) => item(i || !over ? 1 : 0, `char fall${i || !over ? "" : " first"}`, cell(id, ghost.state)));
       if (said) this.falls.push(item(Math.ceil(said.length / 3) + 1, `char boast ${type.toLowerCase()}`, said));
       return this.chars.length;
     }
@@ -193,12 +197,14 @@ var bltlabLane = (() => {
       (this.newest = rows.at(-1))?.classList.add("bltp-newest");
     }
     ghostRow(i) {
-      const { step, position, ids, probs } = this.canvas.ghosts[i];
-      const { accepted, target_probs: target, replacement } = this.events[step];
-      const row = el("div", "ghost", el("span", "round", `round ${this.sums[step].rounds + 1}, byte ${position - 1}`),
-                     el("span", "word", ...ids.map(id => cell(id, "rejected"))),
-                     el("span", "where", `drafter p ${odds(probs[0])}, model p ${odds(target[accepted])}, it wrote `),
-                     cell(replacement, "replaced"));
+      const { step, position, ids, probs, state } = this.canvas.ghosts[i];
+      const { accepted, target_probs: target, replacement } = this.events[step], byModel = state === "rejected";
+      const row = el("div", `ghost by-${byModel ? "model" : "decoder"}`,
+                     el("span", "round", `round ${this.sums[step].rounds + 1}, byte ${position - 1}`),
+                     el("span", "who-threw", byModel ? "model" : "decoder"),
+                     el("span", "word", ...ids.map(id => cell(id, state))),
+                     el("span", "where", byModel ? `drafter p ${odds(probs[0])}, model p ${odds(target[accepted])}, it wrote ` :
+                       `block p ${odds(probs[0])}, not what the decoder writes`), ...byModel ? [cell(replacement, "replaced")] : []);
       row.addEventListener("pointerenter", () => this.point("over", position));
       row.addEventListener("pointerleave", () => this.point("over"));
       return row;
@@ -236,8 +242,9 @@ var bltlabLane = (() => {
 .~said.~said { gap: 2px 10px; min-height: 26px; padding: 6px 0; }
 .~phase { display: inline-block; min-width: 6.4em; padding: 1px 8px; border-radius: 99px; border: 1.5px solid var(--c);
   --c: var(--soft); text-align: center; font-size: 12px; background: color-mix(in srgb, var(--c) 16%, transparent); }
-.~drafted, .~unmasked { --c: var(--proposed); } .~verified { --c: var(--accepted); } .~committed { --c: var(--kept); }
-.~phase:is(.~drafted, .~unmasked) { border-style: dashed; }
+.~drafted, .~unmasked { --c: var(--proposed); } .~guessed, .~foreseen { --c: var(--foreseen); } .~verified { --c: var(--accepted); } .~committed { --c: var(--kept); }
+.~phase:is(.~drafted, .~unmasked) { border-style: dashed; } 
+.~phase:is(.~guessed, .~foreseen) { border-style: dotted; }
 .~grid { --over: 0px; --gap: 17px; --most: 6; --row: calc(var(--h) + var(--over) + var(--gap)); position: relative;
   padding: 2px 0 24px 4px; contain: layout paint; overflow: hidden auto; scrollbar-width: thin; & .~cell { cursor: pointer; }
   height: calc(min(var(--rows, 1), var(--most)) * var(--row) + 26px); }
@@ -256,8 +263,9 @@ var bltlabLane = (() => {
 .~ghosts { overflow-y: auto; contain: layout paint; height: 98px; scrollbar-width: thin; }
 .~ghost { --w: 19px; --h: 22px; --type: 14px; gap: 2px 8px; min-height: 31px;
   padding: 2px 8px; font-size: 13px; & .~word .~cell { margin: 0 1px; } }
-.~newest { background-color: color-mix(in srgb, var(--rejected) 9%, transparent); border-left: 3px solid var(--rejected);
-  padding-left: 5px; } .~round { min-width: 9.6em; }
+.~ghost { --by: var(--rejected); } .~by-decoder { --by: var(--dropped); } .~who-threw { min-width: 4.6em; font-weight: 600; }
+.~newest { background-color: color-mix(in srgb, var(--by) 9%, transparent); border-left: 3px solid var(--by);
+  padding-left: 5px; } .~by-decoder.~newest { border-left-style: dotted; } .~round { min-width: 9.6em; }
 .~word { flex-wrap: wrap; } .~view .~waste { padding: 4px 0; border-top: var(--line); font-weight: 600; }
 @media (prefers-reduced-motion: no-preference) {
   .~together { animation: ~pop 0.5s ease-out; } .~boast { animation: ~pop 0.35s ease-out; }
@@ -265,7 +273,7 @@ var bltlabLane = (() => {
   .~brisk :is(.~together, .~boast, .~newest, .~fall .~cell) { animation: none; } }
 @keyframes ~pop { 0% { scale: 0.6; } 45% { scale: 1.18; background-color: var(--c); } }
 @keyframes ~fall { 0% { translate: 0 0; rotate: 0deg; } }
-@keyframes ~land { 0% { background-color: color-mix(in srgb, var(--rejected) 40%, transparent); } }
+@keyframes ~land { 0% { background-color: color-mix(in srgb, var(--by) 40%, transparent); } }
 `;
   return { Lane, STATS, CSS };
 })();

@@ -206,10 +206,13 @@ def character(ids: Sequence[int]) -> str:
 
 # -- one byte --------------------------------------------------------------------------------------
 
-DASHES = {"masked": (1.5, 2), "proposed": (4, 3)}  # of a state's box
-FRAMES = {"prompt": None, "masked": SOFT, "kept": None, "rejected": THIN}  # else the state's colour
+THROWN = "rejected", "dropped"
+DOTS = (1.5, 2)
+DASHES = {"masked": DOTS, "foreseen": DOTS, "proposed": (4, 3), "dropped": DOTS}  # of a state's box
+# Of a frame, where it is not the state's colour
+FRAMES = {"prompt": None, "masked": SOFT, "kept": None, "rejected": THIN, "dropped": SOFT}
 FEET = {"accepted": 4, "kept": 2}  # height of the bar at a box's foot
-FONTS = {"proposed": "mono-italic", "replaced": "mono-bold"}
+FONTS = {"foreseen": "mono-italic", "proposed": "mono-italic", "replaced": "mono-bold"}
 
 
 @lru_cache(maxsize=4096)
@@ -237,14 +240,21 @@ def cell(
     shapes += _box(state, _fill(state, now), w, h)
     shapes += _second_cue(state, w, h)
     shapes += label(i, state, w, h)
-    if state == "rejected":
-        y = h / 2 + 1
-        shapes.append(Line(((3, y), (w - 3, y)), STATES[state], 1.5))  # struck out
+    shapes += _stroke(state, w, h)
     if broken:
         shapes.append(Box(-2, -2, w + 4, h + 4, None, RED, 2, (5, 3)))
     if opens is not None:
         shapes += _rail(state, opens, w, h)
     return tuple(shapes)
+
+
+def _stroke(state: str, w: float, h: float) -> list[Shape]:
+    """What strikes out a byte that was thrown away: level by the model, aslant by the decoder."""
+    if state not in THROWN:
+        return []
+    y = h / 2 + 1
+    ends = ((3, y), (w - 3, y)) if state == "rejected" else ((3, h - 3), (w - 3, 3))
+    return [Line(ends, STATES[state], 1.5)]
 
 
 def _rail(state: str, opens: bool, w: float, h: float) -> list[Shape]:
@@ -258,7 +268,7 @@ def _rail(state: str, opens: bool, w: float, h: float) -> list[Shape]:
 
 
 def _fill(state: str, now: bool) -> str | None:
-    if state in ("prompt", "rejected"):
+    if state in ("prompt", *THROWN):
         return None
     if state == "masked":
         return mix(STATES[state], 4)
@@ -291,7 +301,12 @@ def _second_cue(
     w: float,
     h: float,
 ) -> list[Shape]:
-    """What lies on the box: hatching where masked, a bar at the foot of accepted and kept bytes."""
+    """What lies on the box: hatching where masked, a bar at the head of foreseen bytes,
+
+    and at the foot of accepted and kept ones.
+    """
+    if state == "foreseen":
+        return [rectangle(1, 1, w - 1, 4, STATES[state])]
     if state == "masked":
         return [_hatch(k, w, h) for k in range(8, int(w + h), 7)]
     if state in FEET:
@@ -317,7 +332,7 @@ def label(
     h: float,
 ) -> list[Shape]:
     """The byte itself in its box; a space is drawn, so that it needs no font."""
-    colour = SOFT if state in ("prompt", "rejected") else INK
+    colour = SOFT if state in ("prompt", *THROWN) else INK
     if i == vocab.OFFSET + 32:
         y = h / 2 + 6
         left, right = w / 2 - 4, w / 2 + 4

@@ -16,7 +16,7 @@ var bltlabPlayer = (() => {
 
   // A row of the race: what is written, what is guessed beyond it, and the place once it is done.
   function track(name, kind) {
-    const solid = el("i", "solid"), guessed = el("i", "guessed"), text = el("span", "far"), label = el("span", "who");
+    const solid = el("i", "solid"), guessed = el("i", "unsure"), text = el("span", "far"), label = el("span", "who");
     const root = el("div", `run ${kind}`, label, el("span", "road", { "aria-hidden": "true" }, solid, guessed), text);
     const draw = (written, ahead, goal, told) => {
       const share = n => `${Math.min(100 * n / Math.max(goal, 1), 100).toFixed(2)}%`;
@@ -198,7 +198,7 @@ var bltlabPlayer = (() => {
     // One lane, event by event: what happens to several bytes at once is looked at for longer.
     function dwell(tick) {
       const e = clock === "event" && lanes.length === 1 ? lanes[0].events[tick - 1] : null;
-      return e?.drafted?.length ? 2.5 : e?.revealed?.length > 1 ? 2 : e?.type === "Drafted" ? 0.7 : 1;
+      return e?.drafted?.length ? 2.5 : (e?.revealed ?? e?.block)?.length > 1 ? 2 : e?.type === "Drafted" ? 0.7 : 1;
     }
     function go(tick) {                                  // somebody chose this step: they want to see it
       setPlaying(0);
@@ -255,7 +255,7 @@ var bltlabPlayer = (() => {
 .~who { font-weight: 600; } .~far { min-width: 9.5em; } .~rival-run :is(.~who, .~far) { font-weight: 400; color: var(--soft); }
 .~road { display: flex; height: 16px; border-radius: 4px; overflow: hidden; background: var(--thin); }
 .~solid { background: var(--accent); } .~rival-run .~solid { background: var(--soft); }
-.~guessed { border: 1px dashed var(--proposed); border-width: 1px 0; background: repeating-linear-gradient(135deg,
+.~unsure { border: 1px dashed var(--proposed); border-width: 1px 0; background: repeating-linear-gradient(135deg,
   var(--proposed) 0 3px, transparent 3px 6px); }
 .~main { gap: 18px 28px; padding: 16px 0; align-items: start; }
 .~lanes { flex: 999 1 320px; min-width: 0; display: grid; gap: 30px 34px; align-content: start; }

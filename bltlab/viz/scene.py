@@ -13,7 +13,17 @@ from typing import Any
 from .. import vocab
 from ..canvas import Canvas, Cell
 from ..costs import measured_gb, paper_gb
-from ..events import Committed, Drafted, Event, Finished, Prefilled, Unmasked, Verified
+from ..events import (
+    Committed,
+    Drafted,
+    Event,
+    Finished,
+    Foreseen,
+    Guessed,
+    Prefilled,
+    Unmasked,
+    Verified,
+)
 from ..trace import Totals, Trace
 from .colours import BLUE, INK, SOFT, STATES, THIN, mix
 from .picture import (
@@ -39,6 +49,9 @@ GHOST_BYTE, GHOST_LEFT = 23, 132  # from one rejected byte to the next; where th
 MARGIN, GAP, STATS = 16, 34, 42  # around and between lanes; a row of numbers
 NUMBERS = "new bytes", "patcher", "encoder", "global", "decoder passes", "acceptance", "seconds"
 LEGEND = {  # names in it that are not a state's own
+    "foreseen": "guessed ahead of the decoder",
+    "dropped": "dropped by the decoder",
+    "rejected": "rejected by the model",
     "linked": "appeared in one step",
     "broken": "broken UTF-8",
     "opens": "opens a patch",
@@ -103,6 +116,10 @@ def touched(event: Event | None) -> Iterable[int]:
             return (event.position,)
         case Unmasked():
             return {event.position + slot for slot in event.revealed}
+        case Guessed():
+            return range(event.position, event.position + len(event.block))
+        case Foreseen():
+            return range(event.position, event.position + event.accepted)
         case Verified():
             replaced = event.replacement is not None
             return range(event.position, event.position + event.accepted + replaced)
@@ -117,7 +134,7 @@ class Extent:
 
     longest: bytes of the longest canvas.
     highest: the highest id of a byte.
-    ghosts: rejected drafts.
+    ghosts: rows of guesses thrown away.
     states: those of the legend that occur.
     """
 
@@ -152,8 +169,7 @@ def extent_of(trace: Trace) -> Extent:
                 highest = max(highest, c.id)
         if any(starmap(linked, pairwise(cells))):
             states.add("linked")
-    if canvas.ghosts:
-        states.add("rejected")
+    states |= {ghost["state"] for ghost in canvas.ghosts}
     states |= {kind for _, _, kind in spans(canvas.ids, True)}
     return Extent(longest, highest, len(canvas.ghosts), frozenset(states))
 
@@ -254,33 +270,33 @@ class Lane:
         y: float,
         newest: bool,
     ) -> Iterator[Part]:
-        """A row with the bytes that one round rejected."""
+        """A row with the bytes that one round rejected, or that one pass of the decoder dropped."""
         if newest:
-            yield 0, y, self._newest_ground()
+            yield 0, y, self._newest_ground(ghost["state"])
         ink = INK if newest else SOFT
         yield 0, y, (Text(8, 20, self._round(ghost), 13, ink),)
         ids, room = ghost["ids"], self._ghost_room()
         x: float = GHOST_LEFT
         for i in ids[:room]:
-            yield x, y + 3, cell(i, "rejected", w=21, h=24)
+            yield x, y + 3, cell(i, ghost["state"], w=21, h=24)
             x += GHOST_BYTE
         x += 8
         where = "..." if len(ids) > room else self._where(ghost, x)
         yield x, y, (Text(0, 20, where, 13, SOFT),)
 
-    def _newest_ground(self) -> tuple[Shape, ...]:
-        """What lies under the newest row of rejected bytes."""
-        red = STATES["rejected"]
+    def _newest_ground(self, state: str) -> tuple[Shape, ...]:
+        """What lies under the newest row of bytes that were thrown away."""
+        colour = STATES[state]
         bottom = GHOST - 2
-        tint = rectangle(0, 0, self.width, bottom, mix(red, 9))
-        edge = rectangle(0, 0, 3, bottom, red)
+        tint = rectangle(0, 0, self.width, bottom, mix(colour, 9))
+        edge = rectangle(0, 0, 3, bottom, colour)
         return tint, edge
 
     def _round(self, ghost: dict[str, Any]) -> str:
-        """Which round rejected the bytes, in words."""
+        """Which round threw the bytes away, and how, in words."""
         earlier = self.trace.events[: ghost["step"]]
         rounds = sum(isinstance(event, Committed) for event in earlier)
-        return f"round {rounds + 1} rejected:"
+        return f"round {rounds + 1} {ghost['state']}:"
 
     def _ghost_room(self) -> int:
         """How many rejected bytes fit in a row."""
@@ -292,7 +308,8 @@ class Lane:
         words = f"at byte {ghost['position'] - 1}"
         prob = ghost["probs"][0]
         if prob is not None:
-            words += f", drafted with p = {prob:.2f}"
+            how = "drafted" if ghost["state"] == "rejected" else "guessed"
+            words += f", {how} with p = {prob:.2f}"
         return words if left + wide(words, 13) < self.width else ""
 
 
