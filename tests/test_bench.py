@@ -88,9 +88,9 @@ def test_figures_are_those_of_the_traces(model, method):
         assert seen[f"{part.strip('_')}_per_byte"] == sum(getattr(t.nfe, part) for t in totals) / 80
     assert seen["paper_mb_per_byte"] == pytest.approx(1e3 * sum(t.paper_gb for t in totals) / 80)
     shares = seen["accepted_per_round"]
-    assert (shares is None) == (seen["acceptance"] is None) == (method in ("ar", "blt-d"))
+    assert (shares is None) == (seen["acceptance"] is None) == (method in ("ar", "blt-d", "blt-f"))
     if shares:
-        assert sum(shares) == pytest.approx(1) and len(shares) == 9
+        assert sum(shares) == pytest.approx(1) and len(shares) == (17 if method == "blt-fv" else 9)
         assert sum(n * s for n, s in enumerate(shares)) == pytest.approx(8 * seen["acceptance"])
 
 
