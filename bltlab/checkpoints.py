@@ -192,22 +192,23 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def read_tensors(folder: str | Path) -> tuple[Tensors, dict[str, str]]:
-    """Tensors by name, and the file of each, of a folder's safetensors.
+    """({name: tensor}, {name: the file it was in}) of a folder's safetensors.
 
     They are in one file, or in the shards that an index names. Raises FileNotFoundError or
     ValueError, naming the file.
     """
     folder = Path(folder)
-    where = _weight_map(folder)
+    promised = _weight_map(folder)  # {name: file}, empty where there is no index
+    shards = sorted(set(promised.values()))
     tensors: Tensors = {}
     files: dict[str, str] = {}
-    for file in sorted(set(where.values())) or [WEIGHTS]:
+    for file in shards or [WEIGHTS]:
         if not (folder / file).is_file():
-            promised = f", {INDEX} names it" if where else ""
-            raise FileNotFoundError(f"{folder / file} is missing{promised}")
+            named = f", {INDEX} names it" if promised else ""
+            raise FileNotFoundError(f"{folder / file} is missing{named}")
         found = _read_safetensors(folder / file)
         _add(tensors, files, found, dict.fromkeys(found, file), folder)
-    for name, file in where.items():
+    for name, file in promised.items():
         if files.get(name) != file:
             raise ValueError(f"{folder / file} lacks {name}, which {INDEX} promises")
     return tensors, files

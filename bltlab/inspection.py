@@ -212,19 +212,20 @@ def _shared_rows(
     shared = []
     for row, at in sorted(positions.items()):
         if len(at) > 1:
-            kinds = _numbered([read[t] for t in at])
+            kinds = _ranks([read[t] for t in at])
             shared.append({"size": size, "row": row, "at": at, "kinds": kinds})
     return shared
 
 
-def _numbered(values: Sequence[list[int]]) -> list[int]:
-    """The rank of each value among the different ones.
+def _ranks(values: Sequence[list[int]]) -> list[int]:
+    """The rank of each value, from 0; equal values share one.
 
-    >>> _numbered([[7], [3], [7]])
+    >>> _ranks([[7], [3], [7]])
     [1, 0, 1]
     """
-    different = sorted(map(list, set(map(tuple, values))))
-    return [different.index(value) for value in values]
+    keys = [tuple(value) for value in values]
+    ranked = sorted(set(keys))
+    return [ranked.index(key) for key in keys]
 
 
 def _rows(mask: Tensor) -> list[str]:

@@ -113,7 +113,7 @@ def recompute(model: BLT, ids: torch.Tensor, n: int) -> torch.Tensor:
 
 
 def theirs_greedy(theirs: Any, ids: torch.Tensor, n: int) -> torch.Tensor:
-    """The same by transformers' own `generate`."""
+    """Ids (1, T + n), as `recompute` returns them, by the `generate` of transformers' Blt."""
     return theirs.generate(
         ids,
         attention_mask=torch.ones_like(ids),

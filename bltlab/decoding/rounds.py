@@ -233,8 +233,8 @@ def stream(
 ) -> Stream:
     """An iterator of events for one prompt, or for a list of prompts (row by row within a step).
 
-    prompt: str, bytes or a list of either; BOS is put in front. method: a name ("ar", "blt-s",
-    "blt-d", "blt-dv"), a name with options ("blt-d,block_size=4"), "module:Class" or an object.
+    prompt: str, bytes or a list of either; BOS is put in front. method: a name of `METHODS` ("ar",
+    "blt-s" and so on), a name with options ("blt-d,block_size=4"), "module:Class" or an object.
     max_new_bytes is exact; a text also ends at EOS, which is not in it, or at any string of `stop`,
     which is. seed: an int for all rows, or one for each. record: True for every event, "totals"
     leaves out probabilities and candidates, False keeps only the bytes. Raises ValueError or
@@ -255,8 +255,8 @@ def stream(
         seed=_seeds(seed, len(prompts)),
         stop=_stops(stop),
     )
-    short: dict[Any, str] = {True: "all", False: ""}
-    record = short.get(record, record)
+    names: dict[Any, str] = {True: "all", False: ""}
+    record = names.get(record, record)
     if record not in RECORDS:
         raise ValueError(f"record must be True, 'totals' or False, got {record!r}")
     return Stream(model, ids, method, settings, record)

@@ -120,8 +120,13 @@ class RunFolder:
             self._unlock = None
 
     def _remove_leftovers(self) -> None:
+        """Remove what a killed process left half-written, and states but the latest.
+
+        In a folder without a whole state only half-written states go: other files may be somebody's
+        own.
+        """
         leftovers = [*self.states.glob("*.part")]
-        if self.saved:  # then the folder is a run's for certain
+        if self.saved:
             leftovers += [p for p in _numbered(self.states) if p != self.latest]
             leftovers += [*self.path.glob(".part-*"), *self.path.glob("opens-*.part")]
         for leftover in leftovers:

@@ -60,22 +60,21 @@ class OwnText:
 def write_own_text(
     model: BLT, windows: torch.Tensor, greedy: float, seed: int, method: Any = "blt-s"
 ) -> OwnText:
-    """What the model goes on with after the beginnings of windows (N, T) of training text.
+    """N texts of T ids, begun as windows (N, T) of training text and continued by the model.
 
-    As many texts, as long as the windows. greedy: the share that is written greedily; the others
-    are sampled. method: any that writes the bytes of autoregression. A text ends early where the
-    model ends it.
+    A text ends early where the model ends it. greedy: the share that is written greedily; the
+    others are sampled. method: any that writes the bytes of autoregression.
     """
     was_training = model.training
     model.eval()
     generator = torch.Generator().manual_seed(seed)
     shortest, longest = PROMPT_BYTES
     lengths = torch.randint(shortest, longest + 1, (len(windows),), generator=generator)
-    lengths = lengths.clamp_max(windows.shape[1] // 2)
-    texts = OwnText(
-        torch.full_like(windows, vocab.PAD_ID),
-        torch.zeros_like(windows, dtype=torch.bool),
-        lengths + 1,
+    lengths = lengths.clamp_max(windows.shape[1] // 2)  # (N,): of the prompts, without BOS
+    texts = OwnText(  # nothing is written yet
+        ids=torch.full_like(windows, vocab.PAD_ID),
+        next_opens=torch.zeros_like(windows, dtype=torch.bool),
+        prompts=1 + lengths,
     )
     n_greedy = round(greedy * len(windows))
     for rows, temperature in _groups(n_greedy, len(windows)):
@@ -103,7 +102,7 @@ def _write(
     seed: int,
     method: Any,
 ) -> None:
-    """Write some texts, and put them where they belong."""
+    """Go on with the prompts, and put what was written into these rows of `texts`."""
     width = texts.ids.shape[1]
     shortest = min(map(len, prompts))
     written = generate(
@@ -123,7 +122,7 @@ def _write(
 
 
 def _text_of(ids: list[int]) -> bytes:
-    """A prompt's bytes; a document that ends in it is left behind."""
+    """A prompt's bytes; BOS and EOS between two documents are left out."""
     return vocab.decode(ids)
 
 
