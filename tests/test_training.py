@@ -291,7 +291,8 @@ def test_what_a_killed_process_left_goes_and_another_text_is_refused(corpus, tmp
     list(train(options))
     for name in ("state/000001", "state/000099.part", ".part-x"):
         (out / name).mkdir()
-    (out / "opens-1.2.part").write_bytes(b"half")
+    for name in ("opens-1.2.part", "own-0000.safetensors.2.part"):
+        (out / name).write_bytes(b"half")
     before = {p for p in out.rglob("*") if "part" not in p.name and p.name != "000001"}
     assert list(train(options, resume=True)) == [] and set(out.rglob("*")) == before
     mine.write_text(Path(corpus).read_text().replace("cat", "cow"))

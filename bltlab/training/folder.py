@@ -3,6 +3,7 @@
     runs/mine/state/000400/     progress.json and the shards of torch.distributed.checkpoint
     runs/mine/state/lock        held by the run that writes here
     runs/mine/log.csv, samples.jsonl, opens-*.npy      measurements, samples, patches of the text
+    runs/mine/own-*.safetensors                        texts that the model wrote to train on
     runs/mine/config.json, model.safetensors           the model, at the end
 
 A state appears whole or not at all: it is written beside, renamed when every process is done, and
@@ -128,7 +129,8 @@ class RunFolder:
         leftovers = [*self.states.glob("*.part")]
         if self.saved:
             leftovers += [p for p in _numbered(self.states) if p != self.latest]
-            leftovers += [*self.path.glob(".part-*"), *self.path.glob("opens-*.part")]
+            for name in (".part-*", "opens-*.part", "own-*.part"):
+                leftovers += self.path.glob(name)
         for leftover in leftovers:
             if leftover.is_dir() and not leftover.is_symlink():
                 shutil.rmtree(leftover)
