@@ -244,35 +244,36 @@ class DecodingState:
         every: bool = False,
         block: Tensor | None = None,
     ) -> Any:
-        """Read bytes past the frontier and the scratch so far in one decoder pass, patch rule
-        ignored.
+        """Read bytes as scratch in one decoder pass -> logits (B, V) after each row's last byte.
+
+        They go on from the scratch that earlier drafts left, and close no patch: all read the
+        latent that `latent` names.
 
         ids: one id for each row (an int for one row), or (B, T). counts: how many of a row's ids
-        are real, T by default. Returns logits (B, V) after each row's last byte, or (B, T, V) with
-        `every`. The bytes stay as scratch. block (B, S): MASKs to denoise behind them in the same
-        pass; then the block's logits (B, S, V) come too. Raises ValueError for another number of
-        rows.
+        are real, T by default. every: logits (B, T, V) after each byte instead. block (B, S): MASKs
+        to denoise behind the bytes in the same pass; then (logits, the block's logits (B, S, V)) is
+        returned. Raises ValueError for another number of rows.
         """
-        rows = torch.as_tensor(ids, device=self.model.device)
-        rows = rows if rows.ndim == 2 else rows.reshape(-1, 1)
-        if len(rows) != self.batch_size:
+        columns = torch.as_tensor(ids, device=self.model.device)
+        columns = columns if columns.ndim == 2 else columns.reshape(-1, 1)  # (B, T)
+        if len(columns) != self.batch_size:
             raise ValueError(
-                f"draft needs one id for each of the {self.batch_size} texts, got {len(rows)}"
+                f"draft needs one id for each of the {self.batch_size} texts, got {len(columns)}"
             )
-        self._prepare(latent)
+        self._ensure_latent(latent)
         if self._scratch.before_block:
             self._drop_scratch_bytes()
         if self.has_pending:
             self._decode_pending()
-        clean = self._clean_part(rows, latent, counts)
-        if block is not None:
-            parts = [clean, self._block_part(block, latent, None)]
-            logits = self._passes.decode_block(parts, block.shape[1])
-            widths = (clean.span.width, block.shape[1])
-            read, denoised = logits.split(widths, 1)
-            return read if every else self._last(read, counts), denoised
-        read = self._passes.decode(clean)
-        return read if every else self._last(read, counts)
+        clean = self._clean_part(columns, latent, counts)
+        if block is None:
+            logits = self._passes.decode(clean)
+            return logits if every else self._last(logits, counts)
+        size = block.shape[1]
+        both = self._passes.decode_block([clean, self._block_part(block, latent, None)], size)
+        logits, denoised = both.split((clean.span.width, size), 1)  # (B, T, V), (B, S, V)
+        logits = logits if every else self._last(logits, counts)
+        return logits, denoised
 
     def _last(self, logits: Tensor, counts: Sequence[int] | None) -> Tensor:
         """Of logits (B, T, V) those after each row's last byte: (B, V)."""
@@ -289,14 +290,16 @@ class DecodingState:
         latent: str = "closed",
         busy: Tensor | Sequence[bool] | None = None,
     ) -> Tensor:
-        """Logits (B, S, V) of a block with MASKs: causal on the prefix, bidirectional inside.
-        Scratch.
+        """Logits (B, S, V) of a block with MASKs: causal on what is before it, both ways inside it.
+
+        One decoder pass over the bytes that are pending, clean bytes behind them, and the block.
+        What is run past the frontier is scratch (Fast BLT section 3.1.1).
 
         block_ids (B, S). after: clean bytes between frontier and block, (B, A) or one list for all
-        rows, read in the same pass; None: the block stands behind the scratch of the calls before,
-        which is not run again. busy (B,) bool: only these rows are asked for; where nothing else
-        has to run, the others cost nothing and their logits are 0. Raises ValueError for a plain
-        BLT (Fast BLT section 3.1.1).
+        rows; they replace earlier scratch. None: the block stands behind the scratch of the calls
+        before, which is not run again. busy (B,) bool: the rows whose logits are asked for; where
+        the block alone is run, the others cost nothing and their logits are 0. Raises ValueError
+        for a plain BLT.
         """
         if self.model.config.block_size is None:
             raise ValueError(
@@ -304,27 +307,21 @@ class DecodingState:
                 " got a plain BLT"
             )
         block = torch.as_tensor(block_ids, device=self.model.device).expand(self.batch_size, -1)
-        self._prepare(latent)
-        parts = []
-        if self.has_pending:
-            parts.append(self._pending_part())
-        pending = parts[0].span if parts else None
-        if after is not None:
-            self._drop_scratch_bytes()
-            clean = self._columns(after)
-            if clean.shape[1]:
-                parts.append(self._clean_part(clean, latent))
-            self._scratch.before_block = True
-        rows = None if parts else self._rows_asked_for(busy)
-        parts.append(self._block_part(block, latent, rows))
-        logits = self._passes.decode_block(parts, block.shape[1])
+        self._ensure_latent(latent)
+        size = block.shape[1]
+        pending = self._pending_part() if self.has_pending else None
+        clean = self._clean_before_block(after, latent)
+        in_front = [part for part in (pending, clean) if part is not None]
+        rows = None if in_front else self._rows_asked_for(busy)  # None: all
+        block_part = self._block_part(block, latent, rows)
+        logits = self._passes.decode_block([*in_front, block_part], size)  # of all, side by side
         if pending is not None:
-            self._keep_logits(logits[:, : pending.width], pending)
-        logits = logits[:, -block.shape[1] :]
+            self._keep_logits(logits[:, : pending.span.width], pending.span)
+        denoised = logits[:, -size:]
         if rows is None:
-            return logits
-        everybody = logits.new_zeros(*block.shape, logits.shape[-1])
-        return everybody.index_copy(0, parts[-1].span.only, logits)
+            return denoised
+        of_all_rows = denoised.new_zeros(*block.shape, denoised.shape[-1])
+        return of_all_rows.index_copy(0, block_part.span.only, denoised)
 
     @torch.inference_mode()
     def peek_latent(self) -> Tensor:
@@ -332,7 +329,7 @@ class DecodingState:
 
         Where the open patch is empty, it is that of the last closed one.
         """
-        self._prepare("closed")
+        self._ensure_latent("closed")
         if not self._scratch.open_ready:
             self._close_patches([row.closed for row in self.rows], open_latent=True)
         at = [row.closed if row.has_open else row.closed - 1 for row in self.rows]
@@ -469,6 +466,16 @@ class DecodingState:
         self._scratch.counts = [a + b for a, b in zip(standing, counts, strict=True)]
         return Part(inputs, span, self._frontier_reads(latent))
 
+    def _clean_before_block(self, after: Ids | None, latent: str) -> Part | None:
+        """What `denoise` reads between frontier and block, instead of earlier scratch, if any."""
+        if after is None:
+            return None
+        self._drop_scratch_bytes()
+        ids = self._columns(after)  # (B, A)
+        part = self._clean_part(ids, latent) if ids.shape[1] else None
+        self._scratch.before_block = True
+        return part
+
     def _block_part(self, block: Tensor, latent: str, rows: list[int] | None) -> Part:
         """A block (B, S) behind the scratch, of all rows or of some."""
         numbers = range(self.batch_size) if rows is None else rows
@@ -510,7 +517,7 @@ class DecodingState:
 
     # -- scratch ---------------------------------------------------------------------------------
 
-    def _prepare(self, latent: str) -> None:
+    def _ensure_latent(self, latent: str) -> None:
         """Check that there is a frontier to go on from, and that the latent asked for is there."""
         if latent not in LATENTS:
             raise ValueError(f"latent must be one of {', '.join(LATENTS)}, got {latent!r}")

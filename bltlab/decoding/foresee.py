@@ -5,10 +5,11 @@ guessed, one after another as a chain would; it finds the next byte; and it deno
 MASKs behind them. Where all guesses were right, the block holds the next ones; where one was wrong,
 the chain goes on from the byte that the decoder wants there.
 
-    known   T h e _ c                        pass 1 reads "c", and unmasks a block behind it: "at s"
-    guesses           a t _ s                pass 2 reads "a t _ s" causally and finds "a t _ o":
-    chain   T h e _ c a t _ o                three agree, "o" is the decoder's own
-    guesses                   ...            pass 3 reads "o", and unmasks a block behind it
+    known   T h e _ c                        pass 1 reads "c": finds "a", and denoises a block
+    known   T h e _ c a                      behind "c", "at s": its "a" is known by now, the others
+    guesses             t _ s                are guesses
+    known   T h e _ c a t _ o                pass 2 reads "at s" causally, and finds "t", "_", "o":
+    guesses                   ...            two agree, "o" is the decoder's own; pass 3 reads "o"
 
 So a pass adds one byte at least, as a step of the chain does, and a whole block at best: a hopeless
 guesser costs no pass more than the chain. Ours; the paper's drafts are chains or blocks. A draft
@@ -104,25 +105,28 @@ class Foresight:
             yield from self._guess(denoised, [True] * state.batch_size)
 
     def step(self) -> Iterator[Event]:
-        """One decoder pass: read the last byte known and the guesses, denoise a block behind."""
+        """One decoder pass: read the last byte known and the guesses, denoise a block behind.
+
+        read     a t _ s       the last byte known, "a", and three guesses
+        chosen   t _ o ?       what the chain writes behind each: two agree, "o" is known as well
+        """
         state = self.state
         texts = [self._unread(row) for row in self.rows]
         counts = [len(text) for text in texts]
         ids = torch.tensor(_padded(texts), device=state.model.device)  # (B, T)
-        more = any(self._wants_more(row) for row in self.rows)
-        read = state.draft(ids, self.latent, counts, every=True, block=self.masks if more else None)
-        logits, denoised = read if more else (read, None)  # (B, T, V), (B, S, V)
-        at = ahead(state, 0, 1) + self._offsets(counts, ids.shape[1])  # (B, T)
+        block = self.masks if any(self._wants_more(row) for row in self.rows) else None
+        read = state.draft(ids, self.latent, counts, every=True, block=block)
+        logits, denoised = (read, None) if block is None else read  # (B, T, V), (B, S, V)
+        at = ahead(state, 0, 1) + self._offsets(ids.shape[1])  # (B, T)
         chosen = self.pick(logits, at)  # (B, T): what the chain writes behind each byte read
         agreed = self._agreed(chosen)
-        weighed = self._weigh(chosen, logits)
-        yield from self._checked(agreed, weighed)
-        right = [n == len(row.guesses) for n, row in zip(agreed, self.rows, strict=True)]
-        yield from self._take(weighed, agreed)
-        state.rollback(self._read_positions())
+        all_right = [n == len(row.guesses) for n, row in zip(agreed, self.rows, strict=True)]
+        yield from self._foreseen(agreed)
+        yield from self._take(self._weigh(chosen, logits), agreed)
+        state.rollback(self._scratch_ends())
         self._find_end()
         if self.length is None:
-            yield from self._guess(denoised, right)
+            yield from self._guess(denoised, all_right)
 
     # -- what to read ----------------------------------------------------------------------------
 
@@ -134,7 +138,10 @@ class Foresight:
         return self.state.stop_at_eos and row.over(n)
 
     def _unread(self, row: Row) -> list[int]:
-        """The last known byte and the guesses behind it; nothing for a row that is through."""
+        """The last known byte and the guesses behind it; nothing for a row that is through.
+
+        Drops guesses that the row has no room for.
+        """
         if self._through(row):
             row.guesses = []
             return []
@@ -146,13 +153,13 @@ class Foresight:
         best = len(row.known) + len(row.guesses) + 1
         return not self._through(row) and best < self.count - 1
 
-    def _offsets(self, counts: Sequence[int], width: int) -> torch.Tensor:
-        """(B, T): how far past the frontier the byte behind each byte of this pass stands."""
+    def _offsets(self, width: int) -> torch.Tensor:
+        """(B, T): how far past the frontier the first bytes stand that are not known."""
         first = [len(row.known) for row in self.rows]
         begin = torch.tensor(first, device=self.state.model.device)[:, None]
         return begin + torch.arange(width, device=begin.device)
 
-    def _read_positions(self) -> list[int]:
+    def _scratch_ends(self) -> list[int]:
         """Where each row's scratch ends: before its last known byte, which is still to be read."""
         scratch = [len(row.known) - 1 for row in self.rows]
         held = self.state.scratch_lengths
@@ -173,7 +180,7 @@ class Foresight:
             counts.append(next(wrong, len(row.guesses)))
         return counts
 
-    def _checked(self, agreed: Sequence[int], weighed: Weighed) -> Iterator[Event]:
+    def _foreseen(self, agreed: Sequence[int]) -> Iterator[Event]:
         """One `Foreseen` for each row that had guesses."""
         if not self.state.record:
             return
@@ -224,7 +231,7 @@ class Foresight:
         """
         if denoised is None or self.block_size < 2:
             return
-        at = ahead(self.state, 0, 1) + self._offsets([], self.block_size - 1)
+        at = ahead(self.state, 0, 1) + self._offsets(self.block_size - 1)
         ids = self.pick(denoised[:, 1:], at)  # (B, S - 1)
         weighed = weigh(self.state, ids, denoised[:, 1:])
         values, probs = ids.tolist(), weighed.plain_probs()

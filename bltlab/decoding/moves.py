@@ -154,17 +154,17 @@ def unmask(
 
     Each step reveals the slots that `rule` is sure of. after: bytes that stand clean between
     frontier and block, usually the model's own. Raises ValueError or TypeError for a rule that
-    reveals nothing, or something else than slots.
+    reveals nothing, or returns anything but slots.
     """
     before = after or nothing(state)
     if block_size == 0:
         return before
     at = ahead(state, before.length, block_size)  # (B, S)
     block = torch.full_like(at, vocab.MASK_ID)
-    over = rows_over(state, before.ids)
+    over = rows_over(state, before.ids)  # these rows end in front of the block
     steps: list[DenoisingStep] = []
     clean: torch.Tensor | None = before.ids
-    while any(busy := _rows_to_go_on(state, block, over)):
+    while any(busy := _busy_rows(state, block, over)):
         logits = state.denoise(block, clean, latent, busy)  # (B, S, V)
         clean = None  # read now: the next step goes on behind it
         masked = _masked(block, busy)
@@ -173,10 +173,10 @@ def unmask(
         block = torch.where(revealed, pick(logits, at), block)
         if state.record:
             steps.append(DenoisingStep(masked, block, probs, state.stamp()))
-    sure = None
+    block_probs = None  # (B, S): of each byte when it was revealed
     if steps:
-        sure = yield from unmasked(state, before.length, steps)
-    return _cut_at_eos(state, before.then(block, sure))
+        block_probs = yield from unmasked(state, before.length, steps)
+    return _cut_at_eos(state, before.then(block, block_probs))
 
 
 def _masked(block: torch.Tensor, busy: Sequence[bool]) -> torch.Tensor:
@@ -192,7 +192,7 @@ def rows_over(state: DecodingState, ids: torch.Tensor) -> list[bool]:
     return [vocab.EOS_ID in row for row in ids.tolist()]
 
 
-def _rows_to_go_on(state: DecodingState, block: torch.Tensor, over: Sequence[bool]) -> list[bool]:
+def _busy_rows(state: DecodingState, block: torch.Tensor, over: Sequence[bool]) -> list[bool]:
     """Which rows have a MASK that matters: one before the first EOS of the block."""
     rows = block.tolist()
     ends = ends_of(rows) if state.stop_at_eos else [len(row) for row in rows]
@@ -220,18 +220,24 @@ def verify(state: DecodingState, pick: Pick, proposal: Proposal) -> Iterator[Eve
     The model's own byte in front (own = 1) needs no check, and where guesses part from the model,
     the byte it wants is the next round's own. Without one (own = 0, the paper's form, Fast BLT
     section 5.2, Algorithm 2) that byte is committed here, and decoded with the next round's block.
+
+        proposal   w a r s        the own byte "w" (own = 1), and k = 3 guesses
+        target       a r m e      what the model writes there and behind: t = 4
+        follow           m        two are accepted; "m" is the byte it wants there
     """
     since, own, ends = state.lengths, proposal.own, _ends(state, proposal)
     at = ahead(state, own, proposal.length - own + 1)
-    read = _read(state, proposal.ids, ends)[:, own:]  # (B, t, V): of guesses and the byte behind
-    guesses = proposal.ids[:, own : own + read.shape[1]]  # (B, k)
-    target = pick(read, at[:, : read.shape[1]])  # (B, t)
-    agreed = accepted_length(guesses, target[:, : guesses.shape[1]]).tolist()
-    checked = [max(0, min(end + 1, proposal.length) - own) for end in ends]
+    logits = _read(state, proposal.ids, ends)[:, own:]  # (B, t, V); fewer where all rows end
+    t = logits.shape[1]
+    target = pick(logits, at[:, :t])  # (B, t)
+    guesses = proposal.ids[:, own : own + t]  # (B, k)
+    k = guesses.shape[1]
+    agreed = accepted_length(guesses, target[:, :k]).tolist()
+    checked = [max(0, min(end + 1, proposal.length) - own) for end in ends]  # EOS too
     accepted = [min(counts) for counts in zip(agreed, checked, strict=True)]
     follow = _follow(target, accepted)
     if state.record:
-        weighed = weigh(state, guesses, read[:, : guesses.shape[1]])
+        weighed = weigh(state, guesses, logits[:, :k])
         yield from verified(state, since, proposal, checked, accepted, follow, weighed)
     over = _ended(ends, proposal.length, checked, accepted)
     kept = [end if done else own + n for end, done, n in zip(ends, over, accepted, strict=True)]
