@@ -362,7 +362,7 @@ class DecodingState:
         Raises ValueError.
         """
         rows: list[Any] = ids.tolist() if torch.is_tensor(ids) else list(ids)
-        if rows and not isinstance(rows[0], (list, tuple)):
+        if not rows or not isinstance(rows[0], (list, tuple)):
             rows = [rows] * self.batch_size
         if len(rows) != self.batch_size:
             raise ValueError(

@@ -602,3 +602,14 @@ def test_what_a_rollback_keeps_of_the_bytes_before_a_block_is_gone_on_from():
     state.rollback(13)
     assert (state.draft(103) - fresh.draft([[101, 103]])).abs().max() < TOLERANCE
     assert state.scratch_lengths == [2]
+
+
+def test_no_bytes_change_nothing_however_they_are_written():
+    for rows in (1, 2):
+        state = DecodingState(random_model(0), rows)
+        state.extend([[1, 101]] * rows)
+        before, passes = state.snapshot(), state.nfe
+        for nothing in ([], [[]] * rows, torch.empty(rows, 0, dtype=torch.long)):
+            assert state.extend(nothing) is None
+        assert state.nfe == passes
+        same(state.snapshot(), before)
