@@ -50,6 +50,7 @@ EXAMPLES = {
         "Größe, 大きさ, размер: ",
     ),
 }
+TABLE = "left: trusted, right: verified. A line each: chain, unmasked block, foreseen chain"
 INTRO = (
     "# bltlab\nA language model that writes **several bytes at once**: "
     "watch what it guesses, keeps and throws away."
@@ -174,7 +175,9 @@ def _ask(box: Box, first: Trace | None, start: str, prompts: tuple[str, ...]) ->
         prompt_of(first), label="prompt", lines=2, max_length=MOST_CHARACTERS
     )
     gr.Examples([[prompt] for prompt in prompts], box["prompt"], label="examples", **HIDDEN)
-    box["method"] = gr.Radio(short_titles(), value=start, label="decoder", elem_classes="methods")
+    box["method"] = gr.Radio(
+        short_titles(), value=start, label="decoder", info=TABLE, elem_classes="methods"
+    )
     with gr.Row(elem_classes="buttons"):
         box["run"] = gr.Button("Decode", variant="primary", min_width=80)
         box["halt"] = gr.Button("Stop", min_width=80, elem_classes="halt")

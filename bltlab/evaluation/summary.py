@@ -7,7 +7,7 @@ from typing import Any
 
 from ..costs import NFE, PUBLISHED, project, ratio
 from ..events import Verified
-from ..trace import Totals, Trace
+from ..trace import Totals, Trace, acceptance_rate
 
 Row = dict[str, Any]  # one line of a table: plain values by name
 BARS = "▁▂▃▄▅▆▇█"
@@ -18,7 +18,8 @@ def summarise(traces: Sequence[Trace]) -> Row:
 
     `*_per_byte`: function evaluations of each part; `*_mb_per_byte`: traffic in MB, by the paper's
     equation, as the caches and weights were really read, and projected on the published shapes.
-    `acceptance` is the share of guessed bytes that were kept, `accepted_per_round` their histogram.
+    `acceptance` is the share of guessed bytes that were kept, `accepted_per_round` their histogram;
+    `foreseen` that of guesses which the decoder agreed with before the model saw any.
     A value is None where nothing was guessed, verified or denoised. Raises ValueError where no byte
     was written.
     """
@@ -56,6 +57,7 @@ def _guesses(traces: Sequence[Trace]) -> Row:
     return {
         "acceptance": ratio(sum(accepted), sum(guessed)),
         "accepted_per_round": histogram(accepted, max(guessed, default=0)),
+        "foreseen": acceptance_rate([pair for trace in traces for pair in trace.foreseen]),
     }
 
 
