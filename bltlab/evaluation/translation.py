@@ -103,7 +103,7 @@ def _costs(alone: list[Generation], batched: list[Generation]) -> Row:
     """`summarise` of the lines decoded alone, with the guesses of all lines."""
     guesses = summarise([out.trace for out in batched])
     costs = summarise([out.trace for out in alone])
-    for name in ("acceptance", "accepted_per_round"):
+    for name in ("acceptance", "accepted_per_round", "foreseen"):
         costs[name] = guesses[name]
     return costs
 

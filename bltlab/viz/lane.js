@@ -63,6 +63,8 @@ var bltlabLane = (() => {
       this.root.role = "group";
       this.grid.classList.toggle("bltp-tall", this.multibyte);
       this.ghosts.hidden = this.waste.hidden = !events.some(e => e.accepted < e.drafted?.length);
+      const foreseen = Object.keys(STATS).indexOf("foreseen right");       // only where anything is guessed ahead
+      this.stats.children[foreseen].hidden = !events.some(e => e.type === "Foreseen");
       return goesOn;
     }
     index_(e, step) {                                    // which events speak of which position; how long the text gets
