@@ -65,8 +65,6 @@ def write_own_text(
     A text ends early where the model ends it. greedy: the share that is written greedily; the
     others are sampled. method: any that writes the bytes of autoregression.
     """
-    was_training = model.training
-    model.eval()
     generator = torch.Generator().manual_seed(seed)
     shortest, longest = PROMPT_BYTES
     lengths = torch.randint(shortest, longest + 1, (len(windows),), generator=generator)
@@ -77,10 +75,14 @@ def write_own_text(
         prompts=1 + lengths,
     )
     n_greedy = round(greedy * len(windows))
-    for rows, temperature in _groups(n_greedy, len(windows)):
-        prompts = [windows[row, 1 : 1 + lengths[row]].tolist() for row in rows]
-        _write(model, texts, rows, prompts, temperature, seed, method)
-    model.train(was_training)
+    was_training = model.training
+    model.eval()
+    try:
+        for rows, temperature in _groups(n_greedy, len(windows)):
+            prompts = [_text_of(windows[row, 1 : 1 + lengths[row]].tolist()) for row in rows]
+            _write(model, texts, rows, prompts, temperature, seed, method)
+    finally:
+        model.train(was_training)
     return texts
 
 
@@ -97,7 +99,7 @@ def _write(
     model: BLT,
     texts: OwnText,
     rows: list[int],
-    prompts: list[list[int]],
+    prompts: list[bytes],
     temperature: float,
     seed: int,
     method: Any,
@@ -107,23 +109,39 @@ def _write(
     shortest = min(map(len, prompts))
     written = generate(
         model,
-        [_text_of(ids) for ids in prompts],
+        prompts,
         method,
         max_new_bytes=width - 1 - shortest,
         temperature=temperature,
         seed=[seed + row for row in rows],
         record=False,
     )
-    for row, generation in zip(rows, written, strict=True):
+    for row, prompt, generation in zip(rows, prompts, written, strict=True):
         ids, opens = _read(generation.trace.events)
         n = min(len(ids), width)
+        texts.prompts[row] = 1 + len(prompt)
         texts.ids[row, :n] = torch.tensor(ids[:n])
         texts.next_opens[row, : n - 1] = torch.tensor(opens[1:n])
 
 
 def _text_of(ids: list[int]) -> bytes:
-    """A prompt's bytes; BOS and EOS between two documents are left out."""
-    return vocab.decode(ids)
+    """A prompt from the beginning of a window: one document's bytes, the last that it reaches.
+
+    >>> _text_of([76, vocab.EOS_ID, vocab.BOS_ID, 109, 110])
+    b'ij'
+    """
+    documents = [vocab.decode(part) for part in _split(ids)]
+    return next((text for text in reversed(documents) if text), b"")
+
+
+def _split(ids: list[int]) -> list[list[int]]:
+    """Ids cut before each BOS."""
+    parts: list[list[int]] = [[]]
+    for i in ids:
+        if i == vocab.BOS_ID:
+            parts.append([])
+        parts[-1].append(i)
+    return parts
 
 
 def _read(events: Any) -> tuple[list[int], list[bool]]:
