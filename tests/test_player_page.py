@@ -18,6 +18,7 @@ PAGES = {
     "odd": ODD,
     "remasked": TRACES["remasked"],
     "own byte none": TRACES["own byte none"],
+    "foreseen": TRACES["foreseen and verified"],
 } | RECORDED
 DRAWN = """const drawn = () =>
   [...document.querySelectorAll(".bltp-bytes [role=option]")].map(node =>
@@ -87,6 +88,24 @@ def test_after_any_fifty_jumps_the_page_shows_pythons_canvas(open_page, glyphs, 
             for cell, (_, names) in zip(canvas.cells, drawn, strict=True)
         ), f"step {step}"
         assert same_canvas(found, canvas) and n_ghosts == len(canvas.ghosts), f"step {step}"
+
+
+def test_what_the_decoder_dropped_looks_unlike_what_the_model_rejected(open_page):
+    trace = PAGES["foreseen"]
+    page = open_page([trace])
+    for ghost, row in zip(
+        reversed(trace.canvas().ghosts), page.locator(".bltp-ghost").all(), strict=True
+    ):
+        who = {"rejected": "model", "dropped": "decoder"}[ghost["state"]]
+        assert row.locator(".bltp-who-threw").inner_text() == who
+        assert row.locator(f".bltp-word .bltp-{ghost['state']}").count() == len(ghost["ids"])
+    checks = [trace.guesses, trace.foreseen]
+    kept = [sum(agreed for _, agreed in pairs) for pairs in checks]
+    seen = [sum(guessed for guessed, _ in pairs) for pairs in checks]
+    assert page.locator(".bltp-waste").inner_text() == (
+        f"✗ {seen[0] - kept[0]} of {seen[0]} guesses thrown away, "
+        f"{seen[1] - kept[1]} of {seen[1]} guesses dropped by the decoder"
+    )
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -275,7 +294,7 @@ def growing(trace, n):
     return Trace(trace.model, trace.method, trace.settings, trace.events[:n]).to_json()
 
 
-@pytest.mark.parametrize("name", ["odd", "blt-dv"])
+@pytest.mark.parametrize("name", ["odd", "foreseen", "blt-dv"])
 def test_a_live_trace_grows_in_place(open_page, name):
     trace = PAGES[name]
     page, n = open_page([growing(trace, 1)]), len(trace.events)
