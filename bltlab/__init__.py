@@ -14,7 +14,7 @@ _HOMES = {
     "trace": "Trace",
     "events": "Prefilled Drafted Unmasked Guessed Foreseen Verified Committed Finished",
     "costs": "NFE",
-    "patching": "patchify",
+    "patching": "patchify threshold_for",
     "model": "BLT BLTOutput diffuse_from",
     "diffusion": "diffusion_loss",
     "state": "DecodingState",

@@ -71,6 +71,7 @@ from .model import BLT as BLT
 from .model import BLTOutput as BLTOutput
 from .model import diffuse_from as diffuse_from
 from .patching import patchify as patchify
+from .patching import threshold_for as threshold_for
 from .sampling import Pick as Pick
 from .state import DecodingState as DecodingState
 from .trace import Trace as Trace

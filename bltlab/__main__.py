@@ -27,7 +27,7 @@ from .evaluation.summary import table
 from .events import Committed
 from .model import BLT
 from .options import Option, build, options_of
-from .patching import patchify
+from .patching import patchify, threshold_for
 from .textfiles import given_text
 from .trace import Trace
 from .training import TrainOptions
@@ -242,16 +242,31 @@ def add_patch(verbs: Any) -> None:
     )
     add_text(verb, "text")
     add_checkpoint(verb)
+    flag = verb.add_argument
+    flag("--threshold", type=float, metavar="NATS", help="instead of the model's own")
+    flag(
+        "--patch-length",
+        type=float,
+        metavar="BYTES",
+        help="choose the threshold that gives this text patches of so many bytes, and say it",
+    )
     verb.set_defaults(run=run_patch)
 
 
 def run_patch(arguments: argparse.Namespace) -> None:
     """Print the patches of a text, and how many bytes each has on average."""
     text = given_text(arguments.text, arguments.file, "text")
-    patches = patchify(BLT.from_pretrained(arguments.model), text)
+    model = BLT.from_pretrained(arguments.model)
+    threshold = arguments.threshold
+    if arguments.patch_length is not None:
+        if threshold is not None:
+            raise ValueError("--threshold and --patch-length say the same: leave one of them out")
+        threshold = threshold_for(model, text, arguments.patch_length)
+    patches = patchify(model, text, threshold)
     print(" | ".join(patch.decode("utf-8", "backslashreplace") for patch in patches))
     length, count = len(patches.text), len(patches.spans)
-    print(f"{length} bytes, {count} patches, {length / max(1, count):.2f} bytes each")
+    under = "" if threshold is None else f", under a threshold of {threshold:.4f} nats"
+    print(f"{length} bytes, {count} patches, {length / max(1, count):.2f} bytes each{under}")
 
 
 # -- data ----------------------------------------------------------------------------------------

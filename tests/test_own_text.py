@@ -16,6 +16,7 @@ from bltlab.training.losses import ModelLoss
 from bltlab.training.own_text import OwnText, OwnTextLoss, write_own_text
 
 OWN = replace(OPTIONS, own_text=0.02, own_refresh=0.008, sample_every=0, megabytes=None)
+OWN = replace(OWN, entropy_megabytes=None)  # that of the model to start from stays
 
 
 @pytest.fixture(scope="module")

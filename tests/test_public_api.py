@@ -18,7 +18,8 @@ NAMES = """
     ForeseenChain ForeseenVerification
     Confidence EntropyBound TopK OneStep
     Prefilled Drafted Unmasked Guessed Foreseen Verified Committed Finished
-    decode diffuse_from diffusion_loss encode explore generate patchify score stream view
+    decode diffuse_from diffusion_loss encode explore generate patchify score stream threshold_for
+    view
 """
 ROOMS = """
     checkpoints config costs data decoding diffusion evaluation events layers model patching
@@ -33,7 +34,8 @@ ARGUMENTS = {
     "generate": "model prompt method * max_new_bytes temperature top_k top_p seed stop record",
     "stream": "model prompt method * max_new_bytes temperature top_k top_p seed stop record",
     "score": "model text",
-    "patchify": "model text",
+    "patchify": "model text threshold",
+    "threshold_for": "model text patch_length",
     "view": "traces clock",
     "diffusion_loss": "model ids block_size generator *",
     "DecodingState": "model batch_size max_length",

@@ -198,6 +198,7 @@ def test_a_blt_d_starts_from_an_autoregressive_blt(corpus, tmp_path):
                 text=corpus,
                 out=str(tmp_path / "d"),
                 start=str(tmp_path / "plain"),
+                entropy_megabytes=None,  # its patches fit, so its entropy model stays
                 megabytes=0.01,
             )
         )
@@ -421,17 +422,18 @@ def test_text_that_is_none_is_refused_in_one_line(content, words, tmp_path, caps
     "flags, words",
     [
         (["--accumulate", "3"], "multiple of accumulate"),
-        (["--start", "x", "--threshold", "1.0"], "leave one of the two out"),
+        (["--start", "x", "--decoder-input", "encoder"], "leave one of the two out"),
         (["--length", "8"], "at least 16"),
         (["--log-to", "trackio"], "needs the package trackio"),
         (["--device", "cuda"], "torch finds no GPU" if not torch.cuda.is_available() else ""),
         (["--decoder-input", "states"], "--decoder-input"),
-        (["--megabytes", "0"], "at least 0.001"),
-        (["--megabytes", "nan"], "megabytes must be a number of at least 0.001"),
+        (["--megabytes", "0", "--entropy-megabytes", "0"], "nothing would be trained"),
+        (["--entropy-megabytes", "0"], "there is no entropy model to keep"),
+        (["--megabytes", "nan"], "megabytes must be a number of at least 0"),
         (["--threshold", "inf"], "threshold must be a number of at least 0, got inf"),
         (["--seed", str(2**40)], "seed must be an int in 0..2147483647"),
-        (["--start", "blt-d-nano"], "blt-d-nano is a BLT-D"),
-        (["--start", "blt-d-nano", "--block-size", "0"], "start must be an autoregressive BLT"),
+        (["--start", "blt-d-nano"], "preset tiny is another shape than that of the model in start"),
+        (["--preset", "nano", "--start", "blt-d-nano", "--block-size", "0"], "is a BLT-D with"),
         (["--length", "2048"], "held out to measure on, fewer than one window of 2048"),
         (["--out", "/dev/null"], "is a file"),
     ],

@@ -2,7 +2,8 @@
 loop.
 
     options        everything that a run depends on
-    text           what it reads and is measured on; the patch threshold
+    text           what it reads and is measured on
+    start          the weights that it starts from; the patch threshold
     distributed    the processes that share it
     losses         what a batch holds, and what is minimised on it
     schedule       the learning rate over the steps

@@ -1,6 +1,7 @@
 """Everything a training run depends on, as one dataclass: the flags of `python -m bltlab train`."""
 
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 from ..config import DECODER_INPUTS, PRESETS
@@ -27,6 +28,8 @@ BUDGETS = {
         save_every=100,
     ),
 }
+SHAPE = "nano"  # the preset, where there is neither one nor a model to start from
+BLOCK = 8  # bytes of a block, where neither an option nor a model says another
 # What a resumed run may change: none of these alters what is learnt, beyond the order of sums.
 FREE = (
     "out",
@@ -60,11 +63,18 @@ class TrainOptions:
         "", "folder for the model, the log and the state to resume from (default: runs/PRESET)"
     )
     text: str = option("plain-english", "shipped corpus, any file, folder or hub id")
-    preset: str = option("nano", "shape of the model", choices=PRESETS)
+    preset: str | None = option(
+        None, "shape of the model (default nano)", kind=str, choices=PRESETS
+    )
     start: str = option(
         "",
-        "a BLT to start from (its shape, patches, weights), instead of --preset; with --own-text a"
-        " BLT-D, which is then trained on that alone unless --megabytes is given",
+        "a BLT or BLT-D to start from (its shape and weights), instead of --preset; its entropy"
+        " model is trained on the text first where its patches come out less than half as long as"
+        " --patch-length; with --own-text a BLT-D is trained on that alone unless --megabytes is"
+        " given",
+    )
+    entropy_model: str = option(
+        "", "a model whose entropy model to take, with its threshold, instead of training one"
     )
     decoder_input: str | None = option(
         None,
@@ -72,13 +82,33 @@ class TrainOptions:
         kind=str,
         choices=DECODER_INPUTS,
     )
-    block_size: int = option(8, "bytes of a diffusion block; 0 trains a plain BLT", min=0, max=64)
-    entropy_megabytes: float | None = budget(
-        float, "text that the entropy model is trained on, in MB", min=0.001
+    block_size: int | None = option(
+        None,
+        "bytes of a diffusion block; 0 trains a plain BLT (default 8, or that of the model in"
+        " --start)",
+        kind=int,
+        min=0,
+        max=64,
     )
-    megabytes: float | None = budget(float, "text that the model is trained on, in MB", min=0.0)
-    patch_length: float = option(
-        4.0, "mean patch to choose the threshold for, in bytes", min=1.0, max=8.0
+    entropy_megabytes: float | None = budget(
+        float,
+        "text that the entropy model is trained on, in MB; 0 keeps that of --start or"
+        " --entropy-model as it is",
+        min=0.0,
+    )
+    megabytes: float | None = budget(
+        float,
+        "text that the model is trained on, in MB; 0 trains the entropy model alone, for"
+        " --entropy-model",
+        min=0.0,
+    )
+    patch_length: float | None = option(
+        None,
+        "mean patch to choose the threshold for, in bytes (default 4; an entropy model that is kept"
+        " keeps its threshold)",
+        kind=float,
+        min=1.0,
+        max=8.0,
     )
     threshold: float | None = option(
         None, "patch threshold in nats (default: chosen for --patch-length)", kind=float, min=0.0
@@ -159,13 +189,10 @@ class TrainOptions:
         """
         self._check_start()
         self._check_own_text()
-        budgets: dict[str, Any] = (
-            BUDGETS[None] | BUDGETS.get(self.preset, {}) | {"out": f"runs/{self.preset}"}
-        )
-        if self.start and self.own_text:
-            budgets["megabytes"] = 0.0
-        left_open = [name for name in budgets if getattr(self, name) in (None, "")]
-        filled = replace(self, **{name: budgets[name] for name in left_open})
+        defaults = self._defaults()
+        left_open = [name for name in defaults if getattr(self, name) in (None, "")]
+        filled = replace(self, **{name: defaults[name] for name in left_open})
+        filled._check_that_something_is_trained()
         if filled.batch_size % filled.accumulate:
             raise ValueError(
                 "batch_size must be a multiple of accumulate,"
@@ -173,18 +200,48 @@ class TrainOptions:
             )
         return filled
 
+    def _defaults(self) -> dict[str, Any]:
+        """What stands for None in each option; what models to start from decide is left out."""
+        defaults: dict[str, Any] = BUDGETS[None] | BUDGETS.get(self.preset, {})
+        name = self.preset or Path(self.start).name or SHAPE
+        defaults["out"] = f"runs/{name}"
+        if not self.start:
+            defaults |= {"preset": SHAPE, "block_size": BLOCK}
+        if self.start or self.entropy_model:
+            del defaults["entropy_megabytes"]
+        if self.start and self.own_text:
+            defaults["megabytes"] = 0.0
+        return defaults
+
     def _check_start(self) -> None:
         """Raises ValueError for what a model to start from has decided already."""
-        if self.start and (self.threshold is not None or self.decoder_input):
-            name = "decoder_input" if self.decoder_input else "threshold"
+        if self.start and self.decoder_input:
             raise ValueError(
-                f"{name} is that of the model in start, {self.start}: leave one of the two out"
+                f"decoder_input is that of the model in start, {self.start}:"
+                " leave one of the two out"
             )
 
     def _check_own_text(self) -> None:
         """Raises ValueError where there are no blocks to learn."""
-        if self.own_text and not self.block_size:
+        if self.own_text and self.block_size == 0:
             raise ValueError("own_text needs a BLT-D: give block_size, or leave own_text out")
+
+    def _check_that_something_is_trained(self) -> None:
+        if not (self.megabytes or self.own_text or self.entropy_megabytes):
+            raise ValueError("megabytes and entropy_megabytes are both 0: nothing would be trained")
+        if self.entropy_megabytes == 0 and not (self.start or self.entropy_model):
+            raise ValueError(
+                "entropy_megabytes must be above 0, got 0: without start or entropy_model there is"
+                " no entropy model to keep"
+            )
+
+    def as_saved(self, before: dict[str, Any]) -> "TrainOptions":
+        """These options, what is left open as it was in a saved run."""
+        open_ones = [f.name for f in fields(self) if getattr(self, f.name) is None]
+        kept = {name: before[name] for name in open_ones if name in before}
+        if _kept_entropy_model(before):
+            kept["entropy_megabytes"] = 0.0
+        return replace(self, **kept)
 
     def check_resumed(self, before: dict[str, Any]) -> None:
         """Raises ValueError, naming the option, where a saved run cannot go on with these options.
@@ -192,6 +249,8 @@ class TrainOptions:
         before: the saved run's options, as a dict. It may be made longer: its learning rates then
         follow the longer run's schedule.
         """
+        if _kept_entropy_model(before):
+            before = before | {"entropy_megabytes": 0.0}
         for f in fields(self):
             was = before.get(f.name, f.default)
             now = getattr(self, f.name)
@@ -200,3 +259,8 @@ class TrainOptions:
                 raise ValueError(
                     f"{f.name} was {was!r} in the saved run and cannot change, got {now!r}"
                 )
+
+
+def _kept_entropy_model(before: dict[str, Any]) -> bool:
+    """Is a saved run of a time when --start always kept the model's entropy model?"""
+    return bool(before.get("start")) and "entropy_model" not in before

@@ -13,14 +13,15 @@ import torch
 
 from .. import checkpoints, data
 from ..config import BLTConfig
-from ..model import BLT, diffuse_from
+from ..model import BLT
 from .distributed import ProcessGroup, process_group
 from .folder import RunFolder
 from .loop import Stage, keep_freed_memory, steps
 from .losses import ModelLoss, PatcherLoss
 from .options import TrainOptions
 from .own_text import OwnText, OwnTextLoss, write_own_text
-from .text import choose_threshold, draw_documents, read_corpus
+from .start import SAMPLE, model_to_train, settled, threshold_to_set
+from .text import draw_documents, read_corpus
 from .watch import Report, Sample, Tracker, held_out_bits, prompts, write_samples
 
 ENTROPY_MODEL = "entropy model"
@@ -76,12 +77,14 @@ class Run:
     """
 
     def __init__(self, options: TrainOptions, group: ProcessGroup, folder: RunFolder):
-        self.options = options
         self.group = group
         self.folder = folder
-        self.name = "BLT-D" if options.block_size else "BLT"
         if self.folder.saved:
+            options = options.as_saved(self.folder.saved["options"])
             options.check_resumed(self.folder.saved["options"])
+        model = model_to_train(options, fresh=self.folder.saved is None)
+        self.options = settled(options, model)
+        self.name = "BLT-D" if self.options.block_size else "BLT"
         self.ids, held_out = self._read_text()
         self.text_key = hashlib.sha256(self.ids.data).hexdigest()[:16]
         self._check_same_text()
@@ -89,7 +92,7 @@ class Run:
         every = max(1, len(windows) // HELD_OUT_WINDOWS)
         self.held_out = windows[::every][:HELD_OUT_WINDOWS].to(group.device)
         self.prompts = prompts(windows)
-        self.model = self._new_model().to(group.device).requires_grad_(True).train()
+        self.model = model.to(group.device).requires_grad_(True).train()
         self._check_same_shape()
         self.folder.open()
         log_to = options.log_to if group.is_main else "csv"
@@ -100,8 +103,8 @@ class Run:
     def _read_text(self) -> tuple[np.ndarray, np.ndarray]:
         """(ids to train on, ids to measure on). Raises ValueError where one is too short."""
         o = self.options
-        megabytes = o.megabytes if o.start else max(o.megabytes, o.entropy_megabytes)
-        need = max(o.length, 1e6 * (megabytes + o.own_text))
+        megabytes = max(o.megabytes, o.entropy_megabytes) + o.own_text
+        need = max(o.length, 1e6 * megabytes)
         ids, held_out = read_corpus(o.text, 4 * need)
         ids = draw_documents(ids, need, o.seed)
         for what, part in (("to train on", ids), ("held out to measure on", held_out)):
@@ -136,32 +139,6 @@ class Run:
         if was != now or saved["stage"] not in (ENTROPY_MODEL, self.name, OWN_TEXT):
             raise ValueError(f"{self.folder.latest} is the state of another model")
 
-    def _new_model(self) -> BLT:
-        """The model before its first step: random weights, or those of the model in `start`."""
-        o = self.options
-        if o.start:
-            return self._model_to_start_from()
-        changes = {"decoder_input": o.decoder_input} if o.decoder_input else {}
-        config = BLTConfig.preset(o.preset, block_size=o.block_size or None, **changes)
-        return BLT(config).initialise(o.seed)
-
-    def _model_to_start_from(self) -> BLT:
-        o = self.options
-        start = BLT.from_pretrained(o.start, device="cpu")
-        if start.config.block_size and o.own_text:
-            return start
-        if o.own_text and not o.megabytes:
-            raise ValueError(
-                f"{o.start} is a plain BLT, which has no blocks to learn from own_text: give"
-                " megabytes as well, to make it a BLT-D first"
-            )
-        if start.config.block_size:
-            raise ValueError(
-                f"start must be an autoregressive BLT, {o.start} is a BLT-D with blocks of"
-                f" {start.config.block_size}"
-            )
-        return diffuse_from(start, o.block_size, o.seed) if o.block_size else start
-
     # -- the two stages --
 
     def stages(self) -> Iterator[Report]:
@@ -170,8 +147,9 @@ class Run:
         saved = self.folder.saved["stage"] if self.folder.saved else ""
         if saved in (self.name, OWN_TEXT):
             self.model.config = BLTConfig.from_json(self.folder.saved["config"])
-        elif not o.start:
-            yield from self._train_entropy_model()
+        else:
+            if o.entropy_megabytes:
+                yield from self._train_entropy_model()
             self._set_threshold()
         if o.megabytes and saved != OWN_TEXT:
             yield from self._train_model(self.name)
@@ -265,22 +243,11 @@ class Run:
         ship_dtype = getattr(torch, self.options.ship_dtype)
         for p in self.model.patcher.parameters():
             p.copy_(p.to(ship_dtype))
-        threshold = self.options.threshold
-        if threshold is None:
-            threshold = self._choose_threshold()
-        patcher = replace(self.model.config.patcher, threshold=threshold)
-        self.model.config = replace(self.model.config, patcher=patcher)
-
-    def _choose_threshold(self) -> float:
-        """The threshold for the mean patch asked for, chosen on 64 windows of training text."""
-        o = self.options
-        batches = data.Batches(self.ids, o.length, 64, o.seed)
-        sample = cast(torch.Tensor, batches.next())
-        entropies = []
-        for ids in sample.split(16):
-            entropies.append(self.model.patch(ids.to(self.group.device))[1].cpu())
-        patcher = self.model.config.patcher
-        return choose_threshold(patcher, torch.cat(entropies), sample, o.patch_length)
+        batches = data.Batches(self.ids, self.options.length, SAMPLE, self.options.seed)
+        threshold = threshold_to_set(self.options, self.model, batches, self.group.device)
+        if threshold is not None:
+            patcher = replace(self.model.config.patcher, threshold=threshold)
+            self.model.config = replace(self.model.config, patcher=patcher)
 
     # -- what it leaves --
 
@@ -288,7 +255,7 @@ class Run:
         """Save a state to resume from; its number counts the steps of both stages."""
         o = self.options
         steps_before = 0
-        if stage.name != ENTROPY_MODEL and not o.start:
+        if stage.name != ENTROPY_MODEL and o.entropy_megabytes:
             steps_before = steps(o.entropy_megabytes, o)
         if stage.name == OWN_TEXT and o.megabytes:
             steps_before += steps(o.megabytes, o)

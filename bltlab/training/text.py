@@ -1,14 +1,12 @@
-"""The text of a run: what it is trained and measured on, and the threshold for its patches."""
+"""The text of a run: what it is trained and measured on."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from .. import data, vocab
-from ..config import PatcherConfig
-from ..patching import next_opens, opens_by_rule
+from ..patching import choose_threshold  # noqa: F401  (its first home)
 
 MOST_HELD_OUT = 4e6  # bytes that are read to measure on
 
@@ -52,41 +50,3 @@ def draw_documents(ids: np.ndarray, most: float, seed: int) -> np.ndarray:
     drawn = order[:enough]
     ends[drawn[-1]] -= sizes[enough - 1] - int(most)
     return np.concatenate([ids[starts[i] : ends[i]] for i in np.sort(drawn)])
-
-
-def choose_threshold(
-    config: PatcherConfig, entropies: torch.Tensor, ids: torch.Tensor, patch_length: float
-) -> float:
-    """The threshold in nats that gives a mean patch of `patch_length` bytes, to about 1 %.
-
-    entropies, ids: (N, T), windows of text and the entropy of the byte after each position.
-    It stands in the middle of the widest gap between entropies thereabouts, so that rounding moves
-    no boundary.
-    """
-    low, high = 0.0, float(entropies.max())
-    for _ in range(40):
-        middle = (low + high) / 2
-        if _mean_patch(replace(config, threshold=middle), entropies, ids) < patch_length:
-            low = middle
-        else:
-            high = middle
-    return _middle_of_widest_gap(entropies, middle)
-
-
-def _mean_patch(config: PatcherConfig, entropies: torch.Tensor, ids: torch.Tensor) -> float:
-    """Bytes a patch, by the rule of this config."""
-    positions = torch.arange(ids.shape[1]).expand_as(ids)
-    start = torch.zeros(len(ids), dtype=torch.long)
-    by_rule = opens_by_rule(config, ids, entropies)
-    opens = next_opens(by_rule, positions, start, config.max_patch_length)
-    return opens.numel() / opens.sum().item()
-
-
-def _middle_of_widest_gap(entropies: torch.Tensor, near: float) -> float:
-    """The middle of the widest gap among the 0.4 % of the values that lie nearest to `near`."""
-    values = entropies.flatten().sort().values
-    at = int(torch.searchsorted(values, near))
-    reach = 1 + len(values) // 500
-    values = values[max(0, at - reach) : at + reach]
-    gap = values.diff().argmax()
-    return (values[gap] + values[gap + 1]).item() / 2
