@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from . import hub
 from .config import BLTConfig, HashConfig, PatcherConfig, TransformerConfig
 from .files import being_changed, gathering, is_plain_name, why, write
 
@@ -49,39 +50,37 @@ def shipped() -> list[str]:
     return sorted(path.parent.name for path in assets().glob(f"*/{CONFIG}"))
 
 
-def resolve(name: str | Path) -> Path:
-    """The folder of a model: an existing path, else a shipped name, else a hub id.
+def resolve(name: str | Path, subfolder: str = "", **hub_options: Any) -> Path:
+    """The folder of a model: one that holds a config, else a shipped name, else a hub id.
 
-    A hub id is "owner/name" and needs a network. Raises FileNotFoundError that says what was looked
-    for.
+    A hub id is "owner/name"; without a network, it is found where it was downloaded before.
+
+    subfolder: where in it the model is. hub_options: as `hub.download` takes them.
+    Raises FileNotFoundError that says what was looked for, ValueError for a subfolder that leaves
+    the folder.
     """
+    if Path(subfolder).is_absolute() or ".." in Path(subfolder).parts:
+        raise ValueError(f"subfolder must lie in the model's folder, got {subfolder!r}")
     path = Path(name)
-    if (path / CONFIG).is_file():
-        return path.resolve()
+    if (path / subfolder / CONFIG).is_file():
+        return (path / subfolder).resolve()
+    if (assets() / name / subfolder / CONFIG).is_file():
+        return assets() / name / subfolder
     if path.exists():
         raise FileNotFoundError(
-            f"{name} holds no {CONFIG}: a model folder needs {CONFIG} and {WEIGHTS}"
+            f"{path / subfolder} holds no {CONFIG}: a model folder needs {CONFIG} and {WEIGHTS}"
         )
-    if (assets() / name / CONFIG).is_file():
-        return assets() / name
-    if str(name).count("/") == 1 and not str(name).startswith((".", "/", "~")):
-        return _download(str(name))
     known = ", ".join(shipped()) or "none"
-    raise FileNotFoundError(f"{name} is no model folder and no shipped name; shipped are {known}")
-
-
-def _download(hub_id: str) -> Path:
-    """The folder of a model from the hub. Raises FileNotFoundError where it does not come."""
-    from huggingface_hub import snapshot_download
-
-    patterns = ["*.json", "*.safetensors", ENTROPY_WEIGHTS]
-    try:
-        return Path(snapshot_download(hub_id, allow_patterns=patterns))
-    except Exception as error:  # offline, unknown or gated: one sentence for all
+    if not hub.is_id(name):
         raise FileNotFoundError(
-            f"{hub_id} is neither a folder nor reachable as a hub id ({type(error).__name__}); "
-            f"shipped are {', '.join(shipped())}"
-        ) from None
+            f"{name} is no model folder and no shipped name; shipped are {known}"
+        )
+    wanted = ("*.json", "*.safetensors", ENTROPY_WEIGHTS)
+    patterns = [(PurePosixPath(subfolder) / pattern).as_posix() for pattern in wanted]
+    try:
+        return hub.download(str(name), patterns, **hub_options) / subfolder
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}; shipped are {known}") from None
 
 
 # -- reading ---------------------------------------------------------------------------------------

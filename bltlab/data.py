@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from . import checkpoints, files, textfiles, vocab
+from . import checkpoints, files, hub, textfiles, vocab
 from .model import BLT
 
 SPLITS = ("train", "test")
@@ -334,10 +334,13 @@ def _locate(source: str) -> tuple[Path, str, str]:
         name, _, config = source.partition(":")
     shipped = checkpoints.assets() / "text" / f"{source}.jsonl.xz"
     path = shipped if shipped.is_file() else Path(name)
-    may_be_hub_id = name.count("/") == 1
-    if not name or not (path.exists() or may_be_hub_id):
+    if not name or not (path.exists() or hub.is_id(name)):
         raise FileNotFoundError(
             f"{source or repr(source)} is no file, no folder, no shipped corpus and no hub id"
+        )
+    if not path.exists() and not hub.is_reachable():
+        raise FileNotFoundError(
+            f"{name} is no file and no folder here, and the hub cannot be reached"
         )
     return path, name, config
 

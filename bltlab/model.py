@@ -387,13 +387,20 @@ class BLT(nn.Module):
         *,
         device: str | torch.device = "auto",
         dtype: torch.dtype | None = torch.float32,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        subfolder: str = "",
     ) -> "BLT":
         """A model in eval mode, from a folder, a name shipped with bltlab or a hub id.
 
         Folders may be in our layout, transformers' or the original.
 
         name: such as "blt-d-nano". device: "auto" is the GPU where there is one. dtype: None keeps
-        what is stored.
+        what is stored. subfolder: where in the folder or repository the model is.
+        Of a hub id only: revision (a branch, tag or commit), token (True: the one of your login),
+        cache_dir (where downloads go), local_files_only (use what was downloaded before).
         Raises FileNotFoundError for a missing folder or file, ValueError for a file that is damaged
         or does not fit its config, TypeError for what is not a dtype.
         """
@@ -401,12 +408,20 @@ class BLT(nn.Module):
             raise TypeError(
                 f"dtype must be a torch dtype such as torch.bfloat16, or None, got {dtype!r}"
             )
-        folder = checkpoints.resolve(name)
+        folder = checkpoints.resolve(
+            name,
+            subfolder,
+            revision=revision,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+        )
         config, tensors = checkpoints.load(folder, lambda config: cls.on_meta(config).state_dict())
         model = cls.on_meta(config)
         model.load_state_dict(tensors, assign=True)
         model.encoder.hashes.compute_buffers()  # they are not stored
-        model.name = folder.name
+        from_hub = not Path(name).exists()  # there a folder is named by its commit
+        model.name = Path(subfolder or name).name if from_hub else folder.name
         model = model.to(resolve_device(device), dtype).eval()
         if model.device.type == "cpu" and model.dtype == torch.float32:
             lay_out_by_column(model)

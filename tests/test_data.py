@@ -106,6 +106,9 @@ def test_a_hub_data_set_streams_with_its_own_splits_and_configuration(tmp_path, 
     monkeypatch.setattr(
         datasets, "load_dataset_builder", lambda *a: asked.append(a) or real(str(folder), *a[1:])
     )
+    monkeypatch.setattr(data.hub, "is_reachable", lambda: False)
+    assert "hub cannot be reached" in sentence(lambda: next(data.documents("owner/name:first")))
+    monkeypatch.setattr(data.hub, "is_reachable", lambda: True)
     assert list(data.documents("owner/name:first")) == [f"first {t}" for t in LINES[:4]]
     assert asked == [("owner/name", "first")]
 
