@@ -259,6 +259,7 @@ def test_batch_holds_every_size_against_the_first(folder, corpus, capsys):
     assert [r["against_batch_1"] for r in rows[:2]] == [1, 1] and rows[2]["speed_ratio"] == 1
 
 
+@pytest.mark.slow
 def test_trace_compares_what_is_recorded(folder, corpus, capsys):
     rows = bench(
         capsys,

@@ -86,6 +86,7 @@ def test_6_speculation_changes_nothing_but_cost(seed):
         assert other.bytes == ar.bytes and other.stopped == ar.stopped, other.trace.method
 
 
+@pytest.mark.slow  # 40 random cases
 def test_the_cases_above_end_in_every_way_and_reject_as_well_as_accept():
     ends, agreed, guessed = set(), 0, 0
     for seed in range(40):

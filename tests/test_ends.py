@@ -47,6 +47,7 @@ def test_eos_ends_the_text_and_is_not_in_it(method):
     assert all(vocab.EOS_ID not in e.ids for e in out.trace.events if isinstance(e, Committed))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ALL)
 def test_a_stop_string_stays_in_the_text_and_may_span_rounds(model, method):
     whole = bltlab.generate(model, "abc", method(), max_new_bytes=40).bytes

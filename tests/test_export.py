@@ -326,6 +326,7 @@ def test_a_gif_shows_the_clocks_pictures_at_their_times():
         assert list(image.tobytes()) == list(expected.tobytes())
 
 
+@pytest.mark.slow
 def test_a_gif_of_200_bytes_is_small():
     pytest.importorskip("PIL")
     text = ("In the beginning was the word. " * 9)[:206].encode()

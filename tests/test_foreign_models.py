@@ -161,6 +161,7 @@ def changed(data, path, value):
     return data | {first: changed(data[first], rest, value) if rest else value}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["bltlab", "transformers"])
 @pytest.mark.parametrize(
     "value",

@@ -96,6 +96,7 @@ def test_the_masked_loss_falls_past_the_prompt_only_and_the_next_byte_s_on_real_
     assert isinstance(losses, ModelLoss)
 
 
+@pytest.mark.slow
 def test_a_run_on_own_text_learns_refreshes_and_is_exact_when_resumed(started, corpus, tmp_path):
     whole = replace(OWN, text=corpus, start=started, out=str(tmp_path / "whole"))
     reports = list(train(whole))
@@ -116,6 +117,7 @@ def test_a_run_on_own_text_learns_refreshes_and_is_exact_when_resumed(started, c
     assert model.config.block_size == 4
 
 
+@pytest.mark.slow
 def test_own_text_may_follow_the_other_stages(corpus, tmp_path):
     options = replace(OWN, text=corpus, out=str(tmp_path), megabytes=0.01, entropy_megabytes=0.01)
     stages = [report.stage for report in train(options)]

@@ -234,6 +234,7 @@ def test_two_runs_do_not_write_to_one_folder(run, corpus, capsys):
     assert resume(run, capsys, "--megabytes", "0.02") == (None, [])
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_no_lock(run, corpus, capsys):
     script = (
         "import sys, os, signal; sys.path.insert(0, sys.argv[1]);"
