@@ -107,11 +107,11 @@ def test_shards_of_another_save_have_other_names_and_go(model, folder):
 def save_again_and_again(folder, shard_bytes, ready, ended):
     torch.set_num_threads(1)
     models = [random_model(seed) for seed in (0, 1)]
-    ready.set()
     for one in itertools.cycle(models):
+        one.save_pretrained(folder, shard_bytes=shard_bytes)
+        ready.set()  # all is imported
         if ended.wait(random.random() * 0.2):
             return
-        one.save_pretrained(folder, shard_bytes=shard_bytes)
 
 
 @pytest.mark.slow  # a process, and seconds
