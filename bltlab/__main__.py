@@ -565,10 +565,20 @@ def main(argv: list[str] | None = None) -> int | None:
         foreign = foreign_methods(argv) if argv[:1] == ["generate"] else {}
         arguments = parser(foreign).parse_args(argv)
         arguments.run(arguments)
-    except (ValueError, TypeError, OSError) as error:
-        print(f"bltlab: {one_line(str(error))}", file=sys.stderr)
+    except (ValueError, TypeError, OSError, MemoryError, RuntimeError) as error:
+        print(f"bltlab: {_said(error)}", file=sys.stderr)
         return 2
     return None
+
+
+def _said(error: Exception) -> str:
+    """One line for an error. Raises it again where it is none that bad input brings about."""
+    lacking = "can't allocate memory" in str(error) or "out of memory" in str(error)
+    if isinstance(error, MemoryError) or lacking:
+        return "the memory of this machine is not enough: choose smaller sizes, or a smaller model"
+    if isinstance(error, RuntimeError):
+        raise error
+    return one_line(str(error))
 
 
 def warning_line(
@@ -579,7 +589,7 @@ def warning_line(
     line: str | None = None,
 ) -> str:
     """A warning as the command line shows it, without its place in the code."""
-    return f"bltlab: {message}\n"
+    return f"bltlab: {one_line(str(message))}\n"
 
 
 if __name__ == "__main__":

@@ -3,9 +3,11 @@
 import inspect
 import json
 import re
+import subprocess
 import sys
 
 import pytest
+import torch
 
 import bltlab
 from bltlab.__main__ import main
@@ -222,3 +224,54 @@ def test_every_task_and_every_benchmark_says_what_it_is(capsys):
 )
 def test_every_verb_shows_an_example(verb, capsys):
     assert f"example: python -m bltlab {verb} " in help_of(capsys, verb)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        MemoryError("Unable to allocate 46.9 GiB for an array"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_too_little_memory_is_said_in_one_line(error, monkeypatch, capsys):
+    def use_all(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(bltlab.BLT, "from_pretrained", use_all)
+    assert main(["patch", "abc"]) == 2
+    assert capsys.readouterr().err.startswith("bltlab: the memory of this machine is not enough")
+
+
+def test_another_error_of_torch_is_a_mistake_and_shows_where(monkeypatch):
+    def fail(*arguments, **options):
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(bltlab.BLT, "from_pretrained", fail)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        main(["patch", "abc"])
+
+
+@pytest.mark.slow  # a process
+def test_a_machine_that_is_too_small_says_so(tmp_path):
+    """A limit that leaves room for what is imported, and none for a batch of 1 GB."""
+    code = (
+        "import resource, sys, datasets, torch._dynamo; from bltlab.__main__ import main;"
+        "from bltlab.training import train;"
+        "used = int(open('/proc/self/statm').read().split()[0]) * 4096;"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, used + 2**28));"
+        "sys.exit(main(['train', '--text', sys.argv[1], '--out', sys.argv[2], '--batch-size',"
+        "'65536', '--length', '2048', '--megabytes', '0.01']))"
+    )
+    text = tmp_path / "text.jsonl"
+    text.write_text(json.dumps({"text": "some words " * 5000}))
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(text), str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "the memory of this machine is not enough" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -44,6 +44,15 @@ FREE = (
 )
 
 
+# Far above any run: beyond them no machine is large enough, or sums are no longer numbers.
+MOST_MEGABYTES = 1e7
+MOST_WINDOWS = 2**16
+MOST_LENGTH = 2**20
+MOST_NATS = 100.0
+MOST_RATE = 100.0
+MOST_WEIGHT = 1e6
+
+
 def budget(kind: type, help: str, **limits: Any) -> Any:
     """An option whose default goes with the preset."""
     return option(None, f"{help} (default: goes with the preset)", kind=kind, **limits)
@@ -95,12 +104,14 @@ class TrainOptions:
         "text that the entropy model is trained on, in MB; 0 keeps that of --start or"
         " --entropy-model as it is",
         min=0.0,
+        max=MOST_MEGABYTES,
     )
     megabytes: float | None = budget(
         float,
         "text that the model is trained on, in MB; 0 trains the entropy model alone, for"
         " --entropy-model",
         min=0.0,
+        max=MOST_MEGABYTES,
     )
     patch_length: float | None = option(
         None,
@@ -111,41 +122,65 @@ class TrainOptions:
         max=8.0,
     )
     threshold: float | None = option(
-        None, "patch threshold in nats (default: chosen for --patch-length)", kind=float, min=0.0
+        None,
+        "patch threshold in nats (default: chosen for --patch-length)",
+        kind=float,
+        min=0.0,
+        max=MOST_NATS,
     )
-    length: int | None = budget(int, "window in bytes, BOS included", min=16)
-    batch_size: int = option(8, "windows a step, on all devices", min=1)
+    length: int | None = budget(int, "window in bytes, BOS included", min=16, max=MOST_LENGTH)
+    batch_size: int = option(8, "windows a step, on all devices", min=1, max=MOST_WINDOWS)
     accumulate: int = option(
-        1, "passes that a step is split into on each device, to save memory", min=1
+        1,
+        "passes that a step is split into on each device, to save memory",
+        min=1,
+        max=MOST_WINDOWS,
     )
-    matrix_rate: float = option(3e-3, "Muon's learning rate, for matrices", min=0.0)
+    matrix_rate: float = option(3e-3, "Muon's learning rate, for matrices", min=0.0, max=MOST_RATE)
     other_rate: float = option(
-        2e-3, "AdamW's learning rate, for embeddings, tables, norms and outputs", min=0.0
+        2e-3,
+        "AdamW's learning rate, for embeddings, tables, norms and outputs",
+        min=0.0,
+        max=MOST_RATE,
     )
     warm_up: int = option(40, "steps over which the rates rise (at most a tenth of the run)", min=1)
     decay: float = option(
         0.6, "last share of the run, over which the rates fall to a fiftieth", min=0.0, max=1.0
     )
-    clip: float = option(1.0, "longest gradient; longer ones are scaled down to it", min=0.001)
-    masked_weight: float = option(1.0, "weight of the masked loss", min=0.0)
+    clip: float = option(
+        1.0, "longest gradient; longer ones are scaled down to it", min=0.001, max=MOST_WEIGHT
+    )
+    masked_weight: float = option(1.0, "weight of the masked loss", min=0.0, max=MOST_WEIGHT)
     block_starts: str = option("anywhere", "where training blocks begin", choices=STARTS)
     fully_masked: float = option(0.3, "share of blocks with every byte masked", min=0.0, max=1.0)
     weighting: str = option("inverse_t", "how masked bytes are weighted", choices=WEIGHTINGS)
     own_text: float = option(
-        0.0, "text that the model writes itself, to learn its blocks on, in MB; 0 for none", min=0.0
+        0.0,
+        "text that the model writes itself, to learn its blocks on, in MB; 0 for none",
+        min=0.0,
+        max=MOST_MEGABYTES,
     )
     own_greedy: float = option(
         1.0, "share of own text that is greedy; the rest is sampled", min=0.0, max=1.0
     )
     own_refresh: float = option(
-        0.5, "own text learnt from before the model writes anew, in MB", min=0.001
+        0.5,
+        "own text learnt from before the model writes anew, in MB",
+        min=0.001,
+        max=MOST_MEGABYTES,
     )
     own_fully_masked: float = option(
         0.6, "share of fully masked blocks in own text", min=0.0, max=1.0
     )
-    own_next_weight: float = option(1.0, "weight of real text's next byte beside own text", min=0.0)
-    own_matrix_rate: float = option(1e-3, "Muon's learning rate on own text", min=0.0)
-    own_other_rate: float = option(7e-4, "AdamW's learning rate on own text", min=0.0)
+    own_next_weight: float = option(
+        1.0, "weight of real text's next byte beside own text", min=0.0, max=MOST_WEIGHT
+    )
+    own_matrix_rate: float = option(
+        1e-3, "Muon's learning rate on own text", min=0.0, max=MOST_RATE
+    )
+    own_other_rate: float = option(
+        7e-4, "AdamW's learning rate on own text", min=0.0, max=MOST_RATE
+    )
     seed: int = option(0, "seed of weights, order and corruption", min=0, max=2**31 - 1)
     report_every: int | None = budget(int, "steps between measurements on held-out text", min=1)
     sample_every: int | None = budget(

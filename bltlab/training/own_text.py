@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from tqdm.auto import tqdm
 
@@ -53,8 +54,11 @@ class OwnText:
 
     @classmethod
     def load(cls, path: Path) -> "OwnText":
-        """Read what `save` wrote."""
-        return cls(**load_file(path))
+        """Read what `save` wrote. Raises ValueError where it is damaged."""
+        try:
+            return cls(**load_file(path))
+        except (SafetensorError, OSError, TypeError):
+            raise ValueError(f"{path} is damaged: remove it, and it is written again") from None
 
 
 def write_own_text(
