@@ -568,6 +568,9 @@ def main(argv: list[str] | None = None) -> int | None:
     except (ValueError, TypeError, OSError, MemoryError, RuntimeError) as error:
         print(f"bltlab: {_said(error)}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("bltlab: stopped", file=sys.stderr)
+        return 130  # as a shell counts it
     return None
 
 

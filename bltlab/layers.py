@@ -86,6 +86,13 @@ def apply_rotary(x: Tensor, rotation: Tensor) -> None:
         x.copy_(torch.view_as_real(pairs * rotation).flatten(-2))
 
 
+def check_numbers(x: Tensor, what: str) -> Tensor:
+    """x itself; where something in it is no number, ValueError, which calls it `what`."""
+    if x.isnan().any():
+        raise ValueError(f"{what} of this model are not numbers: its weights are damaged")
+    return x
+
+
 class SelfAttention(nn.Module):
     """Multi-head self-attention with rotary positions."""
 

@@ -82,7 +82,7 @@ class Option:
                 raise TypeError(f"{self.name} must be a rule such as {self.default}, got {value!r}")
             return value
         if not self._fits(value):
-            raise ValueError(f"{self.name} must be {self.accepted}, got {value!r}")
+            raise ValueError(f"{self.name} must be {self.accepted}, got {value!r:.80}")
         return value
 
     def _fits(self, value: Any) -> bool:

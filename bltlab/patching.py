@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from . import vocab
 from .config import PatcherConfig
-from .layers import Attend, RMSNorm, Stack, over_pieces
+from .layers import Attend, RMSNorm, Stack, check_numbers, over_pieces
 
 # -- the entropy model -----------------------------------------------------------------------------
 
@@ -62,10 +62,14 @@ class EntropyModel(nn.Module):
 
 
 def entropy(logits: Tensor) -> Tensor:
-    """Entropy in nats of softmax(logits) over the last axis, in fp32 at least."""
+    """Entropy in nats of softmax(logits) over the last axis, in fp32 at least.
+
+    Raises ValueError where a logit is not a number.
+    """
     wide = logits if logits.dtype == torch.float64 else logits.float()
     log_probs = wide.log_softmax(-1)
-    return -(log_probs.exp() * log_probs).sum(-1)
+    nats = -(log_probs.exp() * log_probs).sum(-1)
+    return check_numbers(nats, "the entropies")
 
 
 # -- the rules -------------------------------------------------------------------------------------

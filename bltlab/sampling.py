@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from . import vocab
+from .layers import check_numbers
+from .options import is_finite, plain_number
 from .unmasking import (  # noqa: F401  (importable from here since the first release)
     RULES,
     Confidence,
@@ -81,14 +83,16 @@ class Pick:
     seeds: tuple[int, ...] = (0,)
 
     def __post_init__(self) -> None:
-        for name in ("temperature", "top_p"):
-            if not isinstance(getattr(self, name), (int, float)):
-                raise TypeError(f"{name} must be a number, got {getattr(self, name)!r}")
-        if not self.temperature >= 0 or self.temperature == float("inf"):
+        for name in ("temperature", "top_p", "top_k"):
+            number = plain_number(getattr(self, name))
+            if type(number) not in (int, float):
+                raise TypeError(f"{name} must be a number, got {number!r}")
+            object.__setattr__(self, name, number)
+        if not (is_finite(self.temperature) and self.temperature >= 0):
             raise ValueError(
-                f"temperature must be a finite number of at least 0, got {self.temperature}"
+                f"temperature must be a finite number of at least 0, got {self.temperature!s:.60}"
             )
-        if not (isinstance(self.top_k, int) and self.top_k >= 0):
+        if not (type(self.top_k) is int and self.top_k >= 0):
             raise ValueError(
                 f"top_k must be an int of at least 0 (0 keeps every byte), got {self.top_k}"
             )
@@ -96,8 +100,11 @@ class Pick:
             raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}")
 
     def __call__(self, logits: Tensor, positions: Tensor) -> Tensor:
-        """ids (B, ...) from logits (B, ..., V), for the bytes at positions (B, ...)."""
-        logits = allowed_logits(logits)
+        """ids (B, ...) from logits (B, ..., V), for the bytes at positions (B, ...).
+
+        Raises ValueError where a logit is not a number.
+        """
+        logits = allowed_logits(check_numbers(logits, "the logits"))
         if self.temperature == 0:
             return logits.argmax(-1)
         probs = self._probabilities(logits)

@@ -4,13 +4,16 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from conftest import random_model
 
 import bltlab
-from bltlab import checkpoints
+from bltlab import checkpoints, vocab
+from bltlab.__main__ import main
 from bltlab.config import BLTConfig, PatcherConfig
+from bltlab.decoding import rounds
 from bltlab.sampling import OneStep
 
 
@@ -48,6 +51,8 @@ def folder(model, tmp_path):
         (lambda: bltlab.Confidence(float("nan")), "0..1"),
         (lambda: bltlab.EntropyBound(-1), "gamma must be a number in 0..20"),
         (lambda: bltlab.TopK(0), "k must be an int in 1..64"),
+        (lambda: bltlab.TopK(True), "k must be an int in 1..64, got True"),
+        (lambda: bltlab.Confidence(True), "threshold must be a number in 0..1, got True"),
         (
             lambda: bltlab.SelfSpeculation(draft_length=0),
             "draft_length must be an int in 1..64, got 0",
@@ -80,7 +85,19 @@ def test_options(make, words):
         (dict(seed=None), ValueError, "64-bit int"),
         (dict(seed=1.5), ValueError, "64-bit int"),
         (dict(seed=[1, 2]), ValueError, "64-bit int"),
-        (dict(prompt=7), TypeError, "str or bytes"),
+        (dict(prompt=7), TypeError, "prompt must be str or bytes, or a list of them, got int"),
+        (dict(prompt=None), TypeError, "prompt must be str or bytes, or a list of them, got None"),
+        (dict(prompt=["a", None]), TypeError, "prompt must be str or bytes"),
+        (dict(max_new_bytes=True), ValueError, "max_new_bytes must be an int"),
+        (dict(seed=True), ValueError, "64-bit int"),
+        (dict(top_k=True), TypeError, "top_k must be a number"),
+        (dict(top_k=1.5), ValueError, "top_k must be an int"),
+        (dict(temperature=True), TypeError, "temperature must be a number"),
+        (dict(temperature=10**400), ValueError, "finite number"),
+        (dict(top_p=True), TypeError, "top_p must be a number"),
+        (dict(stop=3), TypeError, "stop must be a text or a list of them, got int"),
+        (dict(stop=None), TypeError, "stop must be a text or a list of them, got NoneType"),
+        (dict(record=[]), ValueError, "record must be True, 'totals' or False"),
         (dict(prompt=[]), ValueError, "empty list"),
     ],
 )
@@ -290,3 +307,73 @@ def test_select_takes_different_rows_or_a_mask(model):
 def test_a_text_starts_with_bos_and_has_no_holes(model, ids):
     with pytest.raises(ValueError, match="BOS at the start and only there"):
         bltlab.DecodingState(model).extend(ids)
+
+
+# -- numbers --------------------------------------------------------------------------------------
+
+
+def test_numbers_of_numpy_are_taken_where_numbers_are(model, tmp_path):
+    four, half = np.int64(4), np.float32(0.5)
+    rule = bltlab.TopK(np.uint8(2))
+    method = bltlab.BlockDiffusion(block_size=four, unmasking=rule)
+    numbers = dict(temperature=half, top_k=np.int32(9), top_p=np.float64(0.9), seed=four)
+    out = bltlab.generate(model, "ab", method, max_new_bytes=four, **numbers)
+    plain = bltlab.BlockDiffusion(block_size=4, unmasking=bltlab.TopK(2))
+    numbers = dict(temperature=0.5, top_k=9, top_p=0.9, seed=4)
+    assert out.bytes == bltlab.generate(model, "ab", plain, max_new_bytes=4, **numbers).bytes
+    out.trace.save(tmp_path / "t.json")
+    assert bltlab.Trace.load(tmp_path / "t.json").settings == out.trace.settings
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("where", ["decoder.output", "encoder.embedding", "patcher.output"])
+def test_weights_that_are_no_numbers_are_said(where, value):
+    model = random_model(0)
+    with torch.no_grad():
+        model.get_submodule(where).weight.fill_(value)
+    for method in ("ar", "blt-s", "blt-d", "blt-dv"):
+        with pytest.raises(ValueError, match="not numbers: its weights are damaged") as error:
+            bltlab.generate(model, "ab", method, max_new_bytes=4, temperature=0.5)
+        sentence(error)
+    with pytest.raises(ValueError, match="not numbers: its weights are damaged"):
+        bltlab.score(model, "abc")
+    if where == "patcher.output":
+        with pytest.raises(ValueError, match="not numbers: its weights are damaged"):
+            bltlab.patchify(model, "abc")
+
+
+# -- Ctrl-C ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("at", ["encode", "parameter_counts", "Stream", "DecodingState"])
+def test_an_interrupt_at_the_very_beginning_leaves_an_empty_text(model, tmp_path, monkeypatch, at):
+    where = {
+        "encode": (vocab, "encode"),
+        "parameter_counts": (bltlab.BLT, "parameter_counts"),
+        "Stream": (rounds, "Stream"),
+        "DecodingState": (rounds, "DecodingState"),
+    }
+    home, name = where[at]
+    really, calls = getattr(home, name), []
+
+    def interrupted(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return really(*arguments, **options)
+
+    monkeypatch.setattr(home, name, interrupted)
+    out = bltlab.generate(model, "abc", max_new_bytes=4)
+    assert (out.bytes, out.stopped) == (b"", "interrupted")
+    out.trace.save(tmp_path / "t.json")
+    assert bltlab.Trace.load(tmp_path / "t.json").bytes == b""
+
+
+def test_an_interrupt_of_any_verb_is_one_line(monkeypatch, capsys):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bltlab.BLT, "from_pretrained", interrupted)
+    for verb in (["generate", "abc"], ["patch", "abc"], ["evaluate"]):
+        assert main(verb) == 130
+        assert capsys.readouterr().err == "bltlab: stopped\n"

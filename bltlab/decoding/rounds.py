@@ -1,12 +1,13 @@
 """`stream` runs a method, round by round, and decides where a text ends; `generate` folds it."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, cast
 
 from .. import vocab
 from ..events import Committed, Event, Finished, Prefilled
 from ..model import BLT
+from ..options import plain_number
 from ..sampling import Pick
 from ..state import RECORDS, DecodingState
 from ..trace import Trace
@@ -243,27 +244,38 @@ def stream(
     prompts: list[Any] = list(prompt) if isinstance(prompt, (list, tuple)) else [prompt]
     if not prompts:
         raise ValueError("prompt must be a text or a list with at least one, got an empty list")
-    ids = [vocab.encode(p) for p in prompts]
+    ids = [_ids_of(p) for p in prompts]
     method = fitted(method, model)
+    max_new_bytes = plain_number(max_new_bytes)
     _check_budget(model, ids, max_new_bytes)
-    Pick(temperature, top_k, top_p)  # refuses values out of range now, not later
+    pick = Pick(temperature, top_k, top_p)  # refuses values out of range now, not later
     settings = dict(
         max_new_bytes=max_new_bytes,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
+        temperature=pick.temperature,
+        top_k=pick.top_k,
+        top_p=pick.top_p,
         seed=_seeds(seed, len(prompts)),
         stop=_stops(stop),
     )
-    names: dict[Any, str] = {True: "all", False: ""}
-    record = names.get(record, record)
-    if record not in RECORDS:
+    if isinstance(record, bool):
+        record = "all" if record else ""
+    if not isinstance(record, str) or record not in RECORDS:
         raise ValueError(f"record must be True, 'totals' or False, got {record!r}")
     return Stream(model, ids, method, settings, record)
 
 
+def _ids_of(prompt: Any) -> list[int]:
+    """A prompt's ids. Raises TypeError for what is no text."""
+    text = bytes(prompt) if isinstance(prompt, bytearray) else prompt
+    if not isinstance(text, (str, bytes)):
+        raise TypeError(
+            f"prompt must be str or bytes, or a list of them, got {type(prompt).__name__}"
+        )
+    return vocab.encode(text)
+
+
 def _check_budget(model: BLT, ids: list[list[int]], max_new_bytes: Any) -> None:
-    if not (isinstance(max_new_bytes, int) and max_new_bytes >= 0):
+    if not (type(max_new_bytes) is int and max_new_bytes >= 0):
         raise ValueError(f"max_new_bytes must be an int of at least 0, got {max_new_bytes!r}")
     need, most = max(map(len, ids)) + max_new_bytes, model.config.max_length
     if need > most:
@@ -275,8 +287,9 @@ def _check_budget(model: BLT, ids: list[list[int]], max_new_bytes: Any) -> None:
 
 def _seeds(seed: Any, rows: int) -> list[int]:
     """One seed for each row. Raises ValueError."""
-    seeds = list(seed) if isinstance(seed, (list, tuple)) else [seed] * rows
-    whole = all(isinstance(s, int) and abs(s) < 2**63 for s in seeds)
+    given = seed if isinstance(seed, (list, tuple)) else [seed] * rows
+    seeds = [plain_number(one) for one in given]
+    whole = all(type(s) is int and abs(s) < 2**63 for s in seeds)
     if len(seeds) != rows or not whole:
         raise ValueError(
             f"seed must be a 64-bit int, or one for each of the {rows} prompts, got {seed!r}"
@@ -285,8 +298,14 @@ def _seeds(seed: Any, rows: int) -> list[int]:
 
 
 def _stops(stop: Any) -> list[str]:
-    """Stop strings, each byte as one character. Raises ValueError for an empty one."""
-    stops = [vocab.to_bytes(s) for s in ([stop] if isinstance(stop, (str, bytes)) else stop)]
+    """Stop strings, each byte as one character.
+
+    Raises ValueError for an empty one, TypeError for what is no text and no list of them.
+    """
+    given = [stop] if isinstance(stop, (str, bytes)) else stop
+    if not isinstance(given, Iterable):
+        raise TypeError(f"stop must be a text or a list of them, got {type(stop).__name__}")
+    stops = [vocab.to_bytes(s) for s in given]
     if not all(stops):
         raise ValueError("a stop string must not be empty")
     return [s.decode("latin-1") for s in stops]
@@ -337,10 +356,7 @@ def generate(
 
     The arguments are those of `stream`. An interrupt keeps what there is.
     """
-    events = stream(
-        model,
-        prompt,
-        method,
+    settings: dict[str, Any] = dict(
         max_new_bytes=max_new_bytes,
         temperature=temperature,
         top_k=top_k,
@@ -349,6 +365,11 @@ def generate(
         stop=stop,
         record=record,
     )
+    try:
+        events = stream(model, prompt, method, **settings)
+    except KeyboardInterrupt:  # before there is anything to run: an empty text says so
+        events = stream(model, prompt, method, **settings)
+        events.close()
     try:
         for _ in events:
             pass

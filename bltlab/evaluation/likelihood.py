@@ -11,6 +11,7 @@ import torch
 from tqdm.auto import tqdm
 
 from .. import vocab
+from ..layers import check_numbers
 from ..model import BLT
 from ..state import DecodingState
 from .task import Request, Task
@@ -63,7 +64,8 @@ def _nats_of_window(model: BLT, data: bytes, known: int, chunk: int) -> float:
     for begin in range(0, len(ids) - 1, chunk):
         read = ids[begin : begin + chunk]
         targets = ids[begin + 1 : begin + 1 + len(read)]
-        log_probs = state.extend(read)[0, : len(targets)].log_softmax(-1)
+        logits = check_numbers(state.extend(read)[0, : len(targets)], "the logits")
+        log_probs = logits.log_softmax(-1)
         new = log_probs.gather(1, targets[:, None])[max(0, known - begin) :]
         nats -= new.sum().item()
     return nats
