@@ -482,7 +482,7 @@ def convert_in(
         rows, *rest = expected[own].shape
         shape = (rows // len(parts), *rest)
         for name in parts:
-            _check_tensor(name, theirs[name], shape, folder / files[name])
+            _check_tensor(name, theirs[name], shape, folder / files.get(name, ""))
         tensors = [theirs.pop(name) for name in parts]
         ours[own] = tensors[0] if len(tensors) == 1 else torch.cat(tensors)
     return ours
