@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -20,13 +20,19 @@ SETTLED = 1.0  # seconds after which a folder that changed last is left alone
 def write(path: str | Path, data: bytes | str) -> None:
     """Write a file that appears whole or not at all; `str` as UTF-8, line ends as they are.
 
+    Raises OSError, in one sentence that names the file, where it cannot be written.
+
     >>> folder = Path(tempfile.mkdtemp())
     >>> write(folder / "notes.txt", "é")
     >>> (folder / "notes.txt").read_bytes(), len(list(folder.iterdir()))
     (b'\\xc3\\xa9', 1)
     """
-    with replacing(path) as part:
-        part.write_bytes(data.encode("utf-8") if isinstance(data, str) else data)
+    data = data.encode("utf-8") if isinstance(data, str) else data
+    try:
+        with replacing(path) as part:
+            part.write_bytes(data)
+    except OSError as error:
+        raise type(error)(f"{path} could not be written: {why(error)}") from None
 
 
 @contextmanager
@@ -46,7 +52,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     (False, b'123', False)
     """
     if Path(path).is_dir():
-        raise IsADirectoryError(f"{path} is a folder: name a file to write to")
+        raise IsADirectoryError("it is a folder, not a file")
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():
         yield path
@@ -87,6 +93,7 @@ def gathering(
     """
     folder = Path(folder)
     within = folder if within is None else Path(within)
+    missing = [path for path in (within, *within.parents) if not path.exists()]
     within.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(dir=within, prefix=".part-"))
     moving = part.with_name(f"{part.name}.moving")
@@ -102,6 +109,9 @@ def gathering(
     finally:
         shutil.rmtree(part, ignore_errors=True)
         shutil.rmtree(moving, ignore_errors=True)
+        for path in missing:
+            with suppress(OSError):  # it is not empty: all went well
+                path.rmdir()
 
 
 def being_changed(folder: str | Path) -> bool:

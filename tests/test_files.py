@@ -1,6 +1,7 @@
 """Files are written whole or not at all, through links and to what is no file; also on Windows."""
 
 import os
+import resource
 import stat
 import threading
 from types import SimpleNamespace
@@ -55,8 +56,31 @@ def test_permissions_stay(tmp_path):
 
 
 def test_a_folder_is_named(tmp_path):
-    with pytest.raises(IsADirectoryError, match="is a folder: name a file to write to"):
+    with pytest.raises(IsADirectoryError, match="could not be written: it is a folder"):
         files.write(tmp_path, "text")
+
+
+@pytest.mark.parametrize("name", ["missing/file", "file/file", "a" * 300])
+def test_a_file_that_cannot_be_written_is_named(tmp_path, name):
+    (tmp_path / "file").write_text("old")
+    with pytest.raises(OSError, match="could not be written") as error:
+        files.write(tmp_path / name, "new")
+    said = str(error.value)
+    assert said.startswith(str(tmp_path / name)) and "\n" not in said and ".part" not in said
+    assert [path.name for path in tmp_path.rglob("*")] == ["file"]
+
+
+def test_a_full_disk_leaves_no_part_and_no_folder(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="t.json could not be written: File too large"):
+            files.write(tmp_path / "t.json", "x" * 5000)
+        with pytest.raises(OSError), files.gathering(tmp_path / "a" / "b") as part:
+            files.write(part / "t.json", "x" * 5000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_users_write_goes_through_here(tmp_path):
