@@ -18,10 +18,12 @@ PORTS = {"http": 80, "https": 443}
 def is_id(name: str | Path) -> bool:
     """Could a name be that of a repository, "owner/name"?
 
-    >>> is_id("facebook/blt-1b"), is_id("./blt-1b"), is_id("blt-1b")
-    (True, False, False)
+    >>> is_id("facebook/blt-1b"), is_id("./blt-1b"), is_id("blt-1b"), is_id("C:/blt-1b")
+    (True, False, False, False)
     """
-    return str(name).count("/") == 1 and not str(name).startswith((".", "/", "~"))
+    owner, slash, own_name = str(name).partition("/")
+    is_path = owner.startswith((".", "~")) or owner.endswith(":") or "\\" in str(name)
+    return bool(owner and slash and own_name) and "/" not in own_name and not is_path
 
 
 def is_reachable(seconds: float = SECONDS) -> bool:

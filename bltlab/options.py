@@ -14,6 +14,7 @@ flags of them, the app and the notebook make controls, traces and links carry th
 
 import importlib
 import importlib.util
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
@@ -256,7 +257,9 @@ def parse_rule_of(
 
 def _rule_kind(text: str, rules: dict[str, type], load: bool) -> tuple[type, list[str]]:
     """The class that a rule's text names, and the values behind it. Raises ValueError for none."""
-    name, *values = text.split(":")
+    drive, rest = _drive_apart(text)
+    name, *values = rest.split(":")
+    name = drive + name
     if name in rules:
         return rules[name], values
     where = f"{name}:{values[0]}" if values else name
@@ -266,6 +269,18 @@ def _rule_kind(text: str, rules: dict[str, type], load: bool) -> tuple[type, lis
         kind = load_class(where)
         rules[where] = rules[_home(kind)] = kind
     return rules[where], values[1:]
+
+
+def _drive_apart(text: str) -> tuple[str, str]:
+    """(drive, rest) of a text that may begin with a path of Windows.
+
+    The colon behind a drive does not stand between values.
+
+    >>> _drive_apart("C:/rules.py:Mine:0.5"), _drive_apart("topk:2")
+    (('C:', '/rules.py:Mine:0.5'), ('', 'topk:2'))
+    """
+    has_drive = re.match(r"[A-Za-z]:[\\/]", text)
+    return (text[:2], text[2:]) if has_drive else ("", text)
 
 
 def _named(kind: type, values: list[str]) -> dict[str, str]:

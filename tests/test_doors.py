@@ -12,7 +12,7 @@ import pytest
 from conftest import random_model
 
 import bltlab
-from bltlab import decoding
+from bltlab import decoding, options
 from bltlab.__main__ import main
 from bltlab.decoding import METHODS, method_from_header, method_of, register, why_not
 from bltlab.trace import Trace
@@ -278,3 +278,17 @@ def test_why_not_says_what_a_model_cannot_run(model):
     assert why_not("blt-d", model) is None
     assert "needs a BLT-D" in why_not("blt-d", random_model(0, block_size=None))
     assert "no option" in why_not("ar,k=3", model)
+
+
+@pytest.mark.parametrize("path", ["C:/rules/mine.py", "c:\\rules\\mine.py", "/rules/mine.py"])
+def test_the_colon_of_a_drive_is_none_between_values(path, monkeypatch):
+    asked = []
+
+    def load(where):
+        asked.append(where)
+        return bltlab.TopK
+
+    rules = {"topk": bltlab.TopK}
+    monkeypatch.setattr(options, "load_class", load)
+    rule = options.parse_rule_of(f"{path}:Mine:3", rules, load=True)
+    assert asked == [f"{path}:Mine"] and rule == bltlab.TopK(3)

@@ -1,9 +1,11 @@
 """Files are written whole or not at all, through links and to what is no file; also on Windows."""
 
+import ast
 import os
 import resource
 import stat
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +13,8 @@ from conftest import random_model
 
 import bltlab
 from bltlab import files
+
+ROOT = Path(__file__).parent.parent
 
 
 def test_a_device_is_written_to_and_stays_one():
@@ -148,3 +152,30 @@ def test_where_a_disk_knows_no_locks_runs_go_on(tmp_path, monkeypatch):
     fake = SimpleNamespace(LOCK_EX=2, LOCK_NB=4, flock=flock)
     monkeypatch.setattr(files.importlib, "import_module", {"fcntl": fake}.__getitem__)
     assert files.lock(tmp_path / "lock") is not None
+
+
+READERS = ("open", "read_text", "write_text")
+
+
+def is_text_without_encoding(call):
+    """Does a call read or write text in the encoding of the machine, another one on each?"""
+    name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+    given = {keyword.arg for keyword in call.keywords}
+    words = [one.value for one in call.args if isinstance(one, ast.Constant)]
+    if name in ("run", "Popen", "check_output"):
+        return "text" in given and "encoding" not in given
+    if name not in READERS or "encoding" in given:
+        return False
+    binary = any(isinstance(word, str) and word in ("rb", "wb", "ab") for word in words)
+    value = getattr(call.func, "value", None)
+    home = getattr(value, "id", getattr(value, "attr", ""))
+    others = ("os", "tarfile", "self", "zipfile", "Image", "folder")
+    return not (binary or "utf-8" in words or home in others)
+
+
+def test_text_is_read_and_written_as_utf_8_on_every_machine():
+    for path in [*(ROOT / "bltlab").rglob("*.py"), *(ROOT / "apps").rglob("*.py")]:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        wrong = [call.lineno for call in calls if is_text_without_encoding(call)]
+        assert not wrong, (path, wrong)

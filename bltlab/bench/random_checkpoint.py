@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from .. import files
 from ..checkpoints import CONFIG, INDEX, Tensors, config_text, names
 from ..config import BLTConfig
 
@@ -31,8 +32,8 @@ def save_random(
         save_file(shard, folder / file)
         where |= dict.fromkeys(shard, file)
         disk += (folder / file).stat().st_size
-    (folder / INDEX).write_text(json.dumps({"weight_map": where}))
-    (folder / CONFIG).write_text(config_text(config, layout))
+    files.write(folder / INDEX, json.dumps({"weight_map": where}))
+    files.write(folder / CONFIG, config_text(config, layout))
     return disk
 
 

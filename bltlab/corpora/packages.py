@@ -6,6 +6,7 @@ import json
 import lzma
 import os
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -165,9 +166,12 @@ def _download(package: Package, folder: Path) -> tuple[Path, str | None]:
     missing, or could get neither.
     """
     for version in (package.version, None):
-        command = package.command(version)
+        tool, *words = package.command(version)
+        command = [shutil.which(tool) or tool, *words]  # on Windows npm is npm.cmd
         try:
-            run = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+            run = subprocess.run(
+                command, cwd=folder, capture_output=True, encoding="utf-8", errors="replace"
+            )
         except FileNotFoundError:
             raise OSError(
                 f"{package.tool} is not installed, and {package.name} comes through it"

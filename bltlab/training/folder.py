@@ -205,7 +205,7 @@ class RunFolder:
 
     def _log_samples(self, report: Report) -> None:
         where = {"step": report.step, "megabytes": report.megabytes}
-        with (self.path / "samples.jsonl").open("a", encoding="utf-8") as file:
+        with (self.path / "samples.jsonl").open("a", newline="\n", encoding="utf-8") as file:
             for sample in report.samples:
                 file.write(json.dumps(where | asdict(sample)) + "\n")
 
