@@ -47,7 +47,8 @@ def memory(arguments: argparse.Namespace, model: None = None) -> Report:
 def _peak_of_loading(folder: str) -> int:
     """Bytes that a process held at most while it loaded the checkpoint in a folder."""
     command = [sys.executable, "-c", LOAD, folder]
-    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    done = subprocess.run(command, capture_output=True, check=True)
+    return int(done.stdout)
 
 
 MEMORY = Benchmark(
