@@ -58,16 +58,15 @@ def chain(
     proposal: `draft_length` guesses that go on from it. Drafting ends early where the last guess of
     every row was less probable than `min_confidence`.
     """
-    before = after or nothing(state)
-    count = draft_length if after else draft_length + 1
-    if count == 0:
-        return before
-    logits = _behind(state, before, latent)  # (B, V)
+    if after is not None and draft_length == 0:
+        return after
+    offset, count = (after.length, draft_length) if after else (0, draft_length + 1)
+    logits = _behind(state, after, latent)  # (B, V)
     steps: list[Weighed] = []
     stamps: list[dict[str, Any]] = []
-    over = rows_over(state, before.ids)
+    over = rows_over(state, after.ids) if after else [False] * state.batch_size
     while True:
-        at = ahead(state, before.length + len(steps), 1)
+        at = ahead(state, offset + len(steps), 1)
         steps.append(weigh(state, pick(logits[:, None], at), logits[:, None], min_confidence > 0))
         stamps.append(state.stamp())
         over = _or(over, rows_over(state, steps[-1].ids))
@@ -76,18 +75,23 @@ def chain(
             break
         logits = state.draft(steps[-1].ids, latent)
     guesses = Weighed.join(steps)
-    yield from drafted(state, before.length, guesses, stamps)
-    if after:
-        return _cut_at_eos(state, before.then(guesses.ids, guesses.probs))
-    return _cut_at_eos(state, Proposal(guesses.ids, guesses.probs, own=1))
+    yield from drafted(state, offset, guesses, stamps)
+    return _cut_at_eos(state, _behind_or_own(after, guesses))
 
 
-def _behind(state: DecodingState, before: Proposal, latent: str) -> torch.Tensor:
+def _behind(state: DecodingState, before: Proposal | None, latent: str) -> torch.Tensor:
     """Logits (B, V) behind a proposal; behind none, those at the frontier."""
-    if not before.length:
+    if before is None or not before.length:
         return state.logits
     state.rollback(state.lengths)  # what was drafted on the way to the proposal is read again
     return state.draft(before.ids, latent)
+
+
+def _behind_or_own(before: Proposal | None, guesses: Weighed) -> Proposal:
+    """The guesses behind a proposal; behind none, the first of them is the model's own byte."""
+    if before is None:
+        return Proposal(guesses.ids, guesses.probs, own=1)
+    return before.then(guesses.ids, guesses.probs)
 
 
 def _or(a: Sequence[bool], b: Sequence[bool]) -> list[bool]:
@@ -108,7 +112,7 @@ def _settled(over: Sequence[bool], step: Weighed, min_confidence: float) -> bool
 
 def _cut_at_eos(state: DecodingState, proposal: Proposal) -> Proposal:
     """The proposal with EOS all behind a first EOS: nothing there will ever be read."""
-    if not state.stop_at_eos:
+    if not any(rows_over(state, proposal.ids)):
         return proposal
     over = (proposal.ids == vocab.EOS_ID).cumsum(1) > 0
     return Proposal(proposal.ids.masked_fill(over, vocab.EOS_ID), proposal.probs, proposal.own)
