@@ -89,7 +89,7 @@ def apply_rotary(x: Tensor, rotation: Tensor) -> None:
 
 def check_numbers(x: Tensor, what: str) -> Tensor:
     """x itself; where something in it is no number, ValueError, which calls it `what`."""
-    if isnan(x.sum()):  # one is enough
+    if isnan(x.detach().sum()):  # one is enough
         raise ValueError(f"{what} of this model are not numbers: its weights are damaged")
     return x
 
