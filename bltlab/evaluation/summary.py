@@ -6,7 +6,6 @@ from itertools import zip_longest
 from typing import Any
 
 from ..costs import NFE, PUBLISHED, project, ratio
-from ..events import Verified
 from ..trace import Totals, Trace, acceptance_rate
 
 Row = dict[str, Any]  # one line of a table: plain values by name
@@ -47,16 +46,11 @@ def _evaluations(totals: list[Totals], new_bytes: int) -> Row:
 
 
 def _guesses(traces: Sequence[Trace]) -> Row:
-    accepted: list[int] = []
-    guessed: list[int] = []
-    for trace in traces:
-        for event in trace.events:
-            if isinstance(event, Verified):
-                accepted.append(event.accepted)
-                guessed.append(len(event.drafted))
+    guesses = [pair for trace in traces for pair in trace.guesses]  # (guessed, accepted) a round
+    most = max((guessed for guessed, _ in guesses), default=0)
     return {
-        "acceptance": ratio(sum(accepted), sum(guessed)),
-        "accepted_per_round": histogram(accepted, max(guessed, default=0)),
+        "acceptance": acceptance_rate(guesses),
+        "accepted_per_round": histogram([accepted for _, accepted in guesses], most),
         "foreseen": acceptance_rate([pair for trace in traces for pair in trace.foreseen]),
     }
 
