@@ -69,7 +69,7 @@ class Endpoints:
         seed: int = 0,
         stop: list[str] | None = None,
     ) -> list[dict]:
-        """One prompt with several methods, four if none are named; streams the list of traces.
+        """One prompt with several methods, six if none are named; streams the list of traces.
 
         options: by method, {"blt-d": {"block_size": 4}}.
         """

@@ -4,14 +4,13 @@ All that a control needs is said by `bltlab.options.options_of`: a new method or
 here. A rule is chosen in a list, and the options of the chosen one stand below it.
 """
 
-from dataclasses import is_dataclass
 from typing import Any, NamedTuple
 
 import gradio as gr
 from gradio.components import Component
 
 from bltlab.decoding import METHODS, method_from_header
-from bltlab.options import Option, options_of
+from bltlab.options import Option, home_of, options_of
 from bltlab.unmasking import rule_title
 
 OPEN = ("left open", "")  # the choice that stands for None: the model or the method decides
@@ -29,61 +28,28 @@ class Key(NamedTuple):
 # -- one option and its control --------------------------------------------------------------------
 
 
-def offered(one: Option) -> dict[str, type]:
-    """The rules that a control offers, by name. The class of the default is always among them."""
-    rules = dict(one.rules or {})
-    own = type(one.default)
-    if one.rules is not None and is_dataclass(own) and own not in rules.values():
-        rules[class_name(own)] = own
-    return rules
-
-
-def class_name(kind: type) -> str:
-    """The name that the text of a rule has where its class has no short one: "module:Class"."""
-    return f"{kind.__module__}:{kind.__qualname__}"
-
-
-def name_of_rule(one: Option, rule: Any) -> str | None:
-    """The name that `offered` has for the class of a rule, None if it is not among them."""
-    for name, kind in offered(one).items():
-        if type(rule) is kind:
-            return name
-    return None
-
-
 def rule_parts(one: Option) -> list[tuple[str, Option]]:
     """(name of a rule, option of it) for every option of every rule offered, in order."""
     parts = []
-    for name, kind in offered(one).items():
+    for name, kind in one.offered.items():
         parts += [(name, part) for part in options_of(kind).values()]
     return parts
-
-
-def opens_at_zero(one: Option) -> bool:
-    """Does 0 on a slider stand for None? So it is where 0 itself is out of range."""
-    bounded = one.low is not None and one.high is not None
-    return one.may_be_open and one.kind is int and bounded and one.low > 0
-
-
-def is_choice(one: Option) -> bool:
-    """Is one of a few words chosen? A yes or no that may be left open has three."""
-    return bool(one.choices) or (one.kind is bool and one.may_be_open)
 
 
 def to_control(one: Option, value: Any) -> Any:
     """What the control of an option holds for a value; `from_control` is the way back."""
     if one.rules is not None:
-        return name_of_rule(one, value)
+        return one.name_of_rule(value)
     if value is None:
-        if opens_at_zero(one):
+        if one.opens_at_zero:
             return 0
         return None if one.kind in (int, float) else ""
-    return str(value).lower() if one.kind is bool and is_choice(one) else value
+    return str(value).lower() if one.kind is bool and one.is_choice else value
 
 
 def from_control(one: Option, held: Any) -> Any:
     """The value of an option, for `build_method`, from what its control holds."""
-    if opens_at_zero(one):
+    if one.opens_at_zero:
         return held or None
     return None if one.may_be_open and held == "" else held
 
@@ -94,9 +60,9 @@ def control(one: Option, value: Any, visible: bool = True) -> Component:
     told = dict(label=one.name.replace("_", " "), info=one.help, visible=visible)
     if one.rules is not None:
         told["info"] = one.help.split(":")[0]
-        titles = [(rule_title(kind).capitalize(), name) for name, kind in offered(one).items()]
+        titles = [(rule_title(kind).capitalize(), name) for name, kind in one.offered.items()]
         return gr.Dropdown(titles, value=held, **told)
-    if is_choice(one):
+    if one.is_choice:
         words = [str(choice) for choice in one.choices] or ["true", "false"]
         return gr.Radio([*words, OPEN] if one.may_be_open else words, value=held, **told)
     if one.kind is bool:
@@ -109,7 +75,7 @@ def control(one: Option, value: Any, visible: bool = True) -> Component:
 def _number(one: Option, held: int | float | None, told: dict[str, Any]) -> Component:
     """A slider where both limits are known, else a box to write in; empty means left open."""
     whole = one.kind is int
-    if opens_at_zero(one):
+    if one.opens_at_zero:
         return gr.Slider(0, one.high, held, step=1, **told | dict(info=f"{one.help} (0)"))
     step = 1 if whole else 0.01
     if one.low is None or one.high is None or one.may_be_open:
@@ -203,7 +169,7 @@ def build_method(name: str, options: dict[str, Any]) -> Any:
 
 def _check_rule_name(one: Option, text: str) -> None:
     """Raises ValueError for the text of a rule that is not offered: anyone may have written it."""
-    known = set(offered(one)) | {class_name(kind) for kind in offered(one).values()}
+    known = set(one.offered) | {home_of(kind) for kind in one.offered.values()}
     words = text.split(":")
     if words[0] not in known and ":".join(words[:2]) not in known:
         raise ValueError(f"{one.name} must be {one.accepted}, got {text!r}")
@@ -226,7 +192,7 @@ def filled(name: str, options: dict[str, Any]) -> dict[Key, dict]:
 
 def _filled_rule(method: str, one: Option, rule: Any) -> dict[Key, dict]:
     """Updates for the controls of all rules: those of the rule's own class hold its values."""
-    chosen = name_of_rule(one, rule)
+    chosen = one.name_of_rule(rule)
     updates = {}
     for name, part in rule_parts(one):
         key = Key(method, one.name, name, part.name)

@@ -224,7 +224,7 @@ def _hero(box: Box, first: Trace | None, start: str) -> dict[Component, str]:
 
 
 def race_tab(box: Box, traces: list[Trace]) -> None:
-    """Up to four decoders on one prompt, side by side. traces: those shown at first."""
+    """Up to six decoders on one prompt, side by side. traces: those shown at first."""
     held = shown.raced(traces[:LANES]) if traces else dict(race=None, table=None)
     with gr.Row(elem_classes="bar"):
         box["race_prompt"] = gr.Textbox(

@@ -25,7 +25,7 @@ LONGEST = 20_000  # characters of a link
 class Link:
     """What a link asks for.
 
-    methods: one name on Watch, up to four on Race. options: by method.
+    methods: one name on Watch, up to six on Race. options: by method.
     view: where the viewer stands; it goes there as it is.
     """
 
@@ -74,7 +74,7 @@ def parse_link(query: str) -> Link:
     if link.tab not in TABS:
         raise ValueError(f"a link's tab must be one of {', '.join(TABS)}, got {link.tab!r}")
     if link.tab == "watch" and len(link.methods) > 1:
-        raise ValueError("a link to Watch names one decoder, a link to Race up to four")
+        raise ValueError("a link to Watch names one decoder, a link to Race up to six")
     for key, text in entries.items():
         _read_entry(link, key, text)
     return link

@@ -23,13 +23,13 @@ var bltlabPage = (() => {
     stages.delete(host);
     host.replaceChildren(el("p", text, { className: "empty" }));
   }
-  function play(kind, host, { traces, view = {}, live, run }, before) {
+  function play(kind, host, { traces, view = {}, live, run, pace }, before) {
     if (!traces?.length) return empty(host, "Nothing has been decoded yet. Write a prompt and press the blue button.");
     const player = viewers[kind], goes = player && before?.run === run && before.traces.length === traces.length;
     const moved = goes && (player.step < player.length || player.state().pinned);     // the reader is looking at something
     if (goes) player.update(traces);
     else viewers[kind] = bltlabPlayer(stage(host), traces, {
-      ...kind === "race" ? { clock: "passes" } : {}, ...viewers[kind] ? keep(viewers[kind].state()) : {}, ...view,
+      pace, ...kind === "race" ? { clock: "paper" } : {}, ...viewers[kind] ? keep(viewers[kind].state()) : {}, ...view,
       highlight: view.pinned, autoplay: !live && view.step == null });
     if (live && !goes) viewers[kind].show(viewers[kind].length);
     document.body.classList.toggle("decoding", Boolean(live));
@@ -37,7 +37,7 @@ var bltlabPage = (() => {
       host.scrollIntoView({ block: "start" });           // on a phone the player is below
     const ends = traces.at(-1).events.at(-1).reason;
     if (goes && before.live && !live) {
-      if (view.step != null) viewers[kind] = bltlabPlayer(stage(host), traces, { ...view, highlight: view.pinned });
+      if (view.step != null) viewers[kind] = bltlabPlayer(stage(host), traces, { pace, ...view, highlight: view.pinned });
       else if (!moved && ends !== "interrupted" && !still()) viewers[kind].show(0), viewers[kind].play();
     }
   }
@@ -59,9 +59,9 @@ var bltlabPage = (() => {
       if (known) known.update(data); else viewers.inside = bltlabInside(stage(host), data, view);
       if (known && Object.keys(view).length) known.set(view);
     },
-    tour(host, { pages, traces, view = {} }) {
+    tour(host, { pages, traces, pace, view = {} }) {
       if (!pages?.length) return empty(host, "The tour's pages do not ship with this copy.");
-      if (viewers.tour) viewers.tour.set(view); else viewers.tour = bltlabTour(host, { pages, traces }, view);
+      if (viewers.tour) viewers.tour.set(view); else viewers.tour = bltlabTour(host, { pages, traces, pace }, view);
     },
     table(host, { head, rows }) {
       const row = (cells, tag) => {

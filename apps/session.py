@@ -27,7 +27,7 @@ from bltlab.trace import Finished, Trace
 from bltlab.viz import patches
 
 FRAME = 0.15  # seconds between pictures while decoding
-LANES = 4  # of a race, at most
+LANES = 6  # of a race, at most
 LONGEST_REASON = 300  # characters of a note on a file, whose texts may be of any length
 
 Update = dict[Any, Any]  # {name of a component: its value}

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from secrets import token_hex
@@ -32,15 +33,30 @@ def refused(error: Exception) -> dict[str, Any]:
 
 
 def lanes(
-    traces: list[Trace], run: str | None = None, live: bool = False, view: dict | None = None
+    traces: list[Trace],
+    run: str | None = None,
+    live: bool = False,
+    view: dict | None = None,
+    pace: dict[str, float] | None = None,
 ) -> dict[str, Any]:
     """The value of a player.
 
     run: the values of one run share it, so that the player goes on instead of starting anew.
     live: more is to come. view: where the player stands, from a link.
+    pace: by model, the seconds a byte that autoregression takes on it.
     """
     shown = [trace.to_json() for trace in traces]
-    return dict(run=run or token_hex(4), live=live, view=view or {}, traces=shown)
+    return dict(run=run or token_hex(4), live=live, view=view or {}, pace=pace, traces=shown)
+
+
+def pace_of(traces: Iterable[Trace]) -> dict[str, float]:
+    """The seconds a byte that autoregression took, by model, where it is among the traces."""
+    pace = {}
+    for trace in traces:
+        found = trace.totals
+        if trace.method["name"] == "ar" and found.new_bytes:
+            pace[trace.model["name"]] = found.seconds / found.new_bytes
+    return pace
 
 
 def watched(trace: Trace, **more: Any) -> dict[str, Any]:
@@ -97,7 +113,8 @@ def tour() -> dict[str, Any]:
     for page in pages:
         for name in page["traces"]:
             traces[name] = shipped("tour", f"{name}.json")
-    return dict(pages=pages, traces=traces)
+    timed = [Trace.from_json(trace) for trace in traces.values()]
+    return dict(pages=pages, traces=traces, pace=pace_of(timed))
 
 
 def known(link: Link) -> list[Trace]:

@@ -1,4 +1,4 @@
-/* bltlabTour(element, { pages, traces }, state) turns pages: each shows recorded traces at one step and says what to see.
+/* bltlabTour(element, { pages, traces, pace }, state) turns pages: each shows recorded traces at one step and says what to see.
    A page is { title, text, traces: names, clock, from, step, highlight, lane }; it plays slowly from `from` to `step`, and
    rests there. PageDown and PageUp turn anywhere, the right and left arrows outside the player (there they step).
    Returns { state(), set(state) }: { page, clock, step, speed, pinned, lane }. */
@@ -10,7 +10,7 @@ var bltlabTour = (() => {
     node.append(...parts);
     return node;
   }
-  return function tour(element, { pages, traces }, state = {}) {
+  return function tour(element, { pages, traces, pace }, state = {}) {
     let at = -1, player, timer;
     const stage = el("div", "tour-player"), title = el("h2", ""), text = el("p", "tour-text");
     const count = el("span", "tour-count");
@@ -27,7 +27,7 @@ var bltlabTour = (() => {
       clearInterval(timer);
       const moves = step == null && page.from != null && !still();
       player = bltlabPlayer(bltlabPage.stage(stage), page.traces.map(name => traces[name]), {
-        clock, speed, lane, highlight: moves ? undefined : pinned, step: moves ? page.from : step ?? page.step });
+        clock, speed, lane, pace, highlight: moves ? undefined : pinned, step: moves ? page.from : step ?? page.step });
       if (moves) timer = setInterval(() => {
         if (!stage.isConnected || player.step >= page.step) return arrive(page, pinned, lane);
         player.show(player.step + 1);
@@ -36,7 +36,7 @@ var bltlabTour = (() => {
     function arrive(page, highlight, lane) {             // and the byte that the page speaks of is pinned
       clearInterval(timer);
       if (stage.isConnected) player = bltlabPlayer(bltlabPage.stage(stage), page.traces.map(name => traces[name]), {
-        ...player.state(), lane, highlight, step: page.step });
+        ...player.state(), lane, pace, highlight, step: page.step });
     }
     function turn(to, given) {
       if (to === at && !given || !pages[to]) return;

@@ -60,6 +60,33 @@ class Option:
         return self.default is None
 
     @property
+    def is_choice(self) -> bool:
+        """Is one of a few words chosen? A yes or no that may be left open has three."""
+        return bool(self.choices) or (self.kind is bool and self.may_be_open)
+
+    @property
+    def opens_at_zero(self) -> bool:
+        """Does 0 on a slider stand for None? So it is where 0 itself is out of range."""
+        bounded = self.low is not None and self.high is not None
+        return self.may_be_open and self.kind is int and bounded and self.low > 0
+
+    @property
+    def offered(self) -> dict[str, type]:
+        """The rules that a control offers, by name; the class of the default is among them."""
+        rules = dict(self.rules or {})
+        own = type(self.default)
+        if self.rules is not None and is_dataclass(own) and own not in rules.values():
+            rules[home_of(own)] = own
+        return rules
+
+    def name_of_rule(self, rule: Any) -> str | None:
+        """The name that `offered` has for the class of a rule, None if it is not among them."""
+        for name, kind in self.offered.items():
+            if type(rule) is kind:
+                return name
+        return None
+
+    @property
     def accepted(self) -> str:
         """What the value may be, in words: "an int in 1..32"."""
         if self.rules is not None:
@@ -267,7 +294,7 @@ def _rule_kind(text: str, rules: dict[str, type], load: bool) -> tuple[type, lis
         if not values or not load:
             raise ValueError(f"there is none named {where!r}")
         kind = load_class(where)
-        rules[where] = rules[_home(kind)] = kind
+        rules[where] = rules[home_of(kind)] = kind
     return rules[where], values[1:]
 
 
@@ -304,7 +331,7 @@ def format_rule_of(rule: Any) -> str:
     if not is_dataclass(rule):
         return repr(rule)
     kind = type(rule)
-    name = getattr(kind, "name", None) or _home(kind)
+    name = getattr(kind, "name", None) or home_of(kind)
     values = [str(getattr(rule, f.name)) for f in fields(rule)]
     return ":".join([name, *values])
 
@@ -312,8 +339,8 @@ def format_rule_of(rule: Any) -> str:
 # -- classes of somebody's own ---------------------------------------------------------------------
 
 
-def _home(kind: type) -> str:
-    """Where a class comes from, as `load_class` takes it."""
+def home_of(kind: type) -> str:
+    """Where a class comes from, "module:Class", as `load_class` takes it."""
     return f"{kind.__module__}:{kind.__qualname__}"
 
 

@@ -282,12 +282,21 @@ def test_the_race_names_the_winner_on_the_chosen_clock(open_page):
 
 def test_the_headline_holds_numbers_of_the_trace(open_page):
     page, totals = open_page([RECORDED["blt-d"]]), RECORDED["blt-d"].totals
-    passes = totals.nfe.decoder + totals.nfe.global_
-    assert (
-        page.locator(".bltp-headline")
-        .text_content()
-        .startswith(f"{totals.new_bytes} bytes in {passes} passes")
-    )
+    said = page.locator(".bltp-headline").text_content()
+    assert said.startswith(f"{totals.new_bytes} bytes in {totals.paper_gb:#.3g} GB read, by the")
+    assert "(estimated): " in said and said.count("% saved") == 1
+    assert "seconds" in said and page.locator(".bltp-headline em").last.text_content() == ""
+
+
+def test_a_button_is_called_what_it_says_and_a_bar_says_why_it_is_empty(open_page):
+    page = open_page([RECORDED["blt-d"]])
+    for name in "Replay", "Pause":
+        button = page.get_by_role("button", name=name, exact=True)
+        assert button.text_content() == name
+        button.click()
+    assert page.locator(".bltp-rival-run .bltp-far").text_content().endswith("bytes")
+    page.locator(".bltp-controls select").first.select_option("seconds")
+    assert page.locator(".bltp-rival-run .bltp-far").text_content() == "not run, so not measured"
 
 
 def growing(trace, n):

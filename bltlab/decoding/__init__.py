@@ -91,10 +91,10 @@ from .self_speculation import SelfSpeculation
 for _kind in (
     Autoregressive,
     SelfSpeculation,
-    BlockDiffusion,
-    DiffusionVerification,
     ForeseenChain,
     ForeseenVerification,
+    BlockDiffusion,
+    DiffusionVerification,
 ):
     register(_kind)
 

@@ -6,7 +6,6 @@ A new method or rule needs no line here. Needs ipywidgets and anywidget. No algo
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import is_dataclass
 from typing import Any
 
 import ipywidgets as ui
@@ -35,9 +34,9 @@ def control(one: Option, value: Any = None) -> ui.Widget:
     value = one.default if value is None else value
     named = dict(description=one.name.replace("_", " "), tooltip=one.help, **LOOK)
     if one.rules is not None:
-        titles = [(rule_title(kind), name) for name, kind in offered(one).items()]
-        return ui.Dropdown(options=titles, value=_name_of_rule(one, value), **named)
-    if is_choice(one):
+        titles = [(rule_title(kind), name) for name, kind in one.offered.items()]
+        return ui.Dropdown(options=titles, value=one.name_of_rule(value), **named)
+    if one.is_choice:
         return ui.Dropdown(options=_choices(one), value=value, **named)
     if one.kind is bool:
         return ui.Checkbox(value=value, **named)
@@ -46,14 +45,9 @@ def control(one: Option, value: Any = None) -> ui.Widget:
     return _number(one, value, named)
 
 
-def is_choice(one: Option) -> bool:
-    """Is one of a few words chosen? A yes or no that may be left open has three."""
-    return bool(one.choices) or (one.kind is bool and one.may_be_open)
-
-
 def is_written(one: Option) -> bool:
     """Is the value written into a box, which is empty where it is left open?"""
-    return one.kind is str or (one.may_be_open and not opens_at_zero(one))
+    return one.kind is str or (one.may_be_open and not one.opens_at_zero)
 
 
 def _choices(one: Option) -> list[Any]:
@@ -72,19 +66,12 @@ def _number(
 ) -> ui.Widget:
     """A slider where both limits are known, else a box to write in."""
     whole = one.kind is int
-    if opens_at_zero(one):
+    if one.opens_at_zero:
         return ui.IntSlider(value=value or 0, min=0, max=one.high, **named)
     if one.low is None or one.high is None:
         return (ui.IntText if whole else ui.FloatText)(value=value, **named)
     slider, step = (ui.IntSlider, 1) if whole else (ui.FloatSlider, 0.01)
     return slider(value=value, min=one.low, max=one.high, step=step, **named)
-
-
-def opens_at_zero(one: Option) -> bool:
-    """Does 0 on a slider stand for None? So it is where 0 itself is out of range."""
-    if one.kind is not int or not one.may_be_open:
-        return False
-    return one.low is not None and one.low > 0 and one.high is not None
 
 
 def value_of(one: Option, held: Any) -> Any:
@@ -96,31 +83,15 @@ def value_of(one: Option, held: Any) -> Any:
 
     Raises ValueError or TypeError where it is not accepted.
     """
-    if one.may_be_open and (held == "" or (opens_at_zero(one) and held == 0)):
+    if one.may_be_open and (held == "" or (one.opens_at_zero and held == 0)):
         return None
     return one.parse(held)
-
-
-def offered(one: Option) -> dict[str, type]:
-    """The rules that a control offers, by name. The class of the default is always among them."""
-    rules, own = dict(one.rules or {}), type(one.default)
-    if is_dataclass(own) and own not in rules.values():
-        rules[own.__name__] = own
-    return rules
-
-
-def _name_of_rule(one: Option, rule: Any) -> str | None:
-    """The name that `offered` has for the class of a rule; None if it is not among them."""
-    for name, kind in offered(one).items():
-        if type(rule) is kind:
-            return name
-    return None
 
 
 def _with_help(box: ui.Widget, one: Option) -> ui.HBox:
     """A control and, beside it, what it is for; what 0 stands for is said too."""
     words = one.help.split(":")[0]
-    if opens_at_zero(one):
+    if one.opens_at_zero:
         words += " (0)"
     return ui.HBox([box, ui.Label(words)])
 
@@ -157,7 +128,7 @@ class MethodControls(ui.VBox):
         """A row for each option of each rule; those of the chosen rule are shown."""
         rows: list[ui.HBox] = []
         rule_of: list[str] = []
-        for rule, kind in offered(one).items():
+        for rule, kind in one.offered.items():
             for name, part in options_of(kind).items():
                 held = getattr(value, name) if type(value) is kind else None
                 self.boxes[one.name, rule, name] = box = control(part, held)
@@ -191,7 +162,7 @@ class MethodControls(ui.VBox):
         """The chosen rule; the method's own where it is an object that no control could show."""
         if rule is None:
             return getattr(self.start, one.name)
-        kind = offered(one)[rule]
+        kind = one.offered[rule]
         values = {}
         for name, part in options_of(kind).items():
             held = self.boxes[one.name, rule, name].value

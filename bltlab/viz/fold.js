@@ -97,9 +97,9 @@ var bltlabFold = (() => {
     encoder: { label: "encoder passes", unit: "encoder passes", read: ({ nfe }) => nfe[1] },
     global: { label: "global passes", unit: "global passes", read: ({ nfe }) => nfe[2] },
     decoder: { label: "decoder passes", unit: "decoder passes", read: ({ nfe }) => nfe[3] },
-    paper: { label: "GB read, the paper's count", unit: "GB by the paper's count", flows: true,       // eq. 8, 2-byte weights
+    paper: { label: "GB read, the paper's count", unit: "GB read, by the paper's count", flows: true,       // eq. 8, 2-byte weights
       read: ({ nfe }, size) => 2 * (nfe[3] * size.decoder + nfe[2] * (size.encoder + size.global_)) / 1e9 },
-    measured: { label: "GB read, measured", unit: "GB measured", flows: true, read: ({ traffic }) => traffic / 1e9 },
+    measured: { label: "GB read, measured", unit: "GB read, measured", flows: true, read: ({ traffic }) => traffic / 1e9 },
     seconds: { label: "measured seconds", unit: "seconds", flows: true, read: ({ seconds }) => seconds },
   };
   const count = ({ flows }, value) => !flows ? String(value) : value === 0 ? "0" : value.toPrecision(3);
@@ -115,6 +115,23 @@ var bltlabFold = (() => {
     }
     if (committed.at(-1)?.entropies.at(-1) > model.threshold) sums.at(-1).nfe[2]++;
     return sums;
+  }
+
+  // What was paid for the bytes that stand, as of the last commit: a draft under way has cost already and has no bytes yet.
+  // ar: the lane of autoregression beside it, if it ran; pace: the seconds a byte that it takes, if they are known.
+  // rival: what autoregression pays for as many bytes, NaN where that is not known; estimated: it did not run beside.
+  function bill({ events, sums, alone, size }, at, clock, ar, pace) {
+    const sum = sums[events.findLastIndex((e, i) => i < at && e.type === "Committed") + 1], { bytes } = sum;
+    const run = ar?.sums.find(other => other.bytes >= bytes);
+    const estimate = clock === CLOCKS.seconds ? pace * bytes : clock.read(alone[bytes], size);
+    const rival = !bytes ? NaN : run ? clock.read(run, ar.size) : estimate;
+    return { bytes, used: clock.read(sum, size), rival, estimated: !run };
+  }
+  function verdict({ used, rival }) {                    // in words, and whether it is for the better
+    const saved = 1 - used / rival;
+    if (!(rival > 0 && Number.isFinite(saved))) return ["", 0];
+    return Math.abs(saved) < 0.005 ? ["no saving", 0] :
+      [`${Math.round(100 * Math.abs(saved))} % ${saved > 0 ? "saved" : "more"}`, Math.sign(saved)];
   }
 
   // ---- The words
@@ -148,5 +165,5 @@ var bltlabFold = (() => {
       e?.type === "Committed" && e.ids.length > 1 ? `${e.ids.length} kept` : "";
     return [text, last?.type ?? ""];
   }
-  return { blank, apply, fold, reach, touched, totals, alone, CLOCKS, count, isOwn, phase, sentence, boast };
+  return { blank, apply, fold, reach, touched, totals, alone, bill, verdict, CLOCKS, count, isOwn, phase, sentence, boast };
 })();

@@ -3,7 +3,7 @@
    our own making, so that the browser lays out and paints the lines in view and no others. */
 var bltlabLane = (() => {
   const { OFFSET, MASK, DASH, isHex, glyph, named, odds, spans, character, many, el, write, cell, group } = bltlabBase;
-  const { blank, apply, reach, touched, totals, alone, CLOCKS, count, phase, sentence, boast } = bltlabFold;
+  const { blank, apply, reach, touched, totals, alone, bill, verdict, CLOCKS, count, phase, sentence, boast } = bltlabFold;
   const STATS = { "new bytes": s => s.bytes, "patcher passes": s => s.nfe[0], "encoder passes": s => s.nfe[1],
     "global passes": s => s.nfe[2], "decoder passes": s => s.nfe[3],
     "bytes a round": s => s.rounds ? (s.bytes / s.rounds).toFixed(2) : DASH,
@@ -20,7 +20,7 @@ var bltlabLane = (() => {
       Object.assign(this, { index, canvas: blank(), events: [], at: -1, low: 1, bytes: [], chars: [], lines: [], falls: [],
                             rows: [], first: 0, current: 1, pinned: 0, across: 24, pitch: 48, fit: 4, scrolled: 0 });
       this.head = el("div", "head");
-      this.line = ["b", "span", "b", "span", "em"].map(tag => el(tag, ""));
+      this.line = ["b", "span", "b", "span", "em", "span", "em"].map(tag => el(tag, ""));
       this.phase = el("b", "phase");
       this.said = el("span", "");
       this.grid = el("div", "grid", { role: "listbox", "aria-orientation": "horizontal" });
@@ -54,7 +54,7 @@ var bltlabLane = (() => {
         this.rows = [];
         this.ghosts.replaceChildren();
       }
-      Object.assign(this, { events, name, size: trace.model.parameters, prompt: (events[0]?.ids?.length ?? 1) - 1,
+      Object.assign(this, { events, name, model: trace.model.name, size: trace.model.parameters, prompt: (events[0]?.ids?.length ?? 1) - 1,
                             alone: alone(trace), sums: totals(trace, this.sums),
                             budget: Number(trace.settings.max_new_bytes) || 0 });
       events.slice(goesOn ? old : 0).forEach((e, i) => this.index_(e, i + (goesOn ? old : 0)));
@@ -88,15 +88,18 @@ var bltlabLane = (() => {
       this.head.replaceChildren(el("b", "", el("bdi", "", this.name)),
                                 ...facts.map(([key, value]) => el("span", "", `${key} `, el("bdi", "", value))));
     }
-    // What it cost so far, and what the same bytes cost (rival: a number, if that is known) one at a time.
-    headline(clock, rival) {
-      const { bytes } = this.sums[this.at], used = clock.read(this.sums[this.at], this.size), saved = 1 - used / rival;
-      const known = rival > 0 && Number.isFinite(saved), same = Math.abs(saved) < 0.005;
-      const texts = [String(bytes), ` ${many(bytes, "byte").replace(/^\d+ /, "")} in `, count(clock, used), ` ${clock.unit}` +
-        (!known ? "" : same ? ", as one byte at a time" : `, one byte at a time: ${count(clock, rival)} `),
-        !known || same ? "" : `${Math.round(100 * Math.abs(saved))} % ${saved > 0 ? "saved" : "more"}`];
+    // What the bytes cost by one clock, in seconds beside it, and what as many cost one at a time. ar, pace: as `bill` says.
+    headline(clock, ar, pace) {
+      const own = this.name === "ar", of = rule => bill(this, this.at, rule, ar, pace);
+      const told = (rule, paid) => own || !(paid.rival > 0) ? ` ${rule.unit}` :
+        ` ${rule.unit}; one byte at a time ${count(rule, paid.rival)}${paid.estimated ? " (estimated)" : ""}: `;
+      const [main, time] = [of(clock), of(CLOCKS.seconds)], { bytes } = main, twice = clock === CLOCKS.seconds || !bytes;
+      const [said, side] = own ? ["", 0] : verdict(main), [later, lateSide] = own || twice ? ["", 0] : verdict(time);
+      const texts = [String(bytes), ` ${many(bytes, "byte").replace(/^\d+ /, "")} in `, count(clock, main.used),
+        told(clock, main), said, twice ? "" : ` In ${count(CLOCKS.seconds, time.used)}${told(CLOCKS.seconds, time)}`, later];
       this.line.forEach((node, i) => write(node, texts[i]));
-      this.line[4].className = saved > 0 ? "bltp-saved" : "bltp-lost";
+      for (const [at, sign] of [[4, side], [6, lateSide]])
+        this.line[at].className = sign > 0 ? "bltp-saved" : sign < 0 ? "bltp-lost" : "";
     }
     show(step, before) {                                 // before: the step at the last tick, for the sentence
       if (step === this.at) return;
@@ -238,8 +241,9 @@ var bltlabLane = (() => {
 .~head { gap: 2px 14px; align-items: baseline; & b { font-size: 18px; } }
 .~view :is(.~head span, .~stats dt, .~where, .~hint, .~bars, .~facts dt, small, .~headline span) { color: var(--soft); }
 .~stats { gap: 6px 16px; padding: 14px 0 2px; & dt { font-size: 12px; } & dd { font-size: 15px; min-width: 2.4em; } }
-.~headline.~headline { font-size: 16px; line-height: 1.3; padding: 6px 0 2px; & b { font-size: 26px; } }
-.~saved, .~lost { font-style: normal; font-weight: 600; white-space: nowrap; border-bottom: 3px solid var(--green); }
+.~headline.~headline { font-size: 16px; line-height: 1.3; padding: 6px 0 2px; & b { font-size: 26px; }
+  & span:nth-of-type(3):not(:empty)::before { content: "\\a"; white-space: pre; } & :is(span, em) { font-size: 14px; } }
+.~headline em { font-style: normal; font-weight: 600; } .~saved, .~lost { font-style: normal; font-weight: 600; white-space: nowrap; border-bottom: 3px solid var(--green); }
 .~lost { border-color: var(--red); }
 .~said.~said { gap: 2px 10px; min-height: 26px; padding: 6px 0; }
 .~phase { display: inline-block; min-width: 6.4em; padding: 1px 8px; border-radius: 99px; border: 1.5px solid var(--c);

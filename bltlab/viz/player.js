@@ -1,6 +1,6 @@
 /* bltlabPlayer(element, traces, options) plays decoding runs: one lane a trace, all lanes on one clock.
    options, all of them optional: clock (a name in CLOCKS of fold.js), step, speed, autoplay; highlight, the position of a byte
-   to pin, and its lane; onStep(step); onState(state), called when anything of state() has changed.
+   to pin, and its lane; pace, by model the seconds a byte that autoregression takes there; onStep(step); onState(state), called when anything of state() has changed.
    Returns { show(step), play(), pause(), update(traces), step, length, canvas(step, lane), state(), set(state) }. A step is
    a tick of the clock: on "event" the number of events shown, on a count that many passes, on GB and seconds a share of 240.
    state() is { clock, step, speed, pinned, lane }; set() takes it, or some of it, and shows that view again, as do options
@@ -86,7 +86,8 @@ var bltlabPlayer = (() => {
         lanes.every(lane => lane.facts.some(([k, v]) => k === key && v === value))) : []);
       for (const lane of lanes) lane.introduce(common);
       shared.replaceChildren(...[...common].map(([key, value]) => el("span", "", `${key} `, el("bdi", "", value))));
-      runs = lanes.map(lane => track(lane.name, "lane-run"));
+      const mixed = new Set(lanes.map(({ model }) => model)).size > 1;
+      runs = lanes.map(({ name, model }) => track(mixed ? `${name}, ${model}` : name, "lane-run"));
       if (lanes.length === 1 && lanes[0].name !== "ar") runs.push(track("one byte at a time", "rival-run"));
       race.replaceChildren(...lanes.length > 1 ? [shared] : [], ...runs.map(run => run.root));
       race.hidden = !lanes.length;
@@ -117,22 +118,21 @@ var bltlabPlayer = (() => {
 
     // ---- Drawing
     function drawRace() {
-      const rule = CLOCKS[clock === "event" ? "passes" : clock], ar = lanes.find(lane => lane.name === "ar");
+      const rule = CLOCKS[/event|passes/.test(clock) ? "paper" : clock];           // a pass is weighed by what it reads
       const goal = Math.max(...lanes.map(lane => lane.finished ? lane.sums.at(-1).bytes : lane.budget), 0);
       lanes.forEach((lane, i) => {
         const { bytes } = lane.sums[lane.at], done = lane.finished && lane.at === lane.events.length, end = lane.times.at(-1);
         const place = lanes.filter(other => other.finished && other.times.at(-1) < end).length;
         runs[i].draw(bytes, lane.text.length - lane.prompt - bytes, goal, many(bytes, "byte") + (done && lanes.length > 1 ?
           `, ${PLACES[place] ?? `${place + 1}th`} at ${count(CLOCKS[clock], end)}` : ""));
-        const counted = rule.read(lane.alone[bytes], lane.size);                   // bytes and seconds: only where it was run
-        const run = lane === ar ? undefined : ar?.sums.find(sum => sum.bytes >= bytes);
-        lane.headline(rule, !bytes ? NaN : Number.isFinite(counted) ? counted : run ? rule.read(run, ar.size) : NaN);
+        const ar = lanes.find(other => other !== lane && other.name === "ar" && other.model === lane.model);
+        lane.headline(rule, ar, options.pace?.[lane.model]);
       });
       if (runs.length > lanes.length) {
-        const [{ alone, sums, at, size }] = lanes, used = rule.read(sums[at], size);
-        const bytes = alone.findLastIndex(sum => rule.read(sum, size) <= used);
-        runs[1].root.hidden = bytes < 0;
-        runs[1].draw(bytes, 0, goal, many(Math.max(bytes, 0), "byte"));
+        const [{ alone, sums, at, size, model }] = lanes, used = rule.read(sums[at], size), pace = options.pace?.[model];
+        const timed = rule === CLOCKS.seconds && pace > 0;
+        const bytes = timed ? Math.min(Math.floor(used / pace), goal) : alone.findLastIndex(sum => rule.read(sum, size) <= used);
+        runs[1].draw(Math.max(bytes, 0), 0, goal, bytes < 0 ? "not run, so not measured" : many(bytes, "byte"));
       }
     }
     function drawDetail() {                              // where nobody points: the pinned byte, or at rest the newest one
@@ -179,6 +179,7 @@ var bltlabPlayer = (() => {
       if (!frame) cancelAnimationFrame(playing);
       playing = frame;
       write(start, frame ? "Pause" : step >= length && length ? "Replay" : "Play");
+      start.ariaLabel = start.textContent;               // what a screen reader says
       if (!frame) { drawDetail(); speak(); }
     }
     function play() {

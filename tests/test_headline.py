@@ -1,0 +1,110 @@
+"""The headline: what was saved, weighed by what a pass reads, as of the last commit."""
+
+import json
+import shutil
+import subprocess
+
+import pytest
+
+from bltlab import checkpoints
+from bltlab.costs import paper_gb
+from bltlab.trace import Committed, Trace
+from bltlab.viz import player
+
+ASSETS = checkpoints.assets()
+TOUR = json.loads((ASSETS / "tour" / "pages.json").read_text(encoding="utf-8"))
+NODE = shutil.which("node")
+BILLS = """
+const { source, lanes } = JSON.parse(require("fs").readFileSync(0, "utf8"));
+const js = new Function(`${source}; return { ...bltlabBase, ...bltlabFold }`)();
+const lane = trace => trace &&
+  ({ ...trace, size: trace.model.parameters, sums: js.totals(trace), alone: js.alone(trace) });
+const bill = ({ trace, ar, pace }, at, clock) => {
+  const found = js.bill(lane(trace), at, js.CLOCKS[clock], lane(ar), pace ?? undefined);
+  return { ...found, said: js.verdict(found) };
+};
+console.log(JSON.stringify(lanes.map(one =>
+  one.at.map(at => ["paper", "seconds"].map(clock => bill(one, at, clock))))));
+"""
+
+
+def trace_of(*path):
+    return Trace.load(ASSETS.joinpath(*path))
+
+
+def bills(lanes):
+    """For each (trace, autoregression or None, pace or None, events): bills, paper and seconds."""
+    told = [
+        dict(trace=trace.to_json(), ar=ar and ar.to_json(), pace=pace, at=at)
+        for trace, ar, pace, at in lanes
+    ]
+    source = player.BASE + player.SOURCE.removeprefix(player.BASE).partition("/* bltlabLane")[0]
+    given = json.dumps(dict(source=source, lanes=told))
+    done = subprocess.run([NODE, "-e", BILLS], input=given, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+pytestmark = pytest.mark.skipif(NODE is None, reason="no node on this machine")
+TRACES = {name: trace_of("tour", f"{name}.json") for name in ("ar", "blt-s", "blt-d", "blt-dv")}
+
+
+@pytest.mark.parametrize("name", ["blt-s", "blt-dv"])
+def test_a_draft_under_way_changes_no_headline(name):
+    """Between two commits the bill stays what it was; at one it is what had been spent by then."""
+    trace, ends = TRACES[name], []
+    (found,) = bills([(trace, None, None, [*range(len(trace.events) + 1)])])
+    start, expected, spent = trace.totals.prefill_nfe, 0, 0.0
+    for at, (paper, _) in enumerate(found):
+        event = trace.events[at - 1] if at else None
+        if isinstance(event, Committed):
+            expected += len(event.ids)
+            spent = paper_gb(event.nfe - start, trace.model["parameters"])
+            ends.append(at)
+        assert (paper["bytes"], paper["used"]) == (expected, pytest.approx(spent)), at
+    assert len(ends) > 3
+
+
+def test_at_the_end_it_is_what_the_totals_say():
+    ar = TRACES["ar"].totals
+    for name in ("blt-s", "blt-d", "blt-dv"):
+        trace = TRACES[name]
+        own, n = trace.totals, len(trace.events)
+        alone, beside = bills(
+            [
+                (trace, None, ar.seconds / ar.new_bytes, [n]),
+                (trace, TRACES["ar"], None, [n]),
+            ]
+        )
+        for ((paper, seconds),), estimated in ((alone, True), (beside, False)):
+            assert paper["used"] == pytest.approx(own.paper_gb)
+            assert seconds["used"] == pytest.approx(own.seconds, rel=0.02)
+            assert paper["estimated"] == seconds["estimated"] == estimated
+            if trace.bytes == TRACES["ar"].bytes:
+                assert paper["rival"] == pytest.approx(ar.paper_gb)
+                assert seconds["rival"] == pytest.approx(ar.seconds, rel=0.02)
+        if own.new_bytes == ar.new_bytes:
+            ((paper, _),) = beside
+            assert paper["said"][0] == f"{round(100 * (1 - own.paper_gb / ar.paper_gb))} % saved"
+
+
+def test_seconds_that_nobody_measured_are_not_told():
+    ((_, seconds),) = bills([(TRACES["blt-s"], None, None, [60])])[0]
+    assert seconds["rival"] is None and seconds["said"] == ["", 0]
+
+
+@pytest.mark.parametrize("number", range(1, len(TOUR) + 1))
+def test_no_page_of_the_tour_says_the_opposite_of_its_text(number):
+    """Where lanes save, the headline says so: a page that rests in a draft would not."""
+    page = TOUR[number - 1]
+    flows = page["clock"] != "event"
+    lanes = []
+    for name in page["traces"]:
+        trace = trace_of("tour", f"{name}.json")
+        ar = TRACES["ar"] if len(page["traces"]) > 1 else None
+        lanes.append((trace, ar, None, [len(trace.events) if flows else page["step"]]))
+    if flows:
+        assert page["step"] == 240, "a race rests where every lane is done"
+    for (trace, *_), ((paper, _),) in zip(lanes, bills(lanes), strict=True):
+        if trace.method["name"] != "ar" and paper["bytes"]:
+            assert paper["said"][1] > 0, (trace.method["name"], paper)
