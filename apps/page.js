@@ -4,6 +4,7 @@
 var bltlabPage = (() => {
   const viewers = {}, values = {};                       // by kind: the viewer, and the data it shows
   const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const { text } = bltlabBase;
   const el = (tag, text = "", attributes) => Object.assign(document.createElement(tag), { textContent: text }, attributes);
 
   // A viewer lives in a tree of its own: Gradio's rules and those of the other viewers stay out.
@@ -95,7 +96,6 @@ var bltlabPage = (() => {
 
   // ---- What a link says: the tab, what was decoded and how, and where its viewer stands
   const tab = () => document.querySelector('[role="tab"][aria-selected="true"]')?.textContent.trim().toLowerCase() ?? "watch";
-  const text = bytes => new TextDecoder().decode(Uint8Array.from(bytes));
   function query(at = tab()) {
     const said = { tab: at }, shown = values[at] ?? {}, first = shown.traces?.[0];
     if ((at === "watch" || at === "race") && first) {

@@ -9,8 +9,11 @@ import random
 import re
 import shutil
 import subprocess
+import unicodedata
 from dataclasses import fields, replace
+from itertools import product
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from conftest import UNSAFE, Tags
@@ -29,8 +32,9 @@ from bltlab.events import (
     Verified,
 )
 from bltlab.trace import Trace
-from bltlab.viz import player
+from bltlab.viz import picture, player
 from bltlab.viz.colours import STATES
+from bltlab.viz.export import svg_shape
 
 MODEL = {"name": "tiny", "parameters": {"encoder": 10, "global_": 100, "decoder": 20}}
 NONE = NFE()  # evaluations
@@ -548,6 +552,86 @@ def test_characters_agree_with_python(node):
 def test_characters_may_be_found_from_any_of_their_edges_on(node):
     for spans, parts in zip(node["spans"], node["parts"], strict=True):
         assert parts == [spans[i:] for i in range(len(spans))]
+
+
+CHARACTERS = """
+const { source, sequences } = JSON.parse(require("fs").readFileSync(0, "utf8"));
+const { spans, character } = new Function(`${source}; return bltlabBase`)();
+const drawn = {};
+for (let code = 0; code < 0x110000; code++) {
+  if (code >= 0xD800 && code < 0xE000) continue;
+  const own = String.fromCodePoint(code), ids = Array.from(Buffer.from(own), byte => byte + 4);
+  const found = JSON.stringify(spans(ids, true)), whole = `[[0,${ids.length},"whole"]]`;
+  const name = `U+${code.toString(16).toUpperCase().padStart(4, "0")}`, said = character(ids);
+  const how = { [own]: "itself", [name]: "named", [`\\u25cc${own}`]: "on a circle" }[said];
+  (drawn[found === whole && how] ??= []).push(code);
+}
+const kinds = (ids, finished) => spans(ids, finished).map(([a, b, kind]) => kind[0] + (b - a));
+const short = (...asked) => kinds(...asked).join(" ");
+console.log(JSON.stringify({ drawn, sequences: sequences.map(bytes => {
+  const ids = bytes.map(byte => byte + 4);
+  return [short(ids, true), short(ids, false)];
+}) }));
+"""
+EDGES = bytes.fromhex("00 41 7f 80 8f 90 9f a0 bf c0 c1 c2 df e0 e1 ec ed ee ef f0 f1 f3 f4 f5 ff")
+SEQUENCES = [
+    *map(bytes, product(range(256), repeat=2)),
+    *map(bytes, product(EDGES, repeat=3)),
+    *map(bytes, product(b"\xed\xef\xf0\xf1\xf4", EDGES, EDGES, EDGES)),
+]
+
+
+@pytest.fixture(scope="module")
+def every_character():
+    if NODE is None:
+        pytest.skip("needs node")
+    given = json.dumps({"source": player.BASE, "sequences": list(map(list, SEQUENCES))})
+    done = subprocess.run(
+        [NODE, "-e", CHARACTERS], input=given, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+def test_every_code_point_is_drawn_as_itself_or_by_its_name_and_as_python_draws_it(every_character):
+    drawn = every_character["drawn"]
+    assert set(drawn) == {"itself", "named", "on a circle"}  # nothing else, and no error
+    assert sum(map(len, drawn.values())) == 1_112_064
+    how = {code: way for way, codes in drawn.items() for code in codes}
+    assert how[0xFEFF] == how[0xFFFE] == how[0x10FFFF] == how[0xFFFD] == "named"
+    for code, way in how.items():
+        ids = vocab.encode(chr(code), bos=False)
+        said = picture.character(ids)
+        assert picture.spans(ids, finished=True) == [(0, len(ids), "whole")]
+        ways = {"itself": chr(code), "named": f"U+{code:04X}", "on a circle": "\u25cc" + chr(code)}
+        if unicodedata.category(chr(code)) != "Cn":  # else one of the two may know more characters
+            assert said == ways[way]
+        assert said in ways.values()
+
+
+@pytest.mark.slow
+def test_every_code_point_may_stand_in_a_picture():
+    for first in range(0, 0x110000, 0x800):
+        if first in range(0xD800, 0xE000):
+            continue
+        said = [
+            picture.character(vocab.encode(chr(c), bos=False)) for c in range(first, first + 0x800)
+        ]
+        drawn = "".join(
+            map(svg_shape, (shape for text in said for shape in picture.bracket(3, text)))
+        )
+        assert len(ElementTree.fromstring(f"<svg>{drawn}</svg>")) == 2 * 0x800
+
+
+@pytest.mark.slow
+def test_broken_sequences_are_cut_as_python_cuts_them(every_character):
+    def short(spans):
+        return " ".join(f"{kind[0]}{end - start}" for start, end, kind in spans)
+
+    for data, found in zip(SEQUENCES, every_character["sequences"], strict=True):
+        ids = vocab.encode(data, bos=False)
+        assert found == [short(picture.spans(ids, finished)) for finished in (True, False)], data
 
 
 def test_only_a_tail_that_may_become_a_character_is_pending(node):

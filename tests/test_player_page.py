@@ -11,7 +11,7 @@ from bltlab.trace import Trace
 from bltlab.viz import player
 
 ODD = speculative(
-    "In né 京 😀 e\u0301 שלום \x00\x01 ".encode() + b"\xff\xfe\xe4\xba ok.",
+    "In \ufeffné 京 😀 e\u0301 שלום \x00\x01 ".encode() + b"\xff\xfe\xe4\xba ok.",
     (8, 3, 8, 0, 5, 8, 2, 8),
 )
 PAGES = {
@@ -151,7 +151,7 @@ def test_another_run_leaves_nothing_of_the_one_before(open_page):
 def test_multibyte_characters_are_bracketed_and_broken_ones_marked(open_page):
     page = open_page([ODD])
     over = page.locator(".bltp-bytes .bltp-whole .bltp-over").all_text_contents()
-    assert over == ["é", "京", "😀", "\u25cc\u0301", "ש", "ל", "ו", "ם"]
+    assert over == ["U+FEFF", "é", "京", "😀", "\u25cc\u0301", "ש", "ל", "ו", "ם"]
     assert page.locator(".bltp-bytes .bltp-broken").all_text_contents() == ["FF", "FE", "E4", "BA"]
     seen = page.evaluate(
         """n => Array.from({ length: n }, (_, step) => { viewer.show(step);

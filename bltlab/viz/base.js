@@ -33,10 +33,12 @@ var bltlabBase = (() => {
   const named = id => id === MASK ? "a masked byte" : isHex(id) && id !== EOS ? `byte ${glyph(id)}` : `'${glyph(id)}'`;
   const shown = p => !Number.isFinite(p) ? DASH : p > 0.995 && p < 1 ? "> 0.99" : p < 0.005 && p > 0 ? "< 0.01" : p.toFixed(2);
   const many = (n, word) => `${n} ${word}${n === 1 ? "" : /(s|ch)$/.test(word) ? "es" : "s"}`;
+  const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });                      // that is: U+FEFF is a character like others
+  const text = bytes => utf8.decode(Uint8Array.from(bytes));
   function character(ids) {                              // a whole character, or its code point where it has no picture
-    const text = new TextDecoder().decode(Uint8Array.from(ids, id => id - OFFSET)), code = hex(text.codePointAt(0));
-    if (/^[\p{C}\p{Z}\ufffd]/u.test(text) && text !== " ") return `U+${code.padStart(4, "0")}`;
-    return /^\p{M}/u.test(text) ? `\u25cc${text}` : text;
+    const own = text(ids.map(id => id - OFFSET)), code = hex(own.codePointAt(0));
+    if (/^[\p{C}\p{Z}\ufffd]/u.test(own) && own !== " ") return `U+${code.padStart(4, "0")}`;
+    return /^\p{M}/u.test(own) ? `\u25cc${own}` : own;
   }
   const odds = p => shown(p).replace(/^(?=\d)/, "= ");
 
@@ -117,6 +119,6 @@ var bltlabBase = (() => {
 .~opens::before { width: 2px; background: currentColor;
   inset: calc(-4px - var(--b)) auto calc(-6px - var(--low)) calc(-3px - var(--b)); }
 `;
-  return { OFFSET, EOS, MASK, DASH, STATES, spans, character, hex, isHex, glyph, named, shown, odds, many,
+  return { OFFSET, EOS, MASK, DASH, STATES, spans, text, character, hex, isHex, glyph, named, shown, odds, many,
            el, write, cell, pair, group, button, choose, style };
 })();

@@ -161,7 +161,9 @@ def _unfinished(data: bytes) -> int:
     """
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     decoder.decode(data)
-    return len(decoder.getstate()[0])
+    tail = decoder.getstate()[0]
+    surrogate = tail[:1] == b"\xed" and tail[1:] >= b"\xa0"  # which Python tells one byte later
+    return 0 if surrogate else len(tail)
 
 
 def _continuations(data: bytes) -> int:
