@@ -22,7 +22,8 @@ from .masks import training_mask as training_mask  # also found here
 from .model import BLT, Encoded
 
 STARTS = ("anywhere", "patches")
-WEIGHTINGS = ("inverse_t", "mean")
+RATES = ("blocks", "samples")
+WEIGHTINGS = ("inverse_t", "inverse_count", "mean")
 T_MIN = 0.05  # smallest masking rate: 1 / t stays bounded
 IGNORED = -100  # a target that carries no loss
 
@@ -101,17 +102,20 @@ def corrupt(
     ids: Tensor,
     fully_masked: float = 0.0,
     generator: torch.Generator | None = None,
+    rates: str = "blocks",
 ) -> Blocks:
     """`Blocks` with a masking rate t drawn for each, and bytes hidden with probability t.
 
-    Rates are stratified over the batch: uniform in all, evenly spread in each. A share
-    `fully_masked` of the blocks gets t = 1. starts (B, M), ids (B, M, S) as `lay_out` gives them.
+    A share `fully_masked` of the blocks gets t = 1. starts (B, M), ids (B, M, S) as `lay_out` gives
+    them. rates: "blocks": each has its own t, stratified over the batch: uniform in all, evenly
+    spread in each; "samples": those of one text share one (Fast BLT section 3.2.1).
     """
     B, M, S = ids.shape
     device = ids.device
-    strata = torch.randperm(B * M, generator=generator).to(device).view(B, M)
-    within = _uniform((B, M), generator, device)
-    t = (strata + within) / (B * M)
+    drawn = (B, M) if rates == "blocks" else (B, 1)
+    strata = torch.randperm(drawn[0] * drawn[1], generator=generator).to(device).view(drawn)
+    within = _uniform(drawn, generator, device)
+    t = ((strata + within) / strata.numel()).expand(B, M)
     fully = _uniform((B, M), generator, device) < fully_masked
     t = torch.where(fully, 1.0, t).clamp_min(T_MIN)
     hidden = _uniform((B, M, S), generator, device) < t[..., None]
@@ -254,21 +258,34 @@ def loss_counts(ids: Tensor, blocks: Blocks, weighting: str = "inverse_t") -> tu
 
     Of block bytes those that may carry loss, or for weighting "mean" those that do.
     """
-    hidden = blocks.ids >= 0 if weighting == "inverse_t" else blocks.masked
+    hidden = blocks.masked if weighting == "mean" else blocks.ids >= 0
     targets = next_targets(ids) >= 0
     return targets.sum().clamp_min(1), hidden.sum().clamp_min(1)
 
 
-def masked_byte_loss(logits: Tensor, blocks: Blocks, weighting: str = "inverse_t") -> Tensor:
-    """Cross-entropy summed over masked bytes, each divided by its block's t, or for "mean" not.
+def effective_rates(blocks: Blocks, weighting: str) -> Tensor:
+    """(B, M, 1): what the loss of a block's masked bytes is divided by.
 
-    logits (B, M, S, V).
+    inverse_t: t. inverse_count: k / (n + 1) where k of its n bytes are masked; its inverse is the
+    mean of 1 / t over all t that could have masked so many: the same loss on average, with less
+    variance. mean: 1.
     """
+    if weighting == "mean":
+        rates = torch.ones_like(blocks.t)
+    elif weighting == "inverse_count":
+        rates = blocks.masked.sum(2).clamp_min(1) / ((blocks.ids >= 0).sum(2) + 1)
+    else:
+        rates = blocks.t
+    return rates[..., None]
+
+
+def masked_byte_loss(logits: Tensor, blocks: Blocks, weighting: str = "inverse_t") -> Tensor:
+    """Cross-entropy summed over masked bytes, divided by `effective_rates`. logits (B, M, S, V)."""
     targets = blocks.ids.masked_fill(~blocks.masked, IGNORED).flatten()
     losses = F.cross_entropy(
         logits.flatten(0, 2), targets, reduction="none", ignore_index=IGNORED
     ).view_as(blocks.ids)
-    return (losses / blocks.t[..., None] if weighting == "inverse_t" else losses).sum()
+    return (losses / effective_rates(blocks, weighting)).sum()
 
 
 def diffusion_loss(
@@ -289,8 +306,8 @@ def diffusion_loss(
     """The BLT-D training loss of ids (B, T), each row from BOS on, -1 at right padding.
 
     Fast BLT eq. 5 to 7, as means: masked_byte is the sum of CE / t over masked bytes, divided by
-    the block bytes that may carry loss (weighting "inverse_t"), or the plain mean over masked bytes
-    ("mean").
+    the block bytes that may carry loss (weighting "inverse_t"; "inverse_count" is the same with
+    less variance, see `effective_rates`), or the plain mean over masked bytes ("mean").
 
     block_size: slots of a block, the model's own by default; above it there is a warning.
     block_starts, fully_masked: as `lay_out` and `corrupt` take them.

@@ -9,7 +9,16 @@ from conftest import random_ids, random_model
 
 from bltlab import vocab
 from bltlab.bench.training_step import decode_blocks_plainly
-from bltlab.diffusion import Blocks, corrupt, decode_blocks, diffusion_loss, lay_out
+from bltlab.diffusion import (
+    WEIGHTINGS,
+    Blocks,
+    corrupt,
+    decode_blocks,
+    diffusion_loss,
+    effective_rates,
+    lay_out,
+    masked_byte_loss,
+)
 
 
 def blocks_of(model, ids, starts="anywhere", seed=0, **kw):
@@ -137,6 +146,41 @@ def test_masking_rates_are_spread_and_clamped():
     assert blocks.t.min() >= 0.05 and blocks.t.mean().item() == pytest.approx(0.5, abs=0.02)
     assert blocks.masked.float().mean().item() == pytest.approx(0.5, abs=0.05)
     assert corrupt(starts, ids, 1.0, torch.Generator().manual_seed(0)).masked.all()
+
+
+def test_one_rate_a_sample_is_shared_by_its_blocks():
+    starts, ids = torch.arange(1, 401, 8)[None].expand(64, -1), torch.full((64, 50, 8), 80)
+    blocks = corrupt(starts, ids, 0.0, torch.Generator().manual_seed(0), "samples")
+    assert (blocks.t == blocks.t[:, :1]).all()
+    assert len(blocks.t[:, 0].unique()) > 60  # low ones are clamped
+    hidden = blocks.masked.float().mean((1, 2))
+    assert (hidden - blocks.t[:, 0]).abs().max() < 0.12
+
+
+def test_a_weight_by_the_count_of_masked_bytes_is_the_mean_of_those_by_the_rate():
+    """k of 8 masked under a uniform rate: (8 + 1) / k is the mean of 1 / t, by numeric integral."""
+    t = torch.linspace(0, 1, 200_001, dtype=torch.float64)[1:]
+    for k in range(1, 9):
+        likelihood = t**k * (1 - t) ** (8 - k)
+        by_rate = (likelihood / t).sum() / likelihood.sum()
+        masked = torch.arange(8)[None, None] < k
+        blocks = Blocks(torch.ones(1, 1), torch.full((1, 1, 8), 80), masked, torch.ones(1, 1))
+        rate = effective_rates(blocks, "inverse_count").item()
+        assert 1 / rate == pytest.approx(by_rate.item(), rel=1e-3)
+
+
+def test_the_loss_falls_on_masked_bytes_alone_whatever_the_weights():
+    blocks = Blocks(
+        torch.ones(1, 2),
+        torch.tensor([[[70, 71, 72, -1], [73, 74, 75, 76]]]),
+        torch.tensor([[[True, False, True, False], [False] * 4]]),
+        torch.tensor([[0.5, 0.25]]),
+    )
+    logits = torch.randn(1, 2, 4, vocab.VOCAB_SIZE, generator=torch.Generator().manual_seed(0))
+    two = sum(F.cross_entropy(logits[0, 0, i], blocks.ids[0, 0, i]) for i in (0, 2))
+    sums = {name: masked_byte_loss(logits, blocks, name).item() for name in WEIGHTINGS}
+    wanted = {"inverse_t": 2 * two, "inverse_count": 4 / 2 * two, "mean": two}
+    assert sums == pytest.approx({name: x.item() for name, x in wanted.items()}, rel=1e-6)
 
 
 def test_a_plain_blt_has_no_masked_loss():

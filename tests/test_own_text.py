@@ -66,7 +66,7 @@ def test_own_text_is_what_the_model_writes_after_its_prompts(greedy):
 def test_the_masked_loss_falls_past_the_prompt_only_and_the_next_byte_s_on_real_text():
     model = random_model(4).float()
     texts = write_own_text(model, windows_of(8), 1.0, seed=1)
-    options = replace(OPTIONS, block_size=8, own_next_weight=0.5)
+    options = replace(OPTIONS, block_size=8, own_next_weight=0.5).filled()
     losses = OwnTextLoss(model, options)
     losses.texts = texts
     real = windows_of(4)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import resource
 import sys
 from contextlib import nullcontext
@@ -33,6 +34,8 @@ from bltlab.training import (
 from bltlab.training.distributed import ProcessGroup
 from bltlab.training.loop import Stage
 from bltlab.training.losses import ModelLoss
+from bltlab.training.optim import optimisers
+from bltlab.training.options import LOSSES, RECIPES
 from bltlab.training.text import draw_documents, read_corpus
 
 SHORT, SHORTEST = (
@@ -142,7 +145,7 @@ def test_a_run_in_bf16_learns_too(corpus, tmp_path):
 
 def test_losses_and_entropies_are_fp32_where_products_are_not(corpus):
     model, ids = BLT(MINI).initialise(0), data.windows(data.stream(data.documents(corpus)), 64)[:2]
-    losses = ModelLoss(model, OPTIONS)
+    losses = ModelLoss(model, OPTIONS.filled())
     batch = losses.draw(ids, torch.ones_like(ids, dtype=torch.bool), torch.Generator())
     plain, (_, exact) = losses(batch), model.patch(ids)
     with torch.autocast("cpu", torch.bfloat16):
@@ -185,6 +188,37 @@ def test_options_reach_the_model(corpus, tmp_path):
         "embedding",
         3,
     )
+
+
+def test_the_paper_s_recipe_sets_what_nothing_else_says(corpus, tmp_path):
+    paper = replace(OPTIONS, recipe="paper", other_rate=None).filled()
+    said = {name: getattr(paper, name) for name in RECIPES["paper"]}
+    assert said == RECIPES["paper"]
+    kept = replace(OPTIONS, recipe="paper", fully_masked=0.5, start="blt-nano", preset=None)
+    assert (kept.filled().fully_masked, kept.filled().decoder_input) == (0.5, None)
+    assert replace(OPTIONS, other_rate=None).filled().other_rate == RECIPES["ours"]["other_rate"]
+    options = replace(OPTIONS, text=corpus, out=str(tmp_path), recipe="paper", other_rate=None)
+    reports = [r for r in train(options) if r.stage == "BLT-D"]
+    assert reports[-1].held_out_bits < reports[0].held_out_bits
+
+
+def test_the_paper_s_losses_are_sums_over_the_same_count(corpus):
+    model, ids = BLT(MINI).initialise(0), data.windows(data.stream(data.documents(corpus)), 64)[:2]
+    opens = model.patch(ids)[0].next_opens
+    means, sums = (ModelLoss(model, replace(OPTIONS, losses=o).filled()) for o in LOSSES)
+    batch = means.draw(ids, opens, torch.Generator().manual_seed(0))
+    (total, next_byte), (summed, same) = means(batch), sums(batch)
+    targets, block_bytes = batch.counts
+    masked = (total - next_byte) * block_bytes / targets
+    assert next_byte == same and torch.allclose(summed, next_byte + masked, atol=1e-6)
+
+
+def test_adamw_alone_is_the_paper_s():
+    model = BLT(MINI).initialise(0)
+    (adamw,) = optimisers(model, replace(OPTIONS, optimiser="adamw").filled())
+    (group,) = adamw.param_groups
+    assert (group["betas"], group["weight_decay"]) == ((0.9, 0.95), 0.1)
+    assert len(group["params"]) == len(list(model.parameters()))
 
 
 def test_a_blt_d_starts_from_an_autoregressive_blt(corpus, tmp_path):
@@ -516,6 +550,13 @@ def test_rates_rise_stay_and_fall():
     ) == {1.0}
     assert rates[150] == pytest.approx(0.51) and rates[200] == pytest.approx(0.02)
     assert {learning_rate_scale(s, 200, decay=0.0) for s in range(40, 200)} == {1.0}
+
+
+def test_a_cosine_falls_from_the_end_of_the_rise_to_nothing():
+    rates = [learning_rate_scale(s, 210, warm_up=10, schedule="cosine") for s in range(211)]
+    assert rates[:10] == pytest.approx([(n + 1) / 10 for n in range(10)])
+    wanted = [(1 + math.cos(math.pi * n / 200)) / 2 for n in range(201)]
+    assert rates[10:] == pytest.approx(wanted)
 
 
 def test_the_threshold_gives_the_asked_patch_length():

@@ -173,7 +173,7 @@ def train(arguments: argparse.Namespace, model: BLT) -> Report:
         block_size=model.config.block_size or 0,
         seed=arguments.seed,
         precision=arguments.precision,
-    )
+    ).filled()
     peak = matmul_flops(model.device, product_dtype(options, model.device))
     training.keep_freed_memory()
     trained = _trainable_copy(model)

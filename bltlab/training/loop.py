@@ -161,8 +161,8 @@ class Stage:
 
     def _set_learning_rates(self) -> None:
         o = self.options
-        scale = learning_rate_scale(self.step, self.total, o.warm_up, o.decay)
-        peaks = (o.matrix_rate, o.other_rate)
+        scale = learning_rate_scale(self.step, self.total, o.warm_up, o.decay, o.schedule)
+        peaks = (o.matrix_rate, o.other_rate)[-len(self.optimisers) :]
         for optimiser, peak in zip(self.optimisers, peaks, strict=True):
             for parameters in optimiser.param_groups:
                 parameters["lr"] = peak * scale

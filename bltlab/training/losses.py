@@ -113,7 +113,7 @@ class ModelLoss(nn.Module):
             return Batch(ids, next_opens, None, (count_targets(ids),))
         layout: Any = Layout(document_numbers(ids), Patches.from_rule(ids, next_opens))
         starts, clean = lay_out(layout, ids, o.block_size, o.block_starts, generator)
-        blocks = corrupt(starts, clean, o.fully_masked, generator)
+        blocks = corrupt(starts, clean, o.fully_masked, generator, o.masking_rates)
         targets, block_bytes = loss_counts(ids, blocks, o.weighting)
         return Batch(ids, next_opens, blocks, (int(targets), int(block_bytes)))
 
@@ -125,10 +125,14 @@ class ModelLoss(nn.Module):
             logits = self.model(batch.ids, patches).logits
             loss = next_byte_loss(logits, batch.ids, "sum") / batch.counts[0]
             return loss, loss
+        weight = self.options.masked_weight
+        if self.options.losses == "sums":
+            targets, block_bytes = batch.counts
+            weight *= block_bytes / targets
         both = diffusion_loss(
             self.model,
             batch.ids,
-            weight=self.options.masked_weight,
+            weight=weight,
             weighting=self.options.weighting,
             patches=patches,
             blocks=batch.blocks,

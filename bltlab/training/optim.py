@@ -109,10 +109,17 @@ def autocast(options: TrainOptions, device: torch.device) -> torch.autocast:
 
 
 def optimisers(module: nn.Module, options: TrainOptions) -> list[torch.optim.Optimizer]:
-    """[Muon over the layers' matrices, AdamW over all else that is trained].
+    """[Muon over the layers' matrices, AdamW over all else that is trained], or AdamW alone.
 
-    Marks fused projections for Muon.
+    Alone it is the paper's (A.2). Marks fused projections for Muon.
     """
+    if options.optimiser == "adamw":
+        trained = [p for p in module.parameters() if p.requires_grad]
+        return [
+            torch.optim.AdamW(
+                trained, options.other_rate, betas=(0.9, 0.95), weight_decay=0.1, fused=True
+            )
+        ]
     matrices, others = [], []
     for name, p in module.named_parameters():
         if not p.requires_grad:

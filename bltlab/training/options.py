@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import DECODER_INPUTS, PRESETS
-from ..diffusion import STARTS, WEIGHTINGS
+from ..diffusion import RATES, STARTS, WEIGHTINGS
 from ..options import check_options, option
 
 # What is None in the options is taken from here: the preset's row, else the first. Measured on 2
@@ -28,6 +28,31 @@ BUDGETS = {
         save_every=100,
     ),
 }
+# Likewise by recipe: what was measured to be best here, and what the paper says (3.2, A.2).
+RECIPES: dict[str, dict[str, Any]] = {
+    "ours": dict(
+        decoder_input=None,
+        block_starts="anywhere",
+        fully_masked=0.3,
+        masking_rates="blocks",
+        weighting="mean",
+        losses="means",
+        optimiser="muon",
+        schedule="linear",
+        other_rate=2e-3,
+    ),
+    "paper": dict(
+        decoder_input="embedding",
+        block_starts="patches",
+        fully_masked=0.0,
+        masking_rates="samples",
+        weighting="inverse_t",
+        losses="sums",
+        optimiser="adamw",
+        schedule="cosine",
+        other_rate=4e-4,
+    ),
+}
 SHAPE = "nano"  # the preset, where there is neither one nor a model to start from
 BLOCK = 8  # bytes of a block, where neither an option nor a model says another
 # What a resumed run may change: none of these alters what is learnt, beyond the order of sums.
@@ -44,6 +69,9 @@ FREE = (
 )
 
 
+OPTIMISERS = ("muon", "adamw")
+SCHEDULES = ("linear", "cosine")
+LOSSES = ("means", "sums")
 # Far above any run: beyond them no machine is large enough, or sums are no longer numbers.
 MOST_MEGABYTES = 1e7
 MOST_WINDOWS = 2**16
@@ -56,6 +84,11 @@ MOST_WEIGHT = 1e6
 def budget(kind: type, help: str, **limits: Any) -> Any:
     """An option whose default goes with the preset."""
     return option(None, f"{help} (default: goes with the preset)", kind=kind, **limits)
+
+
+def by_recipe(kind: type, help: str, **limits: Any) -> Any:
+    """An option whose default goes with the recipe."""
+    return option(None, f"{help} (default: goes with the recipe)", kind=kind, **limits)
 
 
 @dataclass(frozen=True)
@@ -85,9 +118,14 @@ class TrainOptions:
     entropy_model: str = option(
         "", "a model whose entropy model to take, with its threshold, instead of training one"
     )
+    recipe: str = option(
+        "ours",
+        "ours, or the paper's: what each sets, options say that go with it",
+        choices=tuple(RECIPES),
+    )
     decoder_input: str | None = option(
         None,
-        "what the decoder starts from (default: the preset's)",
+        "what the decoder starts from (default: the preset's, or the paper's)",
         kind=str,
         choices=DECODER_INPUTS,
     )
@@ -137,11 +175,19 @@ class TrainOptions:
         max=MOST_WINDOWS,
     )
     matrix_rate: float = option(3e-3, "Muon's learning rate, for matrices", min=0.0, max=MOST_RATE)
-    other_rate: float = option(
-        2e-3,
+    other_rate: float | None = by_recipe(
+        float,
         "AdamW's learning rate, for embeddings, tables, norms and outputs",
         min=0.0,
         max=MOST_RATE,
+    )
+    optimiser: str | None = by_recipe(
+        str, "muon for matrices and AdamW for the rest, or adamw for all", choices=OPTIMISERS
+    )
+    schedule: str | None = by_recipe(
+        str,
+        "how the rates fall: linear, over --decay, or cosine, from the start",
+        choices=SCHEDULES,
     )
     warm_up: int = option(40, "steps over which the rates rise (at most a tenth of the run)", min=1)
     decay: float = option(
@@ -151,9 +197,20 @@ class TrainOptions:
         1.0, "longest gradient; longer ones are scaled down to it", min=0.001, max=MOST_WEIGHT
     )
     masked_weight: float = option(1.0, "weight of the masked loss", min=0.0, max=MOST_WEIGHT)
-    block_starts: str = option("anywhere", "where training blocks begin", choices=STARTS)
-    fully_masked: float = option(0.3, "share of blocks with every byte masked", min=0.0, max=1.0)
-    weighting: str = option("inverse_t", "how masked bytes are weighted", choices=WEIGHTINGS)
+    losses: str | None = by_recipe(
+        str,
+        "of the two losses: means, each over its own bytes, or sums, so that a byte weighs the same"
+        " in both",
+        choices=LOSSES,
+    )
+    block_starts: str | None = by_recipe(str, "where training blocks begin", choices=STARTS)
+    fully_masked: float | None = by_recipe(
+        float, "share of blocks with every byte masked", min=0.0, max=1.0
+    )
+    masking_rates: str | None = by_recipe(
+        str, "what has a masking rate of its own: blocks, or samples of text", choices=RATES
+    )
+    weighting: str | None = by_recipe(str, "how masked bytes are weighted", choices=WEIGHTINGS)
     own_text: float = option(
         0.0,
         "text that the model writes itself, to learn its blocks on, in MB; 0 for none",
@@ -237,11 +294,13 @@ class TrainOptions:
 
     def _defaults(self) -> dict[str, Any]:
         """What stands for None in each option; what models to start from decide is left out."""
-        defaults: dict[str, Any] = BUDGETS[None] | BUDGETS.get(self.preset, {})
+        defaults = BUDGETS[None] | BUDGETS.get(self.preset, {}) | RECIPES[self.recipe]
         name = self.preset or Path(self.start).name or SHAPE
         defaults["out"] = f"runs/{name}"
         if not self.start:
             defaults |= {"preset": SHAPE, "block_size": BLOCK}
+        if self.start:
+            del defaults["decoder_input"]
         if self.start or self.entropy_model:
             del defaults["entropy_megabytes"]
         if self.start and self.own_text:
@@ -284,6 +343,7 @@ class TrainOptions:
         before: the saved run's options, as a dict. It may be made longer: its learning rates then
         follow the longer run's schedule.
         """
+        before = RECIPES["ours"] | before  # what a run of older days had no option for
         if _kept_entropy_model(before):
             before = before | {"entropy_megabytes": 0.0}
         for f in fields(self):
