@@ -4,6 +4,7 @@ No time is asserted.
 """
 
 import json
+import re
 from functools import partial
 
 import pytest
@@ -17,7 +18,8 @@ from bltlab.bench import beside_transformers, measuring, reading, speed
 from bltlab.bench.training_step import PARTS, decode_blocks_plainly
 from bltlab.decoding import METHODS
 from bltlab.diffusion import decode_blocks, diffusion_loss
-from bltlab.evaluation import prompts, summary
+from bltlab.evaluation import prompts, summary, words
+from bltlab.evaluation.prompts import held_out
 
 WORDS = (
     "the cat sat on a mat and then it went home to sleep for the night because it was tired of all"
@@ -201,6 +203,29 @@ def test_decode_puts_every_method_beside_autoregression(folder, corpus, capsys):
             r["share_of_copy"] * about["copy_gb_per_s"]
         )
         assert r["equal_to_ar"] >= r["equal_to_ar_until_difference"] >= 0
+
+
+def test_a_judge_adds_quality_and_a_figure_of_what_it_costs(folder, corpus, tmp_path, capsys):
+    short = ["--prompts-from", corpus, "--prompts", 2, "--prompt-bytes", 40]
+    short += ["--max-new-bytes", 16, "--repeats", 1, "--method", "blt-d"]
+    page = tmp_path / "quality.html"
+    judge = ["--judge", folder, "--figure", page]
+    rows = bench(capsys, "decode", "--checkpoint", folder, *short, *judge)["rows"]
+    model = bltlab.BLT.from_pretrained(folder)
+    prompts = held_out(corpus, 2, 40).texts
+    for row in rows:
+        texts = [
+            bltlab.generate(model, p, row["method"], max_new_bytes=16, temperature=0.0).bytes
+            for p in prompts
+        ]
+        assert row["judge_bits"] == pytest.approx(words.judged(model, prompts, texts), rel=1e-4)
+        wanted = words.variety(prompts, texts)
+        assert (row["distinct_words"], row["repeated_8_bytes"]) == pytest.approx(wanted)
+    text = page.read_text()
+    assert "bits a byte, by the judge" in text and not re.search(r'src="https?:', text)
+    flags = ["bench", "decode", "--figure", str(tmp_path / "none.html")]
+    assert main(flags) == 2 and not (tmp_path / "none.html").exists()
+    assert "give --judge too" in capsys.readouterr().err
 
 
 def test_decode_prints_what_was_asked_and_how_it_ran(folder, corpus, capsys):

@@ -30,7 +30,15 @@ def reports():
     ]
 
 
+def rows(*found):
+    names = ("method", "temperature", "projected_1b_ratio", "speed_ratio", "judge_bits")
+    return [dict(zip(names, row, strict=True)) for row in found]
+
+
 ALL = {
+    "quality_against_cost": lambda: figures.quality_against_cost(
+        rows(("ar", 0, 1, 1, 0.7), ("blt-d", 0, 0.5, 2, 0.9), ("ar", 0.8, 1, 1, 1.1))
+    ),
     "entropies": lambda: figures.entropies(PATCHES, 1.3),
     "slider": lambda: figures.entropies([PATCHES, PATCHES], [1.3, 2.3]),
     "mask": lambda: figures.mask(
@@ -116,3 +124,14 @@ def test_accepted_share_by_hand():
 def test_figures_load_no_torch():
     code = "import sys; from bltlab.viz import figures; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_quality_against_cost_marks_what_nothing_beats_in_both():
+    found = rows(("ar", 0, 1, 1, 0.7), ("blt-d", 0, 0.5, 2, 0.9), ("blt-dv", 0, 1.1, 2.5, 0.7))
+    figure = figures.quality_against_cost(found)
+    traffic, front, seconds, other_front = figure.data
+    assert traffic.x == (1, 0.5, 1.1) and seconds.x == (1, 0.5, 0.4)
+    assert traffic.marker.symbol == ("circle", "circle", "circle-open")
+    assert seconds.marker.symbol == ("circle-open", "circle-open", "circle")
+    assert (front.x, front.y) == ((0.5, 1), (0.9, 0.7)) and other_front.x == (0.4,)
+    assert figure.layout.xaxis.title.text.startswith("projected 1B traffic")

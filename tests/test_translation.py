@@ -1,8 +1,10 @@
 """Quality of what is written: answers, BLEU, chrF, words, bits per byte beside compressors."""
 
 import json
+import math
 
 import pytest
+import torch
 from conftest import random_model
 
 import bltlab
@@ -166,9 +168,33 @@ def test_words_are_held_against_the_training_split(model, tmp_path):
     assert [row["method"] for row in rows] == ["held-out text", "ar", "blt-d"]
     # After "a cat sat on the mats today " stand "a cat sat on the mats today":
     # 4 of 7 are known, 7 of 28 are distinct.
+    shortest = min(row["words"] for row in rows)
     assert rows[0] == dict(
-        method="held-out text", words=28, known_percent=pytest.approx(400 / 7), distinct=0.25
+        method="held-out text",
+        words=28,
+        known_percent=pytest.approx(400 / 7),
+        distinct=min(7, shortest) / shortest,
+        repeated_percent=0,
     )
     assert rows == words.words(
         model, path, ["blt-d"], lines=4, prompt_bytes=28, max_new_bytes=28, batch_size=3
     )
+
+
+def test_a_judge_predicts_what_stands_after_the_prompts_only(model):
+    prompts, texts = [b"the cat ", b"on"], [b"sat", b" the mat"]
+    nats = 0.0
+    for prompt, text in zip(prompts, texts, strict=True):
+        ids = torch.tensor([vocab.encode(prompt + text)])
+        logits = model(ids).logits[0, :-1].log_softmax(-1)
+        nats -= logits.gather(1, ids[0, 1:, None])[len(prompt) :].sum().item()
+    wanted = nats / math.log(2) / 11
+    assert words.judged(model, prompts, texts) == pytest.approx(wanted)
+
+
+def test_variety_counts_words_and_runs_that_come_again():
+    assert words.repeated(b"0123456789") == 0 and words.repeated(b"short") == 0
+    assert words.repeated(b"a" * 17) == pytest.approx(9 / 10)
+    prompts, texts = [b"In the be", b"x "], [b"ginning was the wo", b"was the end of it"]
+    distinct, again = words.variety(prompts, texts)
+    assert distinct == 4 / 6 and again == 0  # was the; was the end of

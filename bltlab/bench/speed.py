@@ -8,13 +8,17 @@ import argparse
 import statistics
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
 
+from .. import files
 from ..evaluation.prompts import Prompts, held_out, methods_for
 from ..evaluation.summary import agreement, check_written, summarise
+from ..evaluation.words import judged, variety
 from ..model import BLT, PARTS
+from ..viz.figures import quality_against_cost
 from .flags import (
     DTYPE,
     METHOD,
@@ -26,6 +30,7 @@ from .flags import (
     Benchmark,
     Report,
     Row,
+    flag,
     new_bytes,
     several,
 )
@@ -85,8 +90,10 @@ def add_speed(row: Row, base: Row, written: Written, timed: list[Written]) -> No
 def decode(arguments: argparse.Namespace, model: BLT) -> Report:
     """All methods on held-out prompts, one text at a time.
 
-    Time by part is the host's: on a GPU, until work is handed over.
+    Time by part is the host's: on a GPU, until work is handed over. With --judge rows say how good
+    the text is beside what it cost, and --figure draws that.
     """
+    judge = _judge(arguments)
     prompts = held_out(arguments.prompts_from, arguments.prompts, arguments.prompt_bytes)
     jobs = {
         label: (prompts.texts, method) for label, method in methods_for(model, arguments.method)
@@ -105,6 +112,8 @@ def decode(arguments: argparse.Namespace, model: BLT) -> Report:
             _add_costs(row, base, recorded)
             _add_bandwidth(row, copied)
             _add_agreement(row, _texts(recorded), theirs)
+            if judge is not None:
+                _add_quality(row, judge, prompts.texts, _texts(recorded))
             rows.append(row | _time_by_part(timed))
     about = dict(
         prompts=len(prompts.texts),
@@ -112,8 +121,27 @@ def decode(arguments: argparse.Namespace, model: BLT) -> Report:
         new_bytes_asked=arguments.max_new_bytes,
         mean_prompt_bytes=statistics.mean(map(len, prompts.texts)),
         copy_gb_per_s=copied / 1e9,
+        judge=arguments.judge or None,
     )
+    if arguments.figure:
+        with files.replacing(Path(arguments.figure)) as path:
+            quality_against_cost(rows).write_html(path, include_plotlyjs=True)
     return about, rows
+
+
+def _judge(arguments: argparse.Namespace) -> BLT | None:
+    """The model that judges. Raises ValueError for a figure without one."""
+    if arguments.judge:
+        return BLT.from_pretrained(arguments.judge)
+    if arguments.figure:
+        raise ValueError("--figure shows what another model thinks of the text: give --judge too")
+    return None
+
+
+def _add_quality(row: Row, judge: BLT, prompts: list[bytes], texts: list[bytes]) -> None:
+    """What another model thinks of the texts, and how varied they are."""
+    row["judge_bits"] = judged(judge, prompts, texts)
+    row["distinct_words"], row["repeated_8_bytes"] = variety(prompts, texts)
 
 
 def _texts(written: Written) -> list[bytes]:
@@ -154,7 +182,17 @@ DECODE = Benchmark(
     help="all methods on held-out prompts: speed, evaluations, guesses, traffic, agreement",
     example="decode --method blt-s --method blt-d,block_size=4,unmasking=entropy:0.5"
     " --temperature 0 0.8",
-    flags=(*TIMING, DTYPE, PROMPTS, PROMPT_BYTES, TEMPERATURES, METHOD, new_bytes(256)),
+    flags=(
+        *TIMING,
+        DTYPE,
+        PROMPTS,
+        PROMPT_BYTES,
+        TEMPERATURES,
+        METHOD,
+        new_bytes(256),
+        flag("--judge", "another model that says how good the text is", metavar="MODEL"),
+        flag("--figure", "page for the quality of text against its cost", metavar="FILE.html"),
+    ),
     tables_by="temperature",
 )
 

@@ -1,6 +1,10 @@
-"""Whether a model writes words: the share of those in sampled text that the training text holds."""
+"""Whether a model writes words: the share of those in sampled text that the training text holds.
+
+And whether it repeats itself, and what another model thinks of what it writes.
+"""
 
 import re
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +13,7 @@ from tqdm.auto import tqdm
 from .. import data, vocab
 from ..decoding import generate
 from ..model import BLT
+from .likelihood import score
 from .prompts import Prompts, held_out, methods_for
 from .summary import Row, table
 from .task import Request, Task
@@ -41,6 +46,37 @@ def whole_words(prompt: bytes, text: bytes, cut: bool) -> list[str]:
     return words_of(written[begin : max(begin, end)])
 
 
+def repeated(text: bytes, length: int = 8) -> float:
+    """Share of a text's runs of `length` bytes that stood in it before.
+
+    >>> repeated(b"abcdefgh" * 2)
+    0.1111111111111111
+    """
+    runs = [text[i : i + length] for i in range(len(text) - length + 1)]
+    return 1 - len(set(runs)) / len(runs) if runs else 0.0
+
+
+def variety(prompts: Sequence[bytes], texts: Sequence[bytes]) -> tuple[float, float]:
+    """(different words / words, mean share of `repeated` runs) of texts cut off after prompts."""
+    pairs = zip(prompts, texts, strict=True)
+    found = [word for prompt, text in pairs for word in whole_words(prompt, text, cut=True)]
+    return len(set(found)) / max(1, len(found)), statistics.mean(map(repeated, texts))
+
+
+def judged(judge: BLT, prompts: Sequence[bytes], texts: Sequence[bytes]) -> float:
+    """Bits a byte of texts written after prompts, as another model predicts them; over all bytes.
+
+    Few bits are no praise by themselves: a text that repeats itself is easy to predict.
+    """
+    bits = 0.0
+    for prompt, text in zip(prompts, texts, strict=True):
+        whole = prompt + text
+        bits += len(whole) * score(judge, whole)
+        if prompt:
+            bits -= len(prompt) * score(judge, prompt)
+    return bits / max(1, sum(map(len, texts)))
+
+
 def words(
     model: BLT,
     source: str,
@@ -55,47 +91,57 @@ def words(
 ) -> list[Row]:
     """Rows, one a method: the words in `lines` texts sampled after held-out prompts.
 
-    known_percent: share of them that the training split holds; distinct: different words / words.
-    The first row is held-out text itself, the most that can be hoped for.
+    known_percent: share of them that the training split holds; distinct: different words / words,
+    of as many words in every row; repeated_percent: see `repeated`. The first row is held-out text
+    itself, the most that can be hoped for.
     """
     known = {word for text in data.documents(source, "train") for word in words_of(text)}
     longer = held_out(source, lines, prompt_bytes + max_new_bytes)
     prompts = Prompts([text[:prompt_bytes] for text in longer.texts], longer.stop)
-    found = []
-    for prompt, text in zip(prompts.texts, longer.texts, strict=True):
-        found += whole_words(prompt, text[prompt_bytes:], cut=True)
-    rows = [_row("held-out text", found, known)]
+    written = [(text[prompt_bytes:], True) for text in longer.texts]
+    by_label = {"held-out text": written}
     settings = dict(max_new_bytes=max_new_bytes, temperature=temperature, stop=prompts.stop)
     for label, method in methods_for(model, methods):
         batches = tqdm(range(0, lines, batch_size), desc=label, unit="batch", leave=False)
-        found = []
+        written = []
         for at in batches:
             batch = prompts.texts[at : at + batch_size]
-            found += _sampled_words(model, batch, method, seed + at, settings)
-        rows.append(_row(label, found, known))
-    return rows
+            written += _sampled(model, batch, method, seed + at, settings)
+        by_label[label] = written
+    return _rows(by_label, prompts.texts, known)
 
 
-def _sampled_words(
+def _sampled(
     model: BLT, prompts: list[bytes], method: Any, seed: int, settings: dict[str, Any]
-) -> list[str]:
-    """Whole words that the method writes after the prompts, each with a seed of its own."""
+) -> list[tuple[bytes, bool]]:
+    """[(text, was it cut off?)] after the prompts, each with a seed of its own."""
     seeds = [seed + row for row in range(len(prompts))]
     outs = generate(model, prompts, method, seed=seeds, record=False, **settings)
-    found = []
-    for prompt, out in zip(prompts, outs, strict=True):
-        found += whole_words(prompt, out.bytes, cut=out.stopped == "budget")
-    return found
+    return [(out.bytes, out.stopped == "budget") for out in outs]
 
 
-def _row(label: str, found: list[str], known: set[str]) -> Row:
-    count = max(1, len(found))
-    return dict(
-        method=label,
-        words=len(found),
-        known_percent=100 * sum(word in known for word in found) / count,
-        distinct=len(set(found)) / count,
-    )
+def _rows(
+    by_label: dict[str, list[tuple[bytes, bool]]], prompts: list[bytes], known: set[str]
+) -> list[Row]:
+    found: dict[str, list[str]] = {}
+    for label, texts in by_label.items():
+        pairs = zip(prompts, texts, strict=True)
+        found[label] = [word for prompt, text in pairs for word in whole_words(prompt, *text)]
+    fewest = min(map(len, found.values()))
+    rows = []
+    for label, texts in by_label.items():
+        has = found[label]
+        share_known = sum(word in known for word in has) / max(1, len(has))
+        again = statistics.mean(repeated(text) for text, _ in texts)
+        row = dict(
+            method=label,
+            words=len(has),
+            known_percent=100 * share_known,
+            distinct=len(set(has[:fewest])) / max(1, fewest),
+            repeated_percent=100 * again,
+        )
+        rows.append(row)
+    return rows
 
 
 def report(model: BLT, request: Request) -> str:

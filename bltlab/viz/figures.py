@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from plotly import graph_objects as go
+from plotly.subplots import make_subplots
 
 from .. import vocab
 from ..costs import ratio
@@ -28,17 +29,17 @@ NAMES = {  # of the model's parts
 PARTS = NAMES  # its first name
 
 
+_LAYOUT: dict[str, Any] = dict(
+    template="plotly_white",
+    margin=dict(l=60, r=20, t=56, b=52),
+    legend=dict(orientation="h", y=1.02, yanchor="bottom", x=1, xanchor="right"),
+)
+
+
 def _figure(title: str | None, x: str, y: str, height: int = 360, **layout: Any) -> go.Figure:
     """An empty figure with named axes."""
     figure = go.Figure()
-    figure.update_layout(
-        template="plotly_white",
-        height=height,
-        title=title,
-        margin=dict(l=60, r=20, t=56, b=52),
-        legend=dict(orientation="h", y=1.02, yanchor="bottom", x=1, xanchor="right"),
-        **layout,
-    )
+    figure.update_layout(_LAYOUT | dict(height=height, title=title) | layout)
     figure.update_xaxes(title=x)
     figure.update_yaxes(title=y)
     return figure
@@ -253,3 +254,85 @@ def acceptance_by_position(groups: Mapping[str, Sequence[Trace]]) -> go.Figure:
     )
     figure.update_yaxes(range=[0, 1.03])
     return figure
+
+
+# -- what quality costs ----------------------------------------------------------------------------
+
+
+def best_of(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Which points no other one beats in both numbers, less being better, from left to right.
+
+    >>> best_of([(1, 5), (2, 3), (3, 4), (4, 1)])
+    [0, 1, 3]
+    """
+    order = sorted(range(len(points)), key=lambda i: points[i])
+    front: list[int] = []
+    for i in order:
+        if not front or points[i][1] < points[front[-1]][1]:
+            front.append(i)
+    return front
+
+
+def quality_against_cost(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
+    """What another model thinks of each method's text, over what the text cost.
+
+    rows: of `bench decode --judge`. On the left traffic projected on the 1B shape, on the right
+    seconds, both relative to autoregression; a colour a temperature, a line through what is best.
+    """
+    costs = {
+        "projected 1B traffic, autoregression 1": lambda row: row["projected_1b_ratio"],
+        "seconds, autoregression 1": lambda row: 1 / row["speed_ratio"],
+    }
+    figure = make_subplots(cols=2, shared_yaxes=True, horizontal_spacing=0.04)
+    figure.update_layout(_LAYOUT | dict(height=560, title="What quality costs"))
+    temperatures = list(dict.fromkeys(row["temperature"] for row in rows))
+    for column, (name, cost) in enumerate(costs.items(), 1):
+        for look, temperature in enumerate(temperatures):
+            some = [row for row in rows if row["temperature"] == temperature]
+            points = [(cost(row), row["judge_bits"]) for row in some]
+            _add_trade_off(
+                figure, column, look, temperature, [row["method"] for row in some], points
+            )
+        figure.update_xaxes(title=name, rangemode="tozero", col=column)
+    figure.update_yaxes(title="bits a byte, by the judge", col=1)
+    return figure
+
+
+def _add_trade_off(
+    figure: go.Figure,
+    column: int,
+    look: int,
+    temperature: float,
+    names: Sequence[str],
+    points: Sequence[tuple[float, float]],
+) -> None:
+    """The points of one temperature, full ones on the front, and a line through these."""
+    front = best_of(points)
+    symbol = MARKERS[look]
+    figure.add_scatter(
+        x=[x for x, _ in points],
+        y=[y for _, y in points],
+        text=names,
+        mode="markers+text",
+        textposition="top center",
+        textfont=dict(size=10),
+        name=f"T = {temperature:g}",
+        showlegend=column == 1,
+        marker=dict(
+            color=COLOURS[look],
+            size=10,
+            symbol=[symbol if i in front else f"{symbol}-open" for i in range(len(points))],
+        ),
+        row=1,
+        col=column,
+    )
+    figure.add_scatter(
+        x=[points[i][0] for i in front],
+        y=[points[i][1] for i in front],
+        mode="lines",
+        line=dict(color=COLOURS[look], dash=DASHES[look], width=1),
+        showlegend=False,
+        hoverinfo="skip",
+        row=1,
+        col=column,
+    )
