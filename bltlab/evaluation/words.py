@@ -52,15 +52,20 @@ def repeated(text: bytes, length: int = 8) -> float:
     >>> repeated(b"abcdefgh" * 2)
     0.1111111111111111
     """
-    runs = [text[i : i + length] for i in range(len(text) - length + 1)]
-    return 1 - len(set(runs)) / len(runs) if runs else 0.0
+    starts = range(len(text) - length + 1)
+    runs = [text[start : start + length] for start in starts]
+    again = len(runs) - len(set(runs))
+    return again / max(1, len(runs))
 
 
 def variety(prompts: Sequence[bytes], texts: Sequence[bytes]) -> tuple[float, float]:
     """(different words / words, mean share of `repeated` runs) of texts cut off after prompts."""
-    pairs = zip(prompts, texts, strict=True)
-    found = [word for prompt, text in pairs for word in whole_words(prompt, text, cut=True)]
-    return len(set(found)) / max(1, len(found)), statistics.mean(map(repeated, texts))
+    found = []
+    for prompt, text in zip(prompts, texts, strict=True):
+        found += whole_words(prompt, text, cut=True)
+    different = len(set(found)) / max(1, len(found))
+    again = statistics.mean(map(repeated, texts))
+    return different, again
 
 
 def judged(judge: BLT, prompts: Sequence[bytes], texts: Sequence[bytes]) -> float:
