@@ -23,7 +23,7 @@ SHORT = replace(OPTIONS, megabytes=0.01, entropy_megabytes=0.01, sample_every=10
 
 
 def runs(folder, who):
-    """A plain BLT from nothing, and a BLT-D that starts from it.
+    """A plain BLT from nothing, a BLT-D that starts from it, and that one on its own text.
 
     The plain one is not rounded to 16 bits, which would move a patch. The seed is one at which no
     byte's entropy stands so near the threshold that the order of sums decides.
@@ -37,18 +37,25 @@ def runs(folder, who):
         ship_dtype="float32",
         seed=1,
     )
-    return {
-        "plain": plain,
-        "d": replace(
-            SHORT,
-            text=plain.text,
-            out=str(folder / f"{who}-d"),
-            start=str(folder / "one-plain"),
-            entropy_megabytes=0.0,  # that of the model to start from
-            parallel="fsdp",
-            accumulate=2,
-        ),
-    }
+    blocks = replace(
+        SHORT,
+        text=plain.text,
+        out=str(folder / f"{who}-d"),
+        start=str(folder / "one-plain"),
+        entropy_megabytes=0.0,  # that of the model to start from
+        parallel="fsdp",
+        accumulate=2,
+    )
+    own = replace(
+        blocks,
+        out=str(folder / f"{who}-own"),
+        start=str(folder / "one-d"),
+        megabytes=0.0,
+        own_text=0.01,
+        own_refresh=0.01,  # written once, by the weights that both start from
+        sample_every=0,
+    )
+    return {"plain": plain, "d": blocks, "own": own}
 
 
 def note(path, reports):
@@ -95,7 +102,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", ["plain", "d"])
+@pytest.mark.parametrize("name", ["plain", "d", "own"])
 def test_two_processes_learn_what_one_learns(folder, name):
     one, two = (json.loads((folder / f"{who}-{name}.json").read_text()) for who in ("one", "two"))
     assert [(r["stage"], r["step"]) for r in two] == [(r["stage"], r["step"]) for r in one][

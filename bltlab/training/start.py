@@ -29,7 +29,14 @@ def model_to_train(o: TrainOptions, fresh: bool = True) -> BLT:
         taken = BLT.from_pretrained(o.entropy_model, device="cpu")
         model.patcher = taken.patcher
         model.config = replace(model.config, patcher=taken.config.patcher)
+    _lay_out_by_row(model)
     return model
+
+
+def _lay_out_by_row(model: BLT) -> None:
+    """Weights as they are trained and sharded; a loaded model's may lie as decoding likes them."""
+    for p in model.parameters():
+        p.data = p.data.contiguous()
 
 
 def _new_model(o: TrainOptions) -> BLT:

@@ -1,0 +1,304 @@
+"""Make everything in assets/ again that shows what the shipped models write.
+
+    python .ci/record.py [traces] [tour] [views] [pictures]     (default: all)
+
+traces: what the demo opens with. tour: the traces of its pages, and the pages, whose words are
+looked up in those traces. views: the surveys of Patches and Inside. pictures: the README's
+animation. On one machine the same weights give the same files, but for seconds.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tqdm.auto import tqdm  # noqa: E402
+
+import bltlab  # noqa: E402
+from bltlab import files, inspection, vocab  # noqa: E402
+from bltlab.decoding import METHODS  # noqa: E402
+from bltlab.events import Committed, Event, Foreseen, Unmasked, Verified  # noqa: E402
+from bltlab.trace import Trace  # noqa: E402
+from bltlab.viz import to_gif  # noqa: E402
+
+ASSETS = ROOT / "assets"
+MODEL = "blt-d-nano"
+OPENING = dict(prompt="In the beginning ", max_new_bytes=96, temperature=0.5, seed=1)
+TOLD = dict(prompt="And they went up to ", max_new_bytes=48)  # by the tour
+BYTES = dict(prompt="Größe, 大きさ, size: ", max_new_bytes=16)
+PHRASE = dict(prompt="de: Der 70. Hund schläft im Garten.\nen:", stop="\n", max_new_bytes=64)
+NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+RACERS = ("ar", "blt-fv")  # the README's animation: exact, and the fewest passes
+
+Page = dict[str, Any]
+
+
+def record(model: str, method: str, path: Path, **settings: Any) -> Trace:
+    """Write a trace of one text."""
+    loaded = bltlab.BLT.from_pretrained(model, device="cpu")
+    trace = bltlab.generate(loaded, method=method, **settings).trace
+    trace.save(path)
+    return trace
+
+
+# -- what each part makes --------------------------------------------------------------------------
+
+
+def traces() -> None:
+    """assets/traces: every method after the same prompt."""
+    for method in METHODS:
+        record(MODEL, method, ASSETS / "traces" / f"{method}.json", **OPENING)
+
+
+def tour() -> None:
+    """assets/tour: its traces, then its pages."""
+    folder = ASSETS / "tour"
+    told = {m: record(MODEL, m, folder / f"{m}.json", **TOLD) for m in METHODS}
+    told["bytes"] = record(MODEL, "ar", folder / "bytes.json", **BYTES)
+    text = json.dumps(pages(told), ensure_ascii=False, indent=1)
+    files.write(folder / "pages.json", text + "\n")
+
+
+def views() -> None:
+    """assets/views: surveys of texts, a look inside."""
+    inspection.record(bltlab.BLT.from_pretrained(MODEL, device="cpu"), ASSETS / "views")
+
+
+def pictures() -> None:
+    """assets/pictures: a phrase by autoregression and by the fastest exact method."""
+    folder = ASSETS / "pictures"
+    run = folder / "run.json"
+    raced = [record("blt-d-phrases-8", m, run, **PHRASE) for m in RACERS]
+    run.unlink()
+    to_gif(raced, folder / "phrase.gif", clock="paper", width=1400)
+
+
+PARTS: dict[str, Callable[[], None]] = {
+    "traces": traces,
+    "tour": tour,
+    "views": views,
+    "pictures": pictures,
+}
+
+
+# -- the pages of the tour -------------------------------------------------------------------------
+
+
+def pages(told: dict[str, Trace]) -> list[Page]:
+    """Each page with a moment of a trace that shows what its text says.
+
+    step counts events; highlight is the place of an id, BOS being 0. Raises ValueError where a
+    trace has no such moment: choose another prompt then.
+    """
+    return [
+        _bytes_page(told["bytes"]),
+        _one_by_one_page(told["ar"]),
+        _patch_page(told["ar"]),
+        _masks_page(told["blt-d"]),
+        _several_page(told["blt-d"]),
+        _ahead_page(told["blt-s"]),
+        _foreseen_page(told["blt-fv"]),
+        _thrown_away_page(told["blt-dv"]),
+        _saved_page(told),
+    ]
+
+
+def _bytes_page(trace: Trace) -> Page:
+    place = 1 + trace.prompt.index("大".encode())
+    return dict(
+        title="Letters are made of bytes",
+        text="This model reads and writes bytes, not words. A plain letter is one byte, ö is two"
+        " and 大 is three: an arch joins the bytes of one character. So every script is welcome,"
+        " and none needs a vocabulary.",
+        traces=["bytes"],
+        clock="event",
+        step=1,
+        highlight=place,
+    )
+
+
+def _one_by_one_page(trace: Trace) -> Page:
+    at = _first(trace, Committed, after=8)
+    return dict(
+        title="One byte after the other",
+        text="The usual way: guess the next byte, keep it, read it, guess again. Every byte costs"
+        " a pass of the decoder, so a thousand bytes take a thousand passes.",
+        traces=["ar"],
+        clock="event",
+        step=at,
+        highlight=trace.events[at - 1].position,
+        **{"from": 1},
+    )
+
+
+def _patch_page(trace: Trace) -> Page:
+    threshold = trace.model["threshold"]
+
+    def opens(event: Event) -> bool:
+        return event.opens[0] and event.position > 1 + len(trace.prompt)
+
+    at = _first(trace, Committed, opens, after=8)
+    before = [e for e in trace.events[: at - 1] if isinstance(e, Committed)][-1]
+    written = trace.prompt + trace.bytes
+    shown = written[: trace.events[at - 1].position - 1].split(b" ")
+    word = vocab.to_text(shown[-1] or shown[-2] + b" ").replace(" ", "␣")
+    return dict(
+        title="A patch opens where it is hard to guess",
+        text=f"Vertical lines mark patches. After “{word}” the model is unsure:"
+        f" {before.entropies[-1]:.1f} nats, above its threshold of {threshold:.2f}, so the next"
+        " byte opens a patch. The large global transformer runs once a patch, not once a byte.",
+        traces=["ar"],
+        clock="event",
+        step=at,
+        highlight=trace.events[at - 1].position,
+        **{"from": max(1, at - 4)},
+    )
+
+
+def _masks_page(trace: Trace) -> Page:
+    at = _first(trace, Unmasked, lambda e: 1 <= len(e.revealed) < len(e.block))
+    event = trace.events[at - 1]
+    return dict(
+        title="A block of masks",
+        text=f"BLT-D puts {_in_words(len(event.block))} masks behind the text and asks the decoder"
+        f" for all of them in one pass. It reveals what it is sure of, here {_revealed(event)}."
+        " The rest stays masked.",
+        traces=["blt-d"],
+        clock="event",
+        step=at,
+        highlight=event.position + event.revealed[0],
+        **{"from": at - 1},
+    )
+
+
+def _several_page(trace: Trace) -> Page:
+    masked = _first(trace, Unmasked, lambda e: 1 <= len(e.revealed) < len(e.block))
+    at = _first(trace, Unmasked, lambda e: len(e.revealed) > 1, after=masked)
+    event = trace.events[at - 1]
+    return dict(
+        title="Several bytes in one step",
+        text=f"With some bytes in place the rest is easier: this step reveals {_revealed(event)} at"
+        " once. When the block is full it is kept as it is, right or wrong. The large transformer"
+        f" runs once for all {_in_words(len(event.block))}.",
+        traces=["blt-d"],
+        clock="event",
+        step=at,
+        highlight=event.position + event.revealed[0],
+        **{"from": masked},
+    )
+
+
+def _ahead_page(trace: Trace) -> Page:
+    checked = _first(trace, Verified, lambda e: e.accepted == len(e.drafted), after=8)
+    event = trace.events[checked - 1]
+    return dict(
+        title="The decoder runs ahead",
+        text=f"BLT-S lets the small decoder write {_in_words(len(event.drafted))} bytes further on"
+        " its own. Then the whole model reads them in one pass and keeps those it would have"
+        " written itself: here all of them.",
+        traces=["blt-s"],
+        clock="event",
+        step=_first(trace, Committed, after=checked),
+        highlight=event.position,
+        **{"from": checked - len(event.drafted) - 1},
+    )
+
+
+def _foreseen_page(trace: Trace) -> Page:
+    at = _first(trace, Foreseen, lambda e: 1 <= e.accepted < len(e.drafted))
+    event = trace.events[at - 1]
+    return dict(
+        title="Guesses about guesses",
+        text="BLT-FV spares the decoder most of that: it guesses a block at once, and reads the"
+        f" guesses in one pass. Here it agrees with the first {_in_words(event.accepted)} of"
+        f" {_in_words(len(event.drafted))} and goes on from there. The whole model still has the"
+        " last word.",
+        traces=["blt-fv"],
+        clock="event",
+        step=at,
+        highlight=event.position,
+        **{"from": max(1, at - 2)},
+    )
+
+
+def _thrown_away_page(trace: Trace) -> Page:
+    at = _first(trace, Verified, lambda e: 1 <= e.accepted < len(e.drafted) - 2)
+    event = trace.events[at - 1]
+    own = vocab.to_text(vocab.decode([event.replacement])).replace(" ", "␣")
+    return dict(
+        title="Guessed at once, and thrown away",
+        text=f"BLT-DV guesses {_in_words(len(event.drafted))} bytes in a single step, then checks"
+        f" them. Here {_in_words(event.accepted)} agree with the model and stay. The next becomes"
+        f" the model’s own “{own}”, and the rest is thrown away: a wrong guess costs time, never a"
+        " wrong byte.",
+        traces=["blt-dv"],
+        clock="event",
+        step=at,
+        highlight=event.position + event.accepted,
+        **{"from": max(1, at - 3)},
+    )
+
+
+def _saved_page(told: dict[str, Trace]) -> Page:
+    written = told["ar"].bytes
+    same = [name.upper() for name in METHODS if name != "ar" and told[name].bytes == written]
+    own = [name.upper() for name in METHODS if told[name].bytes != written]
+    text = (
+        "The same prompt by every method, on one clock: memory traffic, as the paper counts it."
+        f" {_listed(same)} write the very bytes of the first lane"
+    )
+    text += f", {_listed(own)} its own." if len(own) == 1 else f", {_listed(own)} their own."
+    return {
+        "title": "What it saved",
+        "text": text + " Try the other clocks: a pass is not a second.",
+        "traces": list(METHODS),
+        "clock": "paper",
+        "from": 0,
+        "step": sum(len(told[name].events) for name in METHODS),  # the end, whatever the clock
+    }
+
+
+def _listed(names: list[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _first(
+    trace: Trace, kind: type, fits: Callable[[Any], bool] = lambda event: True, after: int = 1
+) -> int:
+    """The number, from 1, of the first event of a kind that fits, behind event `after`."""
+    for number, event in enumerate(trace.events, 1):
+        if number > after and isinstance(event, kind) and fits(event):
+            return number
+    raise ValueError(f"the trace of {trace.method['name']} shows no such {kind.__name__}")
+
+
+def _revealed(event: Unmasked) -> str:
+    """Which bytes a step revealed, in words."""
+    ids = [event.block[slot] for slot in event.revealed]
+    text = vocab.to_text(vocab.decode(ids)).replace(" ", "␣")
+    return f"{_in_words(len(ids))} (“{text}”)"
+
+
+def _in_words(count: int) -> str:
+    return NUMBERS[count] if count < len(NUMBERS) else str(count)
+
+
+def main() -> None:
+    """Make the parts that were named, or all."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("parts", nargs="*", metavar="PART", help=" ".join(PARTS))
+    asked = parser.parse_args().parts or list(PARTS)
+    if unknown := set(asked) - set(PARTS):
+        parser.error(f"a part is one of {', '.join(PARTS)}, got {', '.join(sorted(unknown))}")
+    for name in tqdm(asked, unit="part"):
+        PARTS[name]()
+
+
+if __name__ == "__main__":
+    main()
