@@ -37,10 +37,11 @@ def describe(
 ) -> dict[str, Any]:
     """What the model does with `text` (1 to 64 bytes), in plain numbers.
 
-    block_size: bytes of a block, the model's own by default.
+    block_size: bytes of a block, the model's own by default; a plain BLT has no blocks, so nothing
+    of training blocks and of denoising is told.
     seed: of the blocks' places, masking rates and masks.
 
-    Raises ValueError for a plain BLT, a text of another length or a block size below 1.
+    Raises ValueError for a text of another length, a block size below 1, or one for a plain BLT.
     """
     data, size = _checked(model, text, block_size)
     ids = torch.tensor([vocab.encode(data)], device=model.device)  # (1, T)
@@ -53,10 +54,8 @@ def describe(
         "seed": seed,
         "patches": _patches(encoded),
         "clean": {"mask": _rows(text_mask(encoded.document, window)[0])},
-        "training": {
-            starts: _training(model, encoded, ids, size, starts, seed) for starts in STARTS
-        },
-        "denoising": _denoising(model, ids, size),
+        "training": _training_by_starts(model, encoded, ids, size, seed) if size else {},
+        "denoising": _denoising(model, ids, size) if size else None,
         "hashes": _hashes(model.encoder.hashes, ids),
     }
 
@@ -65,13 +64,18 @@ def _checked(
     model: BLT,
     text: str | bytes,
     block_size: int | None,
-) -> tuple[bytes, int]:
-    """The text as bytes, and how many a block has. Raises ValueError where `describe` does."""
+) -> tuple[bytes, int | None]:
+    """The text as bytes, and how many a block has, None where there are no blocks.
+
+    Raises ValueError where `describe` does.
+    """
     data = vocab.to_bytes(text)
     if not 0 < len(data) <= MOST_BYTES:
         raise ValueError(f"text must have 1 to {MOST_BYTES} bytes, got {len(data)}")
     if model.config.block_size is None:
-        raise ValueError("describe needs a BLT-D (config.block_size set), got a plain BLT")
+        if block_size is not None:
+            raise ValueError("block_size needs a BLT-D (a model trained with blocks)")
+        return data, None
     size = model.config.block_size if block_size is None else block_size
     if type(size) is not int or size < 1:
         raise ValueError(f"block_size must be an int of at least 1 byte, got {block_size!r}")
@@ -99,6 +103,17 @@ def _patches(encoded: Encoded) -> dict[str, list]:
         "reads": found.reads[0].tolist(),
         "entropies": _short(encoded.entropies[0]),
     }
+
+
+def _training_by_starts(
+    model: BLT,
+    encoded: Encoded,
+    ids: Tensor,
+    size: int,
+    seed: int,
+) -> dict[str, dict[str, list]]:
+    """The blocks of one training step, for each rule where they begin."""
+    return {starts: _training(model, encoded, ids, size, starts, seed) for starts in STARTS}
 
 
 def _training(

@@ -186,9 +186,19 @@ def test_bad_input_is_refused_in_one_sentence(model, text, options, sentence):
         inspection.describe(model, text, **options)
 
 
-def test_a_plain_blt_is_refused():
-    with pytest.raises(ValueError, match="needs a BLT-D"):
-        inspection.describe(random_model(0, block_size=None), "a")
+def test_of_a_plain_blt_all_is_told_but_blocks(open_file):
+    plain = random_model(0, block_size=None)
+    told = inspection.describe(plain, "a river")
+    assert (told["training"], told["denoising"], told["block_size"]) == ({}, None, None)
+    assert len(told["clean"]["mask"]) == len(told["hashes"]["rows"]) == 8
+    with pytest.raises(ValueError, match="block_size needs a BLT-D"):
+        inspection.describe(plain, "a", block_size=4)
+    page = open_file(inside.to_page(told))
+    assert page.get_by_text("Who may read whom").is_visible()
+    assert page.get_by_text("hash tables").first.is_visible()
+    assert not page.get_by_text("One block, denoised").is_visible()
+    assert not page.get_by_text("How training blocks are made").is_visible()
+    assert page.evaluate("viewer.state().view") == "clean"
 
 
 # -- the page --------------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ var bltlabInside = (() => {
         section("Who may read whom", el("div", "tools", this.views.root, this.starts.root), this.intro, this.said,
                 this.mask.root, el("div", "keys", group("legend"), ...legend)),
         this.making,
-        section("One block, denoised", el("div", "tools", this.back, this.slider, this.next, this.count), this.told,
+        this.denoised = section("One block, denoised", el("div", "tools", this.back, this.slider, this.next, this.count), this.told,
                 this.line, this.slots),
         section("What each byte hits in the hash tables", this.hashIntro, this.hitSaid, el("div", "scroll", this.table))));
       this.back.addEventListener("click", () => this.set({ step: this.at.step - 1 }));
@@ -80,16 +80,18 @@ var bltlabInside = (() => {
     update(data, state = {}) {
       Object.assign(this, { data, drawn: null });
       this.drawHashes();
-      this.slider.max = data.denoising.steps.length - 1;
+      this.views.root.hidden = this.denoised.hidden = !data.denoising;             // a plain BLT has no blocks
+      if (data.denoising) this.slider.max = data.denoising.steps.length - 1;
       this.set(state);
     }
     set(state) {
       const { at, data } = this;
       for (const key in at) if (state[key] !== undefined) at[key] = state[key];
       if (!VIEWS[at.view]) at.view = "training";
+      if (!data.denoising) at.view = "clean";
       if (!STARTS[at.starts]) at.starts = "anywhere";
       if (at.hit && !this.cells[at.hit[0]]?.[at.hit[1]]) at.hit = null;
-      at.step = Math.min(Math.max(Number(at.step) || 0, 0), data.denoising.steps.length - 1);
+      at.step = Math.min(Math.max(Number(at.step) || 0, 0), (data.denoising?.steps.length ?? 1) - 1);
       const drawn = `${at.view} ${at.starts}`;
       if (this.drawn !== drawn) {
         this.drawn = drawn;
@@ -106,7 +108,7 @@ var bltlabInside = (() => {
       this.said.replaceChildren(...words ? [el("b", "", words[0]), ...words.slice(1)] :
         ["Point at a row, or walk to it with Tab and the arrow keys: it says what that position may read."]);
       for (const node of this.strip.querySelectorAll(".bltp-slot")) node.classList.toggle("bltp-marked", node.row === at.row);
-      this.drawStep();
+      if (data.denoising) this.drawStep();
       this.drawHit();
       this.options.onChange?.(this.state());
     }
@@ -114,8 +116,9 @@ var bltlabInside = (() => {
 
     // ---- Training blocks, aligned with the clean bytes
     drawStrip() {
-      const { data: { ids, patches, training }, at } = this, { starts, t, masked, ids: blocks, reads } = training[at.starts];
+      const { data: { ids, patches, training }, at } = this, { starts, t, masked, ids: blocks, reads } = training[at.starts] ?? {};
       this.making.hidden = at.view !== "training";
+      if (!starts) return;
       const row = (name, note, offset, cells) => el("div", "strip-row", el("span", "strip-name", name, el("small", "", note)),
         el("span", "strip-cells", ...cells, { style: `padding-left: ${offset * 29}px` }));
       const clean = ids.map((id, i) => byteCell(id, `prompt rail${patches.starts.includes(i) ? " opens" : ""}`));
