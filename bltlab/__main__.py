@@ -9,6 +9,7 @@ import sys
 import textwrap
 import warnings
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -32,6 +33,7 @@ from .textfiles import given_text
 from .trace import Trace
 from .training import TrainOptions
 from .viz.player import CLOCKS
+from .viz.terminal import play
 from .vocab import StreamingText, decode, one_line
 
 
@@ -173,6 +175,7 @@ def add_generate(verbs: Any, foreign: Mapping[str, type]) -> None:
     flag("--seed", type=int, default=0, help="of the draws (default 0)")
     flag("--stop", action="append", default=[], help="end after this text; may be given repeatedly")
     flag("--trace", help="write the trace to this file")
+    flag("--plain", action="store_true", help="no play of the guesses, also in a terminal")
     add_option_flags(verb, {**METHODS, **foreign})
     verb.set_defaults(run=run_generate)
 
@@ -192,7 +195,10 @@ def run_generate(arguments: argparse.Namespace) -> None:
         top_p=arguments.top_p,
         seed=arguments.seed,
     )
-    _print_as_written(events)
+    if sys.stdout.isatty() and not arguments.plain:
+        play(events, partial(print, end="", flush=True))
+    else:
+        _print_as_written(events)
     (trace,) = events.traces
     totals = trace.totals
     print(
