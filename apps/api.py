@@ -11,10 +11,8 @@ from typing import Any
 
 import gradio as gr
 from links import Link
-from session import LANES, Demo, frames
-from shown import ERRORS
-
-from bltlab.decoding import METHODS
+from session import Demo, frames
+from shown import ERRORS, LANES
 
 
 @contextmanager
@@ -69,12 +67,12 @@ class Endpoints:
         seed: int = 0,
         stop: list[str] | None = None,
     ) -> list[dict]:
-        """One prompt with several methods, six if none are named; streams the list of traces.
+        """One prompt with several methods, by default all of the model's; streams the traces.
 
         options: by method, {"blt-d": {"block_size": 4}}.
         """
         settings = _settings(max_new_bytes, temperature, top_k, top_p, seed, stop)
-        names = [*METHODS][:LANES] if methods is None else methods
+        names = self.demo.models.get().methods[:LANES] if methods is None else methods
         yield from self._traces(Link("race", prompt, names, settings, options or {}))
 
     def patches(self, text: str) -> dict:

@@ -1,7 +1,7 @@
 """The demo: write a prompt, pick a decoder, watch every step.
 
-`python apps/demo.py` opens it on this machine only; `--method my.module:MyMethod` adds a decoder of
-your own to Watch and Race, with controls for its options.
+`python apps/demo.py` opens it on this machine only; `--model FOLDER` decodes with a model of your
+own, `--method my.module:MyMethod` adds a decoder of your own to Watch and Race, with its options.
 """
 
 import argparse
@@ -27,7 +27,9 @@ import torch
 from api import endpoints
 from controls import keys, method_controls
 from gradio.components import Component
-from session import LANES, Demo
+from models import Models, Place, Shown
+from network import free_port, invitation, keep_local
+from session import Demo
 from settings import MOST_CHARACTERS, SETTINGS, setting_controls
 
 from bltlab.decoding import METHODS, register
@@ -37,23 +39,12 @@ from bltlab.trace import Trace
 from bltlab.viz import inside, patches, player
 
 HERE = Path(__file__).resolve().parent
-EXAMPLES = {
-    "phrases": (
-        "de: Der 70. Hund schläft im Garten.\nen:",
-        "fr: Le train s'arrête à 22 h 53 dans le jardin.\nen:",
-        "de: dreitausendsechshundertzwölf\nen:",
-    ),
-    "": (
-        "And he said to them, ",
-        "In the beginning ",
-        "The king sent his servants to ",
-        "Größe, 大きさ, размер: ",
-    ),
-}
-TABLE = "left: trusted, right: verified. A line each: chain, unmasked block, foreseen chain"
+QUEUE = 64  # decodings that may wait
+DTYPES = "float32", "bfloat16", "float16", "float64"
+TABLE = "left: trusted, right: verified. A line each: chain, foreseen chain, unmasked block"
 INTRO = (
-    "# bltlab\nA language model that writes **several bytes at once**: "
-    "watch what it guesses, keeps and throws away."
+    "# bltlab\nA language model writes **several bytes at once**: "
+    "what it guesses, keeps and throws away."
 )
 
 # How callbacks run: one at a time what needs the weights; past the queue what does not; and none of
@@ -107,25 +98,14 @@ def named(fn: Callable, box: Box) -> Callable:
 # -- what is said of a method ----------------------------------------------------------------------
 
 
-def title_of(kind: type) -> str:
-    """The title of a method, or its name where it has none."""
-    return getattr(kind, "title", kind.name)
-
-
 def short_title(kind: type) -> str:
     """The title up to its first comma: "BLT-S"."""
-    return title_of(kind).split(",")[0]
+    return shown.title_of(kind).split(",")[0]
 
 
 def short_titles() -> list[tuple[str, str]]:
     """(short title, name) of every method."""
     return [(short_title(kind), name) for name, kind in METHODS.items()]
-
-
-def summary(kind: type) -> str:
-    """The title and the first line of the docstring, as Markdown."""
-    first = (inspect.getdoc(kind) or "").partition("\n")[0]
-    return f"**{title_of(kind)}.** {first}"
 
 
 def explanation(kind: type) -> str:
@@ -134,32 +114,20 @@ def explanation(kind: type) -> str:
     return f"```text\n{inspect.getdoc(module) or inspect.getdoc(kind) or ''}\n```"
 
 
-def examples(model: str) -> tuple[str, ...]:
-    """Prompts for a model, by what its name says that it has learnt."""
-    return next(prompts for word, prompts in EXAMPLES.items() if word in model)
-
-
-def prompt_of(trace: Trace | None) -> str:
-    """The prompt of a trace, or an example."""
-    return bltlab.vocab.to_text(trace.prompt) if trace else EXAMPLES[""][0]
-
-
 # -- the tabs: each fills `box` with its components by name ----------------------------------------
 
 
-def watch_tab(box: Box, first: Trace | None, prompts: tuple[str, ...]) -> None:
-    """One decoder: its prompt and options on the left, what it does on the right.
-
-    first: the trace shown at first, if one ships.
-    """
-    start = first.method["name"] if first else next(iter(METHODS))
+def watch_tab(box: Box, model: Shown) -> None:
+    """One decoder: its prompt and options on the left, what it does on the right."""
+    first = model.traces[-1]
+    start = first.method["name"]
     with gr.Row(elem_classes="stage"):
         with gr.Column(elem_classes="ask"):
-            _ask(box, first, start, prompts)
+            _ask(box, model, first, start)
         with gr.Column(elem_classes="more"):
             cards = _options(box, first, start)
         with gr.Column(elem_classes="hero"):
-            explanations = _hero(box, first, start)
+            explanations = _hero(box, model, first, start)
 
     def pick(chosen: str) -> dict[Component, dict]:
         """Show the cards of the chosen method."""
@@ -169,40 +137,47 @@ def watch_tab(box: Box, first: Trace | None, prompts: tuple[str, ...]) -> None:
     box["method"].change(pick, box["method"], [*cards, *explanations], **QUIET, **HIDDEN)
 
 
-def _ask(box: Box, first: Trace | None, start: str, prompts: tuple[str, ...]) -> None:
+def _ask(box: Box, model: Shown, first: Trace, start: str) -> None:
     """The prompt, the decoder and the two buttons."""
     box["prompt"] = gr.Textbox(
-        prompt_of(first), label="prompt", lines=2, max_length=MOST_CHARACTERS
+        bltlab.vocab.to_text(first.prompt), label="prompt", lines=2, max_length=MOST_CHARACTERS
     )
-    gr.Examples([[prompt] for prompt in prompts], box["prompt"], label="examples", **HIDDEN)
+    box["examples"] = gr.Dataset(
+        components=[box["prompt"]],
+        samples=[[prompt] for prompt in model.prompts],
+        label="examples",
+        type="values",
+    )
     box["method"] = gr.Radio(
         short_titles(), value=start, label="decoder", info=TABLE, elem_classes="methods"
     )
+    box["able"] = view("able", shown.able(model))
     with gr.Row(elem_classes="buttons"):
         box["run"] = gr.Button("Decode", variant="primary", min_width=80)
         box["halt"] = gr.Button("Stop", min_width=80, elem_classes="halt")
 
 
-def _options(box: Box, first: Trace | None, start: str) -> dict[Component, str]:
+def _options(box: Box, first: Trace, start: str) -> dict[Component, str]:
     """The options of every method and the settings; {card: its method}, of which one is visible."""
     cards, controls = {}, []
     for name, kind in METHODS.items():
         with gr.Column(visible=name == start) as card:
-            gr.Markdown(summary(kind), elem_classes="card")
+            gr.Markdown(
+                f"**{shown.title_of(kind)}.** {shown.first_line(kind)}", elem_classes="card"
+            )
             with gr.Accordion("options", open=False, visible=bool(options_of(kind))):
                 controls += method_controls(kind)
         cards[card] = name
-    held = dict(first.settings) if first else {}
-    held.pop("stop", None)  # a list in a trace
+    held = first.settings | dict(stop=next(iter(first.settings.get("stop") or []), ""))
     with gr.Accordion("length, temperature, seed, stop", open=False):
         box.update(zip(SETTINGS, setting_controls(held), strict=True))
     box.update(zip(keys(), controls, strict=True))
     return cards
 
 
-def _hero(box: Box, first: Trace | None, start: str) -> dict[Component, str]:
+def _hero(box: Box, model: Shown, first: Trace, start: str) -> dict[Component, str]:
     """The player, the text, the numbers; {explanation: its method}, of which one is visible."""
-    held = shown.watched(first) if first else dict(watch=None, totals=None, text="")
+    held = shown.watched(first, pace=shown.pace_of(model.traces))
     box["watch"] = view("watch", held["watch"])
     box["text"] = gr.Textbox(
         held["text"],
@@ -223,12 +198,13 @@ def _hero(box: Box, first: Trace | None, start: str) -> dict[Component, str]:
     return explanations
 
 
-def race_tab(box: Box, traces: list[Trace]) -> None:
-    """Up to six decoders on one prompt, side by side. traces: those shown at first."""
-    held = shown.raced(traces[:LANES]) if traces else dict(race=None, table=None)
+def race_tab(box: Box, model: Shown, models: list[str]) -> None:
+    """Up to six decodings of one prompt, side by side: decoders, models, or both."""
+    traces = model.traces[: shown.LANES]
+    held = shown.raced(traces, pace=shown.pace_of(traces))
     with gr.Row(elem_classes="bar"):
         box["race_prompt"] = gr.Textbox(
-            prompt_of(next(iter(traces), None)),
+            bltlab.vocab.to_text(traces[0].prompt),
             label="prompt",
             max_length=MOST_CHARACTERS,
             scale=3,
@@ -236,11 +212,21 @@ def race_tab(box: Box, traces: list[Trace]) -> None:
         )
         box["racers"] = gr.CheckboxGroup(
             short_titles(),
-            value=[*METHODS][:LANES],
+            value=[trace.method["name"] for trace in traces],
             label="decoders",
             scale=3,
             min_width=260,
+            elem_classes="racers",
             info="with the options, length, temperature and seed of Watch",
+        )
+        box["race_models"] = gr.Dropdown(
+            models,
+            value=[model.name],
+            multiselect=True,
+            label="models",
+            scale=2,
+            min_width=200,
+            info="with two, each decodes with every decoder it has",
         )
         with gr.Row(elem_classes="buttons"):
             box["race_run"] = gr.Button("Race", variant="primary", min_width=80)
@@ -250,7 +236,7 @@ def race_tab(box: Box, traces: list[Trace]) -> None:
         box["table"] = view("table", held["table"])
 
 
-def patches_tab(box: Box) -> None:
+def patches_tab(box: Box, model: Shown) -> None:
     """Where the model's patches begin, in shipped texts and in one that is typed."""
     with gr.Row(elem_classes="bar"):
         box["patch_text"] = gr.Textbox(
@@ -260,10 +246,10 @@ def patches_tab(box: Box) -> None:
             scale=4,
             max_length=MOST_CHARACTERS,
         )
-    box["patches"] = view("patches", shown.surveys())
+    box["patches"] = view("patches", shown.surveys(model))
 
 
-def inside_tab(box: Box) -> None:
+def inside_tab(box: Box, model: Shown) -> None:
     """Masks, blocks and hashes of a short text."""
     with gr.Row(elem_classes="bar"):
         box["inside_text"] = gr.Textbox(
@@ -274,76 +260,108 @@ def inside_tab(box: Box) -> None:
             min_width=260,
         )
         box["look"] = gr.Button("Look inside", variant="primary", scale=1, min_width=120)
-    box["inside"] = view("inside", shown.insides())
+    box["inside"] = view("inside", shown.insides(model))
 
 
 # -- the page --------------------------------------------------------------------------------------
 
 
-def build(name: str = "blt-d-nano") -> tuple[gr.Blocks, dict[str, Any]]:
-    """The page, and the arguments of its `launch`. name: the model that it decodes with."""
-    demo = Demo(name)
+def build(models: Models | None = None, queue: int = QUEUE) -> tuple[gr.Blocks, dict[str, Any]]:
+    """The page, and the arguments of its `launch`.
+
+    models: those it offers, blt-d-nano first by default. queue: how many decodings may wait.
+    """
+    demo = Demo(models)
     box: Box = {}
     with gr.Blocks(title="bltlab", analytics_enabled=False, delete_cache=(3600, 3600)) as page:
-        tools = _top()
-        _tabs(box, Path(name).name)
+        tools = _top(box, demo.models)
+        _tabs(box, demo.models)
+        box["timer"] = gr.Timer(1.0, active=False)
         box["note"] = view("note")
         box["pending"] = gr.JSON(visible=False)
         for fn in endpoints(demo):  # before the others: names go to who comes first
             gr.api(fn, api_name=fn.__name__, **MODEL)
         _connect_decoding(demo, box)
+        _connect_models(demo, box)
         _connect_texts(demo, box)
         _connect_files(page, demo, box, tools)
-        page.unload(demo.halt)
-    page.queue(max_size=16)
+        page.unload(demo.leave)
+    page.queue(max_size=queue)
     return page, looks()
 
 
-def _top() -> tuple[gr.Button, gr.Button, gr.UploadButton]:
-    """The heading, and the buttons that copy a link, save a file and open files."""
+def _top(box: Box, models: Models) -> tuple[gr.Button, gr.Button, gr.UploadButton]:
+    """The heading, the model, and the buttons that copy a link, save a file and open files."""
     with gr.Row(elem_classes="top"):
         gr.Markdown(INTRO, elem_classes="intro")
         with gr.Row(elem_classes="tools"):
+            box["model"] = gr.Dropdown(
+                models.names,
+                value=models.first,
+                label="model",
+                show_label=False,
+                container=False,
+                filterable=False,
+                elem_classes="model",
+            )
             copy = gr.Button("Copy link", size="sm")
             save = gr.Button("Save", size="sm")
             files = dict(file_types=[".json"], file_count="multiple")
             return copy, save, gr.UploadButton("Open", size="sm", **files)
 
 
-def _tabs(box: Box, model: str) -> None:
-    """The five tabs, with what ships."""
-    traces = [*shown.recorded().values()]
+def _tabs(box: Box, models: Models) -> None:
+    """The five tabs, as the first model fills them."""
+    model = models.get()
     with gr.Tabs(overflow_behavior="wrap") as box["tabs"]:
         with gr.Tab("Watch", id="watch"):
-            watch_tab(box, traces[-1] if traces else None, examples(model))
+            watch_tab(box, model)
         with gr.Tab("Race", id="race"):
-            race_tab(box, traces)
+            race_tab(box, model, models.names)
         with gr.Tab("Patches", id="patches"):
-            patches_tab(box)
+            patches_tab(box, model)
         with gr.Tab("Inside", id="inside"):
-            inside_tab(box)
+            inside_tab(box, model)
         with gr.Tab("Tour", id="tour"):
             box["tour"] = view("tour", shown.tour())
 
 
 def _connect_decoding(demo: Demo, box: Box) -> None:
-    """Decode, Race and their Stop buttons."""
+    """Decode, Race and their Stop buttons; another decoder decodes at once."""
     held = [box[key] for key in [*SETTINGS, *keys()]]
     outputs = [box[name] for name in ("watch", "totals", "text", "race", "table", "note")]
-    watch = "prompt", "method", "run", "halt"
-    race = "race_prompt", "racers", "race_run", "race_halt"
-    for names in (watch, race):
-        prompt, methods, run, halt = (box[name] for name in names)
-        ready = gr.on([run.click, prompt.submit], demo.ready, **QUIET, **HIDDEN)
-        ready.then(named(demo.decode, box), [prompt, methods, *held], outputs, **STEADY)
-        halt.click(demo.halt, **QUIET, **HIDDEN)
+    triggers = [box["run"].click, box["prompt"].submit, box["method"].input]
+    watch = "prompt", "method", "model", "halt", triggers
+    triggers = [box["race_run"].click, box["race_prompt"].submit]
+    race = "race_prompt", "racers", "race_models", "race_halt", triggers
+    for *names, halt, begin in (watch, race):
+        asked = [box[name] for name in names]
+        ready = gr.on(begin, named(demo.ready, box), None, box["timer"], **QUIET, **HIDDEN)
+        ready.then(
+            named(demo.decode, box),
+            [*asked, *held],
+            outputs,
+            trigger_mode="multiple",  # what was asked for before ends
+            **STEADY,
+        )
+        box[halt].click(demo.halt, **QUIET, **HIDDEN)
+    told = [box["note"], box["timer"]]
+    box["timer"].tick(named(demo.waiting, box), None, told, **QUIET, **HIDDEN)
+
+
+def _connect_models(demo: Demo, box: Box) -> None:
+    """Another model fills the page anew; an example fills the prompt."""
+    box["model"].input(
+        named(demo.choose, box), [box["model"], box["patch_text"]], [*box.values()], **STEADY
+    )
+    box["examples"].click(lambda row: row[0], box["examples"], box["prompt"], **QUIET, **HIDDEN)
 
 
 def _connect_texts(demo: Demo, box: Box) -> None:
     """The texts of Patches, at every key, and of Inside, at Enter."""
     box["patch_text"].change(
         named(demo.survey, box),
-        box["patch_text"],
+        [box["patch_text"], box["model"]],
         [box["patches"], box["note"]],
         trigger_mode="always_last",
         **STEADY,
@@ -351,7 +369,7 @@ def _connect_texts(demo: Demo, box: Box) -> None:
     gr.on(
         [box["look"].click, box["inside_text"].submit],
         named(demo.look, box),
-        box["inside_text"],
+        [box["inside_text"], box["model"]],
         [box["inside"], box["note"]],
         **STEADY,
     )
@@ -410,9 +428,21 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--host", default="127.0.0.1", help="address to listen on; the default is this machine only"
     )
-    options.add_argument("--port", type=int, default=7860)
     options.add_argument(
-        "--model", "--checkpoint", default="blt-d-nano", help="shipped name, folder or hub id"
+        "--port", type=int, default=7860, help="default 7860; 0 takes a free one and says which"
+    )
+    options.add_argument(
+        "--model",
+        "--checkpoint",
+        action="append",
+        metavar="MODEL",
+        help="shipped name, folder or hub id (default blt-d-nano); may be given several times:"
+        " the page opens with the first, and visitors choose among these and those that ship",
+    )
+    options.add_argument("--dtype", choices=DTYPES, help="of the weights; default: as stored")
+    options.add_argument("--device", default="auto", help="cpu, cuda, ...; default: a GPU if any")
+    options.add_argument(
+        "--queue", type=int, default=QUEUE, help=f"decodings that may wait (default {QUEUE})"
     )
     options.add_argument(
         "--method",
@@ -434,17 +464,45 @@ def main(arguments: list[str] | None = None) -> None:
     """Start the page. arguments: those of the command line by default. Exits with 2 on bad ones."""
     options = parser()
     given = options.parse_args(arguments)
+    try:
+        page, launch_arguments = built(given)
+        port = free_port(given.port)
+        keep_local(given.host)
+        page.launch(
+            server_name=given.host,
+            server_port=port,
+            quiet=True,
+            prevent_thread_lock=True,
+            _frontend=False,  # its probe gives a slow machine three seconds
+            **launch_arguments,
+        )
+    except (*shown.ERRORS, OverflowError) as error:  # a method, a model or a port that is none
+        options.error(str(error))
+    print(invitation(given.host, port), flush=True)
+    if page.is_running:
+        page.block_thread()
+
+
+def built(given: argparse.Namespace) -> tuple[gr.Blocks, dict[str, Any]]:
+    """The page that the command line asks for, with its models loaded.
+
+    Raises ValueError, TypeError or OSError, in one sentence, where something of it cannot be.
+    """
+    if given.threads < 1 or given.queue < 1:
+        raise ValueError(
+            f"--threads and --queue must be at least 1, got {given.threads} and {given.queue}"
+        )
     torch.set_num_threads(given.threads)
+    for where in given.method:
+        register(load_class(where))
+    names = given.model or ["blt-d-nano"]
+    dtype = getattr(torch, given.dtype) if given.dtype else None
+    print(f"Loading {', '.join(Path(name).name for name in names)} …", flush=True)
     try:
-        for where in given.method:
-            register(load_class(where))
-    except (ValueError, TypeError) as error:  # a method that is not there, or cannot be one
-        options.error(str(error))
-    page, launch_arguments = build(given.model)
-    try:
-        page.launch(server_name=given.host, server_port=given.port, **launch_arguments)
-    except (OSError, OverflowError) as error:  # a port that is taken, or none
-        options.error(str(error))
+        return build(Models(names, Place(given.device, dtype)), given.queue)
+    except (RuntimeError, AssertionError) as error:  # a device that is not there
+        first = str(error).partition("\n")[0]
+        raise ValueError(f"the model cannot be put on {given.device}: {first}") from None
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ class Link:
 
     methods: one name on Watch, up to six on Race. options: by method.
     view: where the viewer stands; it goes there as it is.
+    models: names of models; one for all methods, or one for each.
     """
 
     tab: str
@@ -35,11 +36,19 @@ class Link:
     settings: dict[str, Any] = field(default_factory=dict)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     view: dict[str, Any] = field(default_factory=dict)
-    model: str = ""
+    models: list[str] = field(default_factory=list)
 
     def options_of(self, method: str) -> dict[str, Any]:
         """The options of one method, as far as the link says."""
         return self.options.get(method, {})
+
+    @property
+    def lanes(self) -> list[tuple[str, str]]:
+        """(model, method) of each decoding; "" is the model that the page opens with."""
+        models = self.models or [""]
+        if len(models) != len(self.methods):
+            models = models[:1] * len(self.methods)
+        return list(zip(models, self.methods, strict=True))
 
     @property
     def all_settings(self) -> dict[str, Any]:
@@ -69,7 +78,7 @@ def parse_link(query: str) -> Link:
     entries = dict(parse_qsl(query, keep_blank_values=True, max_num_fields=200))
     link = Link(entries.pop("tab", "watch"))
     link.prompt = entries.pop("prompt", "")
-    link.model = entries.pop("model", "")
+    link.models = [name for name in entries.pop("model", "").split(",") if name]
     link.methods = [name for name in entries.pop("method", "").split(",") if name]
     if link.tab not in TABS:
         raise ValueError(f"a link's tab must be one of {', '.join(TABS)}, got {link.tab!r}")
@@ -140,5 +149,6 @@ def link_of(traces: list[Trace], tab: str) -> Link:
     for trace in traces:
         name = trace.method["name"]
         link.methods.append(name)
+        link.models.append(str(trace.model.get("name", "")))
         link.options[name] = {k: v for k, v in trace.method.items() if k != "name"}
     return link

@@ -64,6 +64,13 @@ var bltlabPage = (() => {
       if (!pages?.length) return empty(host, "The tour's pages do not ship with this copy.");
       if (viewers.tour) viewers.tour.set(view); else viewers.tour = bltlabTour(host, { pages, traces, pace }, view);
     },
+    able(host, said) {                                   // what a model cannot do is greyed, with a reason
+      Object.assign(abilities, { reasons: {}, tips: {} }, said);
+      grey();
+      const lines = Map.groupBy(Object.keys(abilities.reasons), name => abilities.reasons[name].replace(/^method '[^']*' /, ""));
+      host.replaceChildren(...[...lines].map(([why, names]) => el("p",
+        `Greyed: ${names.map(name => abilities.tips[name]?.split(/[,.]/)[0] ?? name).join(", ")}. Each ${why}.`)));
+    },
     table(host, { head, rows }) {
       const row = (cells, tag) => {
         const line = el("tr");
@@ -82,6 +89,18 @@ var bltlabPage = (() => {
       if (kind !== "error") setTimeout(() => note.remove(), 8000);
     },
   };
+  const abilities = {};
+  function grey() {                                      // the page's controls know nothing of choices that cannot be made
+    for (const input of document.querySelectorAll(".methods input, .racers input")) {
+      const name = input.type === "radio" ? input.value : input.name, label = input.closest("label");
+      const why = abilities.reasons?.[name], told = why ?? abilities.tips?.[name] ?? "";
+      if (input.disabled !== Boolean(why)) input.disabled = Boolean(why);
+      if (label.title !== told) label.title = told;
+      label.classList.toggle("cannot", Boolean(why));
+    }
+  }
+  new MutationObserver(() => requestAnimationFrame(grey)).observe(document,
+    { childList: true, subtree: true, attributeFilter: ["disabled"] });
   function mount(kind, element, props, watch) {
     const host = element.querySelector(".host");
     if (kind === "note") host.setAttribute("role", "status");
@@ -100,11 +119,13 @@ var bltlabPage = (() => {
     const said = { tab: at }, shown = values[at] ?? {}, first = shown.traces?.[0];
     if ((at === "watch" || at === "race") && first) {
       const { stop, ...settings } = first.settings;
-      Object.assign(said, { model: first.model.name, prompt: text(first.prompt.slice(1).map(id => id - 4)) },
+      const models = shown.traces.map(({ model }) => model.name), one = new Set(models).size === 1;
+      Object.assign(said, { model: one ? models[0] : models.join(), prompt: text(first.prompt.slice(1).map(id => id - 4)) },
         { method: shown.traces.map(({ method }) => method.name).join() }, settings, stop?.length ? { stop: stop[0] } : {});
       for (const { method: { name, ...options } } of shown.traces)
         for (const key in options) said[`${name}.${key}`] = options[key];
     }
+    if (at === "patches" || at === "inside") said.model = document.querySelector(".tools .model input")?.value ?? "";
     if (at === "patches") said.prompt = mine(shown.surveys) ?? "";
     if (at === "inside" && shown.typed) said.prompt = text(shown.data.ids.slice(1).map(id => id - 4));
     for (const [key, value] of Object.entries(viewers[at]?.state?.() ?? {}))

@@ -4,11 +4,12 @@ Callbacks return {name of a component: its value}. No algorithm here.
 """
 
 import threading
+import time
 import warnings
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import asdict
-from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
@@ -16,18 +17,17 @@ import gradio as gr
 import shown
 from controls import build_method, gathered
 from links import Link, link_of, parse_link, read_link
+from models import Models, Shown
 from settings import SETTINGS, checked, short
-from shown import ERRORS, refused, told
+from shown import ERRORS, LANES, refused, told
 
 import bltlab
 from bltlab import inspection
 from bltlab.clock import Pace
 from bltlab.decoding import METHODS, Stream
 from bltlab.trace import Finished, Trace
-from bltlab.viz import patches
 
 FRAME = 0.15  # seconds between pictures while decoding
-LANES = 6  # of a race, at most
 LONGEST_REASON = 300  # characters of a note on a file, whose texts may be of any length
 
 Update = dict[Any, Any]  # {name of a component: its value}
@@ -59,29 +59,42 @@ def frames(events: Stream, stopped: Callable[[], bool] = never) -> Iterator[Trac
 
 
 class Demo:
-    """The model, loaded when first needed, and what the visitors do with it.
+    """The models, and what the visitors do with them, one at a time.
 
-    name: a shipped name, a folder or a hub id.
+    running: by visitor what ends their decoding, in the order of their clicks.
     """
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.running: dict[str, threading.Event] = {}  # session: what ends its decoding
-        self._model: bltlab.BLT | None = None
-        self._lock = threading.Lock()
+    def __init__(self, models: Models | None = None) -> None:
+        self.models = models or Models()
+        self.running: dict[str, threading.Event] = {}
+        self._clicks: Counter[str] = Counter()  # of visitors, that were not answered yet
+        self._now: str | None = None  # the visitor whose decoding runs
+        self._took: deque[float] = deque([1.0], maxlen=8)  # seconds of the latest decodings
 
     @property
     def model(self) -> bltlab.BLT:
-        """The model; the first who asks waits until it is loaded."""
-        with self._lock:
-            if self._model is None:
-                self._model = bltlab.BLT.from_pretrained(self.name)
-            return self._model
+        """The model that the page opens with."""
+        return self.models.get().model
 
-    def loading(self) -> Iterator[Update]:
-        """A note, if the weights are still to be read."""
-        if self._model is None:
-            yield dict(note=told(f"Loading {self.name} …"))
+    def shown(self, name: str) -> Shown:
+        """A model by its name; the one that the page opens with where it offers no such name."""
+        return self.models.get(name if name in self.models.names else None)
+
+    def loading(self, *names: str) -> Iterator[Update]:
+        """A note, if the weights of one of these models are still to be read."""
+        for name in names:
+            if name in self.models.names and not self.models.is_ready(name):
+                yield dict(note=told(f"Loading {name} …"))
+
+    def choose(self, name: str, text: str) -> Iterator[Update]:
+        """The page for another model. text: what stands in Patches."""
+        try:
+            yield from self.loading(name)
+            yield dict(note=told("")) | shown.opening(self.models.get(name))
+            if text:
+                yield from self.survey(text, name)
+        except ERRORS as error:
+            yield refused(error)
 
     # -- decoding
 
@@ -91,42 +104,103 @@ class Demo:
             raise ValueError(f"a race needs 1 to {LANES} decoders, got {len(link.methods)}")
         settings = checked(link.prompt, link.settings)
         streams = []
-        for name in link.methods:
+        for model, name in link.lanes:
             method = build_method(name, link.options_of(name))
-            streams.append(bltlab.stream(self.model, link.prompt, method, **settings))
+            streams.append(bltlab.stream(self.shown(model).model, link.prompt, method, **settings))
         return streams
 
-    def ready(self, request: gr.Request) -> None:
-        """A click on Decode: from now on Stop means this one, also while it waits in the queue."""
-        self.running[request.session_hash] = threading.Event()
+    def ready(self, request: gr.Request) -> Update:
+        """A click on Decode: from now on Stop means this one, also while it waits in the queue.
+
+        What the same visitor asked for before ends.
+        """
+        self.halt(request)
+        visitor = request.session_hash
+        self.running.pop(visitor, None)
+        self.running[visitor] = threading.Event()
+        self._clicks[visitor] += 1
+        return dict(timer=gr.Timer(active=len(self.running) > 1))
 
     def halt(self, request: gr.Request) -> None:
-        """A click on Stop, or a closed tab."""
+        """A click on Stop."""
         if request.session_hash in self.running:
             self.running[request.session_hash].set()
 
-    def decode(
-        self, request: gr.Request, prompt: str | None, methods: str | list[str], *values: Any
-    ) -> Iterator[Update]:
-        """Decode on Watch (methods: a name) or Race (a list), and show it as it goes.
+    def leave(self, request: gr.Request) -> None:
+        """A closed tab: what it asked for ends, or never begins."""
+        self.halt(request)
+        if request.session_hash != self._now:
+            self.running.pop(request.session_hash, None)
+        self._clicks.pop(request.session_hash, None)
 
-        values: those of the settings, then of all controls. Where one is bad, a note says so and
-        the page keeps what it shows.
+    def waiting(self, request: gr.Request) -> Update:
+        """How many are before a visitor who waits, and for how long; nothing once it is their turn.
+
+        They are asked for again and again.
         """
-        watch = isinstance(methods, str)
-        link = Link("watch" if watch else "race", prompt or "")
-        link.methods = [methods] if watch else list(methods)
+        order = list(self.running)
+        if request.session_hash not in order[1:]:
+            return dict(timer=gr.Timer(active=False))
+        before = order.index(request.session_hash)
+        seconds = before * sum(self._took) / len(self._took)
+        people = "1 decoding is" if before == 1 else f"{before} decodings are"
+        return dict(note=told(f"{people} before yours: it begins in about {seconds:.0f} s."))
+
+    def decode(
+        self,
+        request: gr.Request,
+        prompt: str | None,
+        methods: str | list[str],
+        models: str | list[str],
+        *values: Any,
+    ) -> Iterator[Update]:
+        """Decode on Watch (methods and models: names) or Race (lists), and show it as it goes.
+
+        In a race every model decodes with every method that it has. values: those of the settings,
+        then of all controls. Where one is bad, a note says so and the page keeps what it shows.
+        """
+        link = Link("race", prompt or "")
+        if isinstance(methods, str):
+            link.tab, methods, models = "watch", [methods], [models]
+        try:
+            yield from self.loading(*models)
+            lanes = self._race(models, methods)
+        except ERRORS as error:
+            self._clicks.pop(request.session_hash, None)
+            self.running.pop(request.session_hash, None)
+            yield refused(error)
+            return
+        link.models, link.methods = [list(names) for names in zip(*lanes, strict=True)] or [[], []]
         link.settings = dict(zip(SETTINGS, values, strict=False))
         for name in link.methods:
             if name in METHODS:
                 link.options[name] = gathered(name, values[len(SETTINGS) :])
         yield from self.show(request, link)
 
+    def _race(self, models: list[str], methods: list[str]) -> list[tuple[str, str]]:
+        """(model, method) of every lane: what a model cannot do is left out. Raises ValueError."""
+        lanes, reasons = [], []
+        for model in map(self.models.get, models):
+            for method in methods:
+                if method in model.reasons:
+                    reasons.append(model.reasons[method])
+                else:
+                    lanes.append((model.name, method))
+        if reasons and not lanes:
+            raise ValueError(reasons[0])
+        return lanes
+
     def show(self, request: gr.Request, link: Link) -> Iterator[Update]:
         """Decode with one method after the other, and yield what the tab shows."""
-        stop = self.running.setdefault(request.session_hash, threading.Event())
+        visitor, begin = request.session_hash, time.monotonic()
+        self._clicks[visitor] -= 1
+        if self._clicks[visitor] > 0:  # a later click of theirs is in the queue too
+            return
+        del self._clicks[visitor]
+        stop = self.running.setdefault(visitor, threading.Event())
+        self._now = visitor
         try:
-            yield from self.loading()
+            yield from self.loading(*link.models)
             with warnings.catch_warnings(record=True) as warned:
                 warnings.simplefilter("always")
                 streams = self.streams(link)
@@ -137,13 +211,18 @@ class Demo:
         except ERRORS as error:
             yield refused(error)
         finally:
-            self.running.pop(request.session_hash, None)
+            self._now = None
+            self._took.append(time.monotonic() - begin)
+            if self.running.get(visitor) is stop:
+                del self.running[visitor]
 
     def _pictures(
         self, link: Link, streams: list[Stream], stop: threading.Event
     ) -> Iterator[Update]:
         """What the tab shows while decodings run, one after the other. A stop ends them all."""
         run = token_hex(4)
+        models = {self.shown(name) for name, _ in link.lanes}
+        pace = {model.name: model.pace for model in models}
         done = []
         for events in streams:
             is_last = events is streams[-1]
@@ -152,7 +231,8 @@ class Demo:
                     ended = isinstance(trace.events[-1], Finished)
                     live = not (ended and (is_last or stop.is_set()))
                     view = None if live else link.view
-                    yield shown.played(link.tab, [*done, trace], run=run, live=live, view=view)
+                    more = dict(run=run, live=live, view=view, pace=pace)
+                    yield shown.played(link.tab, [*done, trace], **more)
             if trace.events[-1].reason == "interrupted":
                 yield dict(note=told("Stopped: this is the trace so far."))
                 return
@@ -160,33 +240,33 @@ class Demo:
 
     # -- patches and the inside of the model
 
-    def survey_of(self, text: str) -> dict[str, Any]:
+    def survey_of(self, text: str, model: str = "") -> dict[str, Any]:
         """The patches of a text, as plain data. Raises ValueError where it is too long."""
-        rule = self.model.config.patcher
-        found = bltlab.patchify(self.model, short(text))
-        return patches.survey(found, "your text", rule.threshold, rule.max_patch_length)
+        return self.shown(model).survey(short(text))
 
-    def look_at(self, text: str, seed: int = 0) -> dict[str, Any]:
+    def look_at(self, text: str, seed: int = 0, model: str = "") -> dict[str, Any]:
         """What the model does with a short text, as plain data. Raises ValueError if it is long."""
-        return inspection.describe(self.model, text, seed=seed)
+        return inspection.describe(self.shown(model).model, text, seed=seed)
 
-    def survey(self, text: str, view: dict | None = None) -> Iterator[Update]:
+    def survey(self, text: str, model: str = "", view: dict | None = None) -> Iterator[Update]:
         """Patches of a text that was typed, before the shipped ones."""
         try:
-            found = shown.surveys()
+            yield from self.loading(model)
+            found = shown.surveys(self.shown(model))
             if text:
-                yield from self.loading()
-                mine = self.survey_of(text) | dict(typed=True)
+                mine = self.survey_of(text, model) | dict(typed=True)
                 found = dict(surveys=[mine, *found["surveys"]], view=view or {})
             yield dict(patches=found, note=told(""))
         except ERRORS as error:
             yield refused(error)
 
-    def look(self, text: str | None, view: dict | None = None) -> Iterator[Update]:
+    def look(self, text: str | None, model: str = "", view: dict | None = None) -> Iterator[Update]:
         """Inside the model, for a short text."""
         try:
-            yield from self.loading()
-            found = dict(typed=True, data=self.look_at(text or ""), view=view or {})
+            yield from self.loading(model)
+            found = shown.insides(self.shown(model))
+            if text:
+                found = dict(typed=True, data=self.look_at(text, model=model), view=view or {})
             yield dict(inside=found, note=told(""))
         except ERRORS as error:
             yield refused(error)
@@ -235,9 +315,11 @@ class Demo:
         if link.tab in ("watch", "race"):
             return self._restored_run(link)
         what = dict(tabs=gr.Tabs(selected=link.tab), pending=None)
+        model = self._asked_for(link)
+        if model.name != self.models.first:
+            what |= shown.opening(model)
         if not link.prompt:
-            shipped = dict(patches=shown.surveys, inside=shown.insides, tour=shown.tour)
-            return what | {link.tab: shipped[link.tab]() | dict(view=link.view)}
+            return what | {link.tab: _shipped(link.tab, model) | dict(view=link.view)}
         if link.tab != "tour":
             box = dict(patches="patch_text", inside="inside_text")[link.tab]
             what[box] = link.prompt
@@ -246,15 +328,24 @@ class Demo:
     def _restored_run(self, link: Link) -> Update:
         """What a link to Watch or Race changes: what ships is shown, the rest is pending."""
         what = dict(tabs=gr.Tabs(selected=link.tab), pending=None)
+        model = self._asked_for(link)
+        if model.name != self.models.first:
+            what |= shown.opening(model)
         if link.methods:
-            traces = shown.known(link)
+            models = [self.shown(name) for name, _ in link.lanes]
+            traces = shown.known(link, models)
+            what["race_models"] = list(dict.fromkeys(model.name for model in models))
         else:
-            traces = list(shown.recorded().values())
-            traces = traces[-1:] if link.tab == "watch" else traces
+            traces = model.traces[-1:] if link.tab == "watch" else model.traces[:LANES]
         what |= shown.filled_in(link_of(traces, link.tab) if traces else link)
         if not traces:
             return what | dict(pending=asdict(link))
-        return what | shown.played(link.tab, traces, view=link.view)
+        more = dict(view=link.view, pace=shown.pace_of(model.traces))
+        return what | shown.played(link.tab, traces, **more)
+
+    def _asked_for(self, link: Link) -> Shown:
+        """The model that a link names, or that the page opens with."""
+        return self.shown(next(iter(link.models), ""))
 
     def resume(self, request: gr.Request, pending: dict | None) -> Iterator[Update]:
         """Compute what a link asked for."""
@@ -266,12 +357,20 @@ class Demo:
             link.settings = link.all_settings
             yield from self.show(request, link)
         elif link.tab == "patches":
-            yield from self.survey(link.prompt, link.view)
+            yield from self.survey(link.prompt, self._asked_for(link).name, link.view)
         elif link.tab == "inside":
-            yield from self.look(link.prompt, link.view)
-        name = self._model.name if self._model else Path(self.name).name
-        if link.model and link.model != name:
-            yield dict(note=told(f"This link was made with {link.model}; this page runs {name}."))
+            yield from self.look(link.prompt, self._asked_for(link).name, link.view)
+        for name in link.models:
+            if name not in self.models.names:
+                text = f"This link was made with {name}; this page runs {self.models.first}."
+                yield dict(note=told(text))
+
+
+def _shipped(tab: str, model: Shown) -> dict[str, Any]:
+    """What a viewer shows before anybody asks."""
+    if tab == "tour":
+        return shown.tour()
+    return shown.surveys(model) if tab == "patches" else shown.insides(model)
 
 
 def _link_or_none(links: list[str], read: Callable[[str], Link]) -> Link | None:

@@ -32,22 +32,46 @@ class Setting:
 
 SETTINGS = {
     "max_new_bytes": Setting(
-        gr.Slider, 96, dict(minimum=1, maximum=1024, step=1, label="new bytes")
+        gr.Slider,
+        96,
+        dict(minimum=1, maximum=1024, step=1, label="new bytes", info="how many to write, at most"),
     ),
     "temperature": Setting(
         gr.Slider,
         0.7,
         dict(
-            minimum=0.0, maximum=2.0, step=0.05, label="temperature", info="0 takes the best byte"
+            minimum=0.0,
+            maximum=2.0,
+            step=0.05,
+            label="temperature",
+            info="how freely bytes are drawn; 0 takes the best (greedy)",
         ),
     ),
     "top_k": Setting(
         gr.Slider,
         0,
-        dict(minimum=0, maximum=256, step=1, label="top k", info="0 keeps every byte"),
+        dict(
+            minimum=0,
+            maximum=256,
+            step=1,
+            label="top k",
+            info="draw among so many best bytes; 0 keeps all",
+        ),
     ),
-    "top_p": Setting(gr.Slider, 1.0, dict(minimum=0.01, maximum=1.0, step=0.01, label="top p")),
-    "seed": Setting(gr.Number, 0, dict(precision=0, label="seed")),
+    "top_p": Setting(
+        gr.Slider,
+        1.0,
+        dict(
+            minimum=0.01,
+            maximum=1.0,
+            step=0.01,
+            label="top p",
+            info="draw among the best bytes that have this probability together (nucleus)",
+        ),
+    ),
+    "seed": Setting(
+        gr.Number, 0, dict(precision=0, label="seed", info="the same seed draws the same bytes")
+    ),
     "stop": Setting(
         gr.Textbox,
         "",

@@ -1,5 +1,6 @@
 """What the page shows, as plain data by component: traces, what ships, files and links."""
 
+import inspect
 import json
 import time
 from collections.abc import Iterable
@@ -11,14 +12,15 @@ from typing import Any
 import gradio as gr
 import tables
 from controls import filled
-from links import Link
+from links import Link, link_of
+from models import Shown, shipped
 
 import bltlab
-from bltlab import checkpoints
 from bltlab.decoding import METHODS
 from bltlab.trace import Trace
 
 ERRORS = (ValueError, TypeError, OSError)  # what bad options and files raise
+LANES = 6  # of a race, at most
 VIEW = "bltlab.view/1"  # a saved view: {"schema", "link", "traces"}
 
 
@@ -78,62 +80,85 @@ def played(tab: str, traces: list[Trace], **more: Any) -> dict[str, Any]:
     return watched(traces[0], **more) if tab == "watch" else raced(traces, **more)
 
 
-# -- what ships: something true moves before any weight is loaded ----------------------------------
+# -- what a model shows before anything is asked ---------------------------------------------------
+
+
+def opening(model: Shown) -> dict[Any, Any]:
+    """Everything on the page that a model decides: what it can do, its prompts, its own traces."""
+    traces, (*_, last) = model.traces, model.traces
+    pace = pace_of(traces)
+    what = filled_in(link_of(traces, "race")) | filled_in(link_of([last], "watch"))
+    what |= watched(last, pace=pace) | raced(traces[:LANES], pace=pace)
+    return what | dict(
+        model=model.name,
+        race_models=[model.name],
+        examples=gr.Dataset(samples=[[prompt] for prompt in model.prompts]),
+        able=able(model),
+        patches=surveys(model),
+        inside=insides(model),
+    )
+
+
+def able(model: Shown) -> dict[str, Any]:
+    """For each method what it does, and why the model cannot do it."""
+    return dict(tips={name: tip(kind) for name, kind in METHODS.items()}, reasons=model.reasons)
+
+
+def tip(kind: type) -> str:
+    """A method in two lines: its title, and the first line of its docstring."""
+    return f"{title_of(kind)}. {first_line(kind)}"
+
+
+def first_line(kind: type) -> str:
+    """The first line of what a class says of itself."""
+    return (inspect.getdoc(kind) or "").partition("\n")[0]
+
+
+def title_of(kind: type) -> str:
+    """The title of a method, or its name where it has none."""
+    return getattr(kind, "title", kind.name)
+
+
+def surveys(model: Shown) -> dict[str, Any]:
+    """The shipped texts cut into patches."""
+    return dict(surveys=model.surveys, view={})
+
+
+def insides(model: Shown) -> dict[str, Any]:
+    """A look inside the model."""
+    return dict(data=model.inside, view={})
 
 
 @lru_cache
-def recorded() -> dict[str, Trace]:
-    """The shipped traces by method, in the order of the methods."""
-    folder = checkpoints.assets() / "traces"
-    traces = [Trace.load(path) for path in folder.glob("*.json")]
-    by_name = {trace.method["name"]: trace for trace in traces}
-    return {name: by_name[name] for name in METHODS if name in by_name}
-
-
-def shipped(*path: str) -> Any:
-    """A JSON file among the assets, or None where it does not ship."""
-    file = checkpoints.assets().joinpath(*path)
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
-
-
-def surveys() -> dict[str, Any]:
-    """The shipped texts cut into patches."""
-    return dict(surveys=shipped("views", "patches.json") or [], view={})
-
-
-def insides() -> dict[str, Any]:
-    """The shipped look inside the model."""
-    return dict(data=shipped("views", "inside.json"), view={})
-
-
 def tour() -> dict[str, Any]:
-    """The pages of the tour and the traces they show."""
+    """The pages of the tour, the traces they show, and the pace of autoregression in them."""
     pages = shipped("tour", "pages.json") or []
-    traces = {}
-    for page in pages:
-        for name in page["traces"]:
-            traces[name] = shipped("tour", f"{name}.json")
+    names = {name for page in pages for name in page["traces"]}
+    traces = {name: shipped("tour", f"{name}.json") for name in sorted(names)}
     timed = [Trace.from_json(trace) for trace in traces.values()]
     return dict(pages=pages, traces=traces, pace=pace_of(timed))
 
 
-def known(link: Link) -> list[Trace]:
-    """The shipped traces that a link would decode again, or [] where one is missing."""
-    found = [recorded().get(name) for name in link.methods]
-    return found if all(_answers(trace, link) for trace in found) else []
+def known(link: Link, models: list[Shown]) -> list[Trace]:
+    """What the models show already of what a link would decode, or [] where one is missing.
+
+    models: of each decoding.
+    """
+    found = []
+    for model, method in zip(models, link.methods, strict=True):
+        same = [trace for trace in model.traces if trace.method["name"] == method]
+        found += [trace for trace in same if _answers(trace, link)]
+    return found if len(found) == len(link.methods) else []
 
 
-def _answers(trace: Trace | None, link: Link) -> bool:
-    """Is this what the link would decode: its model, prompt, settings and options?"""
-    if trace is None or trace.prompt != link.prompt.encode():
-        return False
-    if link.model and trace.model.get("name") != link.model:
-        return False
+def _answers(trace: Trace, link: Link) -> bool:
+    """Is this what the link would decode: its prompt, settings and options?"""
     settings = link.all_settings
     settings["stop"] = [settings["stop"]] if settings["stop"] else []
     options = link.options_of(trace.method["name"])
     same_settings = all(trace.settings.get(k) == v for k, v in settings.items())
-    return same_settings and all(trace.method.get(k, v) == v for k, v in options.items())
+    same_options = all(trace.method.get(k, v) == v for k, v in options.items())
+    return trace.prompt == link.prompt.encode() and same_settings and same_options
 
 
 # -- files and links -------------------------------------------------------------------------------
@@ -151,7 +176,7 @@ def filled_in(link: Link) -> dict[Any, Any]:
         return values
     if link.tab == "watch":
         return values | dict(prompt=link.prompt, method=link.methods[0])
-    return values | dict(race_prompt=link.prompt, racers=link.methods)
+    return values | dict(race_prompt=link.prompt, racers=list(dict.fromkeys(link.methods)))
 
 
 def read(path: str | Path) -> tuple[list[Trace], str]:

@@ -1,5 +1,7 @@
 """A run in numbers, and runs side by side, as the rows of tables. No torch, no Gradio."""
 
+from typing import Any
+
 from bltlab.trace import Totals, Trace
 
 DASH = "–"
@@ -76,18 +78,23 @@ def _percent(rate: float | None) -> str:
 def compare(traces: list[Trace]) -> Table:
     """Runs side by side, as the rows of a table.
 
-    Traffic and seconds stand beside those of autoregression, where it is among the runs.
+    Traffic and seconds stand beside those of the same model's autoregression, where it is there.
     """
-    base = next((t.totals for t in traces if t.method["name"] == "ar"), None)
-    return dict(head=COLUMNS, rows=[_row(trace, base) for trace in traces])
+    bases = {t.model.get("name"): t.totals for t in traces if t.method["name"] == "ar"}
+    several = len({trace.model.get("name") for trace in traces}) > 1
+    return dict(head=COLUMNS, rows=[_row(trace, bases, several) for trace in traces])
 
 
-def _row(trace: Trace, base: Totals | None) -> list[str]:
-    """One run of `compare`. base: the totals of autoregression."""
-    t = trace.totals
+def _row(trace: Trace, bases: dict[Any, Totals], several: bool) -> list[str]:
+    """One run of `compare`.
+
+    bases: the totals of autoregression, by model. several: say which model it is.
+    """
+    t, model = trace.totals, trace.model.get("name")
+    base = bases.get(model)
     lost, guessed = rejected(trace)
     return [
-        trace.method["name"],
+        trace.method["name"] + (f", {model}" if several else ""),
         number(t.new_bytes),
         number(t.nfe.decoder),
         number(t.nfe.global_),

@@ -29,7 +29,7 @@ var bltlabTour = (() => {
       player = bltlabPlayer(bltlabPage.stage(stage), page.traces.map(name => traces[name]), {
         clock, speed, lane, pace, highlight: moves ? undefined : pinned, step: moves ? page.from : step ?? page.step });
       if (moves) timer = setInterval(() => {
-        if (!stage.isConnected || player.step >= page.step) return arrive(page, pinned, lane);
+        if (!stage.isConnected || player.step >= Math.min(page.step, player.length)) return arrive(page, pinned, lane);
         player.show(player.step + 1);
       }, Math.min(PACE, LONGEST / (page.step - page.from)));
     }

@@ -26,7 +26,9 @@ class Confidence:
     """
 
     name: ClassVar[str] = "confidence"
-    threshold: float = option(0.7, "probability that the best byte must exceed", min=0.0, max=1.0)
+    threshold: float = option(
+        0.7, "probability that the best byte must exceed, the paper's alpha", min=0.0, max=1.0
+    )
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -42,7 +44,12 @@ class EntropyBound:
     """Reveal the surest slots while their entropies add up to at most `gamma` nats, or one."""
 
     name: ClassVar[str] = "entropy"
-    gamma: float = option(0.5, "sum of entropies, in nats, revealed at once", min=0.0, max=20.0)
+    gamma: float = option(
+        0.5,
+        "doubt revealed at once, as a sum of entropies in nats, the paper's gamma",
+        min=0.0,
+        max=20.0,
+    )
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -61,7 +68,7 @@ class TopK:
     """Reveal the `k` surest slots each step."""
 
     name: ClassVar[str] = "topk"
-    k: int = option(2, "slots revealed each step", min=1, max=64)
+    k: int = option(2, "masked bytes revealed each step", min=1, max=64)
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -21,6 +21,7 @@ import session  # noqa: E402
 import shown  # noqa: E402
 from conftest import Fifth, random_model  # noqa: E402
 from controls import Key  # noqa: E402
+from models import Models  # noqa: E402
 
 from bltlab.decoding import METHODS, Stream, register  # noqa: E402
 from bltlab.options import load_class, option, options_of, plain_options  # noqa: E402
@@ -34,9 +35,16 @@ REFUSED = "That does not work: "
 
 @pytest.fixture(scope="module")
 def demo():
-    demo = session.Demo("unused")
-    demo._model = random_model(0)
-    return demo
+    return demo_of(random_model(0))
+
+
+def demo_of(*models):
+    """What the page and the API ask, with these models."""
+    return session.Demo(models_of(*models))
+
+
+def models_of(*models):
+    return Models([*models])
 
 
 @pytest.fixture
@@ -54,11 +62,9 @@ def values(**changes):
 
 def decode(demo, method, prompt="abc", changed=None, **settings):
     """All that the page is told: [{component: value}]."""
-    return list(
-        demo.decode(
-            VISITOR, prompt, method, *(SETTINGS | settings).values(), *values(**changed or {})
-        )
-    )
+    models = demo.models.first if isinstance(method, str) else [demo.models.first]
+    held = [*(SETTINGS | settings).values(), *values(**changed or {})]
+    return list(demo.decode(VISITOR, prompt, method, models, *held))
 
 
 def trace_of(what, lane=0, tab="watch"):
@@ -186,7 +192,7 @@ def test_options_fill_the_controls_that_give_them_back(options):
 
 def test_a_fifth_method_needs_no_line_in_the_app(demo, monkeypatch):
     monkeypatch.setitem(METHODS, "fifth", Fifth)
-    page, _ = app.build()
+    page, _ = app.build(models_of(random_model(0)))
     labels = {getattr(block, "label", None): block for block in page.blocks.values()}
     assert isinstance(labels["often"], gr.Number) and isinstance(labels["careful"], gr.Checkbox)
     assert isinstance(labels["share"], gr.Slider)
@@ -272,12 +278,11 @@ def test_a_block_above_the_trained_size_runs_with_a_note(demo):
 
 
 def test_a_plain_blt_or_none_at_all_is_told():
-    demo = session.Demo("unused")
-    demo._model = random_model(0, block_size=None)
+    demo = demo_of(random_model(0, block_size=None))
     assert "plain BLT" in decode(demo, "blt-d")[-1]["note"]["text"]
     assert len(trace_of(decode(demo, "ar")[-1]).bytes) == 24
-    loading, missing = decode(session.Demo("no-such-model"), "ar")
-    assert "Loading" in loading["note"]["text"] and "no-such-model" in missing["note"]["text"]
+    with pytest.raises(FileNotFoundError, match="no-such-model is no model folder"):
+        models_of("no-such-model")
 
 
 @pytest.mark.parametrize("method, tab", [("blt-dv", "watch"), (["blt-dv", "ar"], "race")])
@@ -289,7 +294,12 @@ def test_stop_ends_within_the_round_under_way_and_keeps_the_trace(
     monkeypatch.setattr(Stream, "close", lambda self: (closed.append(1), real(self))[1])
     demo.ready(VISITOR)
     running = demo.decode(
-        VISITOR, "abc", method, *(SETTINGS | dict(max_new_bytes=400)).values(), *values()
+        VISITOR,
+        "abc",
+        method,
+        demo.models.first if tab == "watch" else [demo.models.first],
+        *(SETTINGS | dict(max_new_bytes=400)).values(),
+        *values(),
     )
     next(running)
     demo.halt(SimpleNamespace(session_hash="another"))  # stops nobody
@@ -319,10 +329,60 @@ def test_a_decoding_stopped_while_it_waits_never_runs(demo):
 def test_a_page_that_goes_away_closes_the_stream(demo, every_event, monkeypatch):
     closed = threading.Event()
     monkeypatch.setattr(Stream, "close", lambda self: closed.set())
-    running = demo.decode(VISITOR, "abc", "ar", *SETTINGS.values(), *values())
+    running = demo.decode(VISITOR, "abc", "ar", demo.models.first, *SETTINGS.values(), *values())
     next(running)
     running.close()
     assert closed.is_set() and not demo.running
+
+
+def test_who_waits_is_told_how_many_are_before_and_when_it_is_their_turn(demo):
+    visitors = [SimpleNamespace(session_hash=name) for name in "abc"]
+    assert [demo.ready(v)["timer"].active for v in visitors] == [False, True, True]
+    first, second, third = visitors
+
+    def told(visitor):
+        what = demo.waiting(visitor)
+        return what["note"]["text"] if "note" in what else what["timer"].active
+
+    assert told(first) is False
+    assert told(second).startswith("1 decoding is before yours: it begins in about ")
+    assert told(third).startswith("2 decodings are before yours")
+    demo.leave(second)  # who leaves the queue is no longer before anybody
+    assert told(third).startswith("1 decoding is before yours")
+    demo.leave(first)
+    assert told(third) is False
+    demo.leave(third)
+    assert not demo.running and not demo._clicks
+
+
+def test_of_two_clicks_of_one_visitor_only_the_later_decodes(demo):
+    demo.ready(VISITOR)
+    demo.ready(VISITOR)
+    assert decode(demo, "ar") == []
+    (*_, last) = decode(demo, "blt-s")
+    assert trace_of(last).method["name"] == "blt-s" and trace_of(last).totals.new_bytes == 24
+    assert not demo.running and not demo._clicks
+
+
+def test_two_models_race_with_the_decoders_that_each_has():
+    plain, other = random_model(0, block_size=None), random_model(1)
+    plain.name, other.name = "plain", "other"
+    demo = demo_of(plain, other)
+    held = [*SETTINGS.values(), *values()]
+    methods = ["ar", "blt-d"]
+    *_, last = demo.decode(VISITOR, "abc", methods, ["plain", "other"], *held)
+    lanes = [(t["model"]["name"], t["method"]["name"]) for t in last["race"]["traces"]]
+    assert lanes == [("plain", "ar"), ("other", "ar"), ("other", "blt-d")]
+    assert [row[0] for row in last["table"]["rows"]] == ["ar, plain", "ar, other", "blt-d, other"]
+    assert [row[6].endswith("(1.00×)") for row in last["table"]["rows"]] == [True, True, False]
+    query = "tab=race&method=ar,ar,blt-d&model=plain,other,other&prompt=abc&max_new_bytes=24"
+    *_, again = demo.resume(VISITOR, demo.followed(query)["pending"])
+    traces = again["race"]["traces"]
+    assert [(t["model"]["name"], t["method"]["name"]) for t in traces] == lanes
+    *_, refused = demo.decode(VISITOR, "abc", ["blt-d"], ["plain"], *held)
+    assert "needs a BLT-D" in refused["note"]["text"]
+    *_, refused = demo.decode(VISITOR, "abc", "ar", "/etc", *held)
+    assert "model must be one of plain, other, " in refused["note"]["text"]
 
 
 # -- links and files -------------------------------------------------------------------------------
@@ -348,19 +408,20 @@ def test_a_link_brings_the_same_bytes_and_the_same_view_back(demo):
     assert "made with other; this page runs blt" in note["note"]["text"]
 
 
-def test_a_link_to_what_ships_needs_no_weights():
-    demo = session.Demo("no-such-model")
-    for name, trace in shown.recorded().items():
-        settings = "".join(f"&{k}={v}" for k, v in trace.settings.items() if k != "stop")
-        options = "".join(f"&{name}.{k}={v}" for k, v in trace.method.items() if k != "name")
-        what = demo.followed(
-            f"tab=watch&method={name}&prompt={trace.prompt.decode()}{settings}{options}&view.step=5"
-        )
-        assert (
-            what["pending"] is None
-            and trace_of(what) == trace
-            and what["watch"]["view"] == dict(step=5)
-        )
+def test_a_link_to_what_the_page_shows_decodes_nothing(demo, monkeypatch):
+    model = demo.models.get()
+    assert [trace.method["name"] for trace in model.traces] == model.methods == [*METHODS]
+    assert {trace.model["name"] for trace in model.traces} == {model.name}
+    monkeypatch.setattr(session.bltlab, "stream", None)
+    for trace in model.traces:
+        name, prompt = trace.method["name"], trace.prompt.decode()
+        settings = {k: v for k, v in trace.settings.items() if k != "stop"}
+        options = {f"{name}.{k}": v for k, v in trace.method.items() if k != "name"}
+        query = dict(tab="watch", method=name, prompt=prompt) | settings | options
+        query = {k: "null" if v is None else v for k, v in query.items()}
+        what = demo.followed(urlencode(query | {"view.step": 5}))
+        assert what["pending"] is None and what["watch"]["view"] == dict(step=5)
+        assert trace_of(what) == trace
     assert demo.followed("tab=tour&view.page=4")["tour"]["view"] == dict(page=4)
     assert demo.followed("tab=race&view.step=3")["race"]["view"] == dict(step=3)
     assert demo.followed("") == {}
@@ -472,15 +533,12 @@ def test_a_file_that_is_none_is_told_in_one_sentence(demo, tmp_path):
 
 
 def test_patches_and_inside_show_what_ships_and_then_what_was_typed(demo):
-    assert shown.surveys()["surveys"] and shown.insides()["data"]
+    first = shown.surveys(demo.models.get())
+    assert first["surveys"] and shown.insides(demo.models.get())["data"]
     *_, what = demo.survey("abca abc")
     mine, *others = what["patches"]["surveys"]
-    assert (
-        bytes(mine["bytes"]) == b"abca abc"
-        and mine["typed"]
-        and others == shown.surveys()["surveys"]
-    )
-    assert [*demo.survey("")][-1]["patches"] == shown.surveys()
+    assert bytes(mine["bytes"]) == b"abca abc" and mine["typed"] and others == first["surveys"]
+    assert [*demo.survey("")][-1]["patches"] == first
     *_, what = demo.look("abca abc")
     assert bytes(i - 4 for i in what["inside"]["data"]["ids"][1:]) == b"abca abc"
     assert [*demo.look("x" * 99)][-1]["note"]["text"].startswith(REFUSED)
@@ -557,6 +615,7 @@ def page_of(monkeypatch):
     def opened(*arguments):
         launched = []
         monkeypatch.setattr(gr.Blocks, "launch", lambda page, **more: launched.append(page))
+        monkeypatch.setattr(app, "Models", lambda names, place: models_of(random_model(0)))
         app.main([*arguments])
         monkeypatch.undo()
         return launched[0]
@@ -606,11 +665,10 @@ def test_a_trace_of_ones_own_method_fills_its_controls_where_it_is_known(demo, o
     assert "got 'mine'" in demo.followed(query)["note"]["text"]
 
 
-def test_a_method_of_ones_own_file_answers_through_the_api(own, page_of, monkeypatch):
+def test_a_method_of_ones_own_file_answers_through_the_api(own, page_of):
     from gradio_client import Client
 
     page = page_of("--method", f"{own}:Mine")
-    monkeypatch.setattr(session.Demo, "model", random_model(0))
     _, address, _ = page.launch(
         server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **app.looks()
     )
@@ -655,7 +713,7 @@ def test_a_method_that_cannot_be_used_is_one_sentence_and_exit_code_2(own, name,
 
 
 def test_each_page_of_the_tour_shows_what_it_says():
-    pages, traces = shown.tour().values()
+    pages, traces, pace = shown.tour().values()
     assert len(pages) == 8 and all(
         1 <= page["text"].count(".") + page["text"].count("?") <= 6 for page in pages
     )
@@ -696,6 +754,7 @@ def test_each_page_of_the_tour_shows_what_it_says():
         and cell(7).state == "replaced"
         and chr(cell(7).id - 4) == "t"
     )
+    assert 0 < pace[at[0][0].model["name"]] < 1  # seconds a byte
     last = [folded[name] for name in pages[7]["traces"]]
     assert last[0].bytes == last[1].bytes == last[3].bytes != last[2].bytes
     assert all(t.totals.paper_gb < last[0].totals.paper_gb for t in last[1:])
@@ -704,11 +763,10 @@ def test_each_page_of_the_tour_shows_what_it_says():
 # -- the page and its API --------------------------------------------------------------------------
 
 
-def test_the_page_is_served_on_this_machine_and_through_its_api(monkeypatch):
+def test_the_page_is_served_on_this_machine_and_through_its_api():
     from gradio_client import Client
 
-    monkeypatch.setattr(session.Demo, "model", random_model(0))
-    page, looks = app.build()
+    page, looks = app.build(models_of(random_model(0)))
     _, address, share = page.launch(
         server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **looks
     )

@@ -10,6 +10,7 @@ from bltlab import checkpoints
 from bltlab.costs import paper_gb
 from bltlab.trace import Committed, Trace
 from bltlab.viz import player
+from bltlab.viz.scene import TICKS
 
 ASSETS = checkpoints.assets()
 TOUR = json.loads((ASSETS / "tour" / "pages.json").read_text(encoding="utf-8"))
@@ -104,7 +105,7 @@ def test_no_page_of_the_tour_says_the_opposite_of_its_text(number):
         ar = TRACES["ar"] if len(page["traces"]) > 1 else None
         lanes.append((trace, ar, None, [len(trace.events) if flows else page["step"]]))
     if flows:
-        assert page["step"] == 240, "a race rests where every lane is done"
+        assert page["step"] >= TICKS, "a race rests where every lane is done"
     for (trace, *_), ((paper, _),) in zip(lanes, bills(lanes), strict=True):
         if trace.method["name"] != "ar" and paper["bytes"]:
             assert paper["said"][1] > 0, (trace.method["name"], paper)

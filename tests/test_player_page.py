@@ -283,7 +283,7 @@ def test_the_race_names_the_winner_on_the_chosen_clock(open_page):
 def test_the_headline_holds_numbers_of_the_trace(open_page):
     page, totals = open_page([RECORDED["blt-d"]]), RECORDED["blt-d"].totals
     said = page.locator(".bltp-headline").text_content()
-    assert said.startswith(f"{totals.new_bytes} bytes in {totals.paper_gb:#.3g} GB read, by the")
+    assert said.startswith(f"{totals.new_bytes} bytes in {totals.paper_gb:#.3g} GB by the")
     assert "(estimated): " in said and said.count("% saved") == 1
     assert "seconds" in said and page.locator(".bltp-headline em").last.text_content() == ""
 

@@ -28,7 +28,7 @@ class BlockDiffusion(Method):
     title: ClassVar[str] = "BLT-D, block diffusion"
     block_size: int | None = option(
         None,
-        "bytes of a block; none is the size the model was trained with",
+        "bytes of a block, the paper's B; none is the size the model was trained with",
         kind=int,
         min=1,
         max=64,

@@ -34,7 +34,7 @@ class DiffusionVerification(Method):
     title: ClassVar[str] = "BLT-DV, diffusion and verification"
     block_size: int | None = option(
         None,
-        "bytes of a block; none is the size the model was trained with",
+        "bytes of a block, the paper's B; none is the size the model was trained with",
         kind=int,
         min=1,
         max=64,

@@ -34,7 +34,7 @@ class ForeseenChain(Method):
     )
     block_size: int | None = option(
         None,
-        "bytes that a pass guesses; none is the size the model was trained with",
+        "bytes that a pass guesses, B; none is the size the model was trained with",
         kind=int,
         min=1,
         max=64,

@@ -29,10 +29,12 @@ class ForeseenVerification(Method):
 
     name: ClassVar[str] = "blt-fv"
     title: ClassVar[str] = "BLT-FV, foreseen chain and verification"
-    draft_length: int = option(16, "bytes guessed beyond the model's own", min=1, max=64)
+    draft_length: int = option(
+        16, "bytes guessed beyond the model's own, the paper's k", min=1, max=64
+    )
     block_size: int | None = option(
         None,
-        "bytes that a pass guesses; none is the size the model was trained with",
+        "bytes that a pass guesses, B; none is the size the model was trained with",
         kind=int,
         min=1,
         max=64,

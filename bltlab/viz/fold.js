@@ -97,9 +97,9 @@ var bltlabFold = (() => {
     encoder: { label: "encoder passes", unit: "encoder passes", read: ({ nfe }) => nfe[1] },
     global: { label: "global passes", unit: "global passes", read: ({ nfe }) => nfe[2] },
     decoder: { label: "decoder passes", unit: "decoder passes", read: ({ nfe }) => nfe[3] },
-    paper: { label: "GB read, the paper's count", unit: "GB read, by the paper's count", flows: true,       // eq. 8, 2-byte weights
+    paper: { label: "GB read, the paper's count", unit: "GB by the paper's count", flows: true,       // eq. 8, 2-byte weights
       read: ({ nfe }, size) => 2 * (nfe[3] * size.decoder + nfe[2] * (size.encoder + size.global_)) / 1e9 },
-    measured: { label: "GB read, measured", unit: "GB read, measured", flows: true, read: ({ traffic }) => traffic / 1e9 },
+    measured: { label: "GB read, measured", unit: "GB measured", flows: true, read: ({ traffic }) => traffic / 1e9 },
     seconds: { label: "measured seconds", unit: "seconds", flows: true, read: ({ seconds }) => seconds },
   };
   const count = ({ flows }, value) => !flows ? String(value) : value === 0 ? "0" : value.toPrecision(3);

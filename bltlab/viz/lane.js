@@ -92,7 +92,7 @@ var bltlabLane = (() => {
     headline(clock, ar, pace) {
       const own = this.name === "ar", of = rule => bill(this, this.at, rule, ar, pace);
       const told = (rule, paid) => own || !(paid.rival > 0) ? ` ${rule.unit}` :
-        ` ${rule.unit}; one byte at a time ${count(rule, paid.rival)}${paid.estimated ? " (estimated)" : ""}: `;
+        ` ${rule.unit}, one at a time ${count(rule, paid.rival)}${paid.estimated ? " (estimated)" : ""}: `;
       const [main, time] = [of(clock), of(CLOCKS.seconds)], { bytes } = main, twice = clock === CLOCKS.seconds || !bytes;
       const [said, side] = own ? ["", 0] : verdict(main), [later, lateSide] = own || twice ? ["", 0] : verdict(time);
       const texts = [String(bytes), ` ${many(bytes, "byte").replace(/^\d+ /, "")} in `, count(clock, main.used),
@@ -208,8 +208,9 @@ var bltlabLane = (() => {
                      el("span", "round", `round ${this.sums[step].rounds + 1}, byte ${position - 1}`),
                      el("span", "who-threw", byModel ? "model" : "decoder"),
                      el("span", "word", ...ids.map(id => cell(id, state))),
-                     el("span", "where", byModel ? `drafter p ${odds(probs[0])}, model p ${odds(target[accepted])}, it wrote ` :
-                       `block p ${odds(probs[0])}, not what the decoder writes`), ...byModel ? [cell(replacement, "replaced")] : []);
+                     el("span", "instead", el("span", "where", byModel ? `drafter p ${odds(probs[0])}, model p ` +
+                       `${odds(target[accepted])}, it wrote` : `block p ${odds(probs[0])}, not what the decoder writes`),
+                        ...byModel ? [cell(replacement, "replaced")] : []));
       row.addEventListener("pointerenter", () => this.point("over", position));
       row.addEventListener("pointerleave", () => this.point("over"));
       return row;
@@ -269,9 +270,10 @@ var bltlabLane = (() => {
 .~ghosts { overflow-y: auto; contain: layout paint; height: 98px; scrollbar-width: thin; }
 .~ghost { --w: 19px; --h: 22px; --type: 14px; gap: 2px 8px; min-height: 31px;
   padding: 2px 8px; font-size: 13px; & .~word .~cell { margin: 0 1px; } }
-.~ghost { --by: var(--rejected); } .~by-decoder { --by: var(--dropped); } .~who-threw { min-width: 4.6em; font-weight: 600; }
+.~ghost { --by: var(--rejected); } .~by-decoder { --by: var(--dropped); } .~who-threw { min-width: 3.8em; font-weight: 600; }
+.~instead { display: inline-flex; align-items: center; gap: 6px; white-space: nowrap; }
 .~newest { background-color: color-mix(in srgb, var(--by) 9%, transparent); border-left: 3px solid var(--by);
-  padding-left: 5px; } .~by-decoder.~newest { border-left-style: dotted; } .~round { min-width: 9.6em; }
+  padding-left: 5px; } .~by-decoder.~newest { border-left-style: dotted; } .~round { min-width: 8.6em; }
 .~word { flex-wrap: wrap; } .~view .~waste { padding: 4px 0; border-top: var(--line); font-weight: 600; }
 @media (prefers-reduced-motion: no-preference) {
   .~together { animation: ~pop 0.5s ease-out; } .~boast { animation: ~pop 0.35s ease-out; }

@@ -247,6 +247,7 @@ var bltlabPlayer = (() => {
   }
 
   const CSS = `
+.~player { display: flex; flex-direction: column; & > * { min-width: 0; } }
 .~controls, .~boxes, .~legend, .~main { display: flex; flex-wrap: wrap; align-items: center; gap: 8px 12px; }
 .~player.~player .~main-button { min-width: 78px; } .~player .~slider { flex: 1 1 150px; min-width: 120px; }
 .~controls { padding-bottom: 12px; border-bottom: var(--line); } .~readout { min-width: 12em; }
@@ -271,7 +272,9 @@ var bltlabPlayer = (() => {
 @container (max-width: 860px) { .~several { grid-template-columns: minmax(0, 1fr); } }
 @container (max-width: 640px) {
   .~panel { flex-basis: 100%; border-left: 0; padding: 14px 0 0; border-top: var(--line); min-height: 0; position: static; }
-  .~readout { flex: 1 0 100%; } .~choose select { max-width: 160px; } .~far { min-width: 0; }
+  .~controls { gap: 6px 8px; padding-bottom: 8px; } .~slider { flex: 1 1 100px; } .~readout { flex: 1 0 110px; min-width: 0; font-size: 13px; }
+  .~boxes .~choose { font-size: 0; & select { font-size: 13px; max-width: 118px; } } .~far { min-width: 0; }
+  .~race:has(+ .~main > .~one) { order: 1; } .~race + .~main:has(> .~one) { padding-top: 4px; } .~race ~ .~foot { order: 2; }
   .~main:has(> .~one) { display: flex; flex-direction: column; align-items: stretch; gap: 0; }
   .~one, .~one .~lane { display: contents; }
   .~one + .~panel { flex: none; align-self: stretch; } .~one :is(.~head, .~stats) { order: 1; } }
