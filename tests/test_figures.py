@@ -121,6 +121,31 @@ def test_accepted_share_by_hand():
     assert figures.accepted_share([trace]) == [2 / 3, 1 / 2] and figures.accepted_share([]) == []
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_a_figure_fits_a_light_and_a_dark_page(name):
+    figure = ALL[name]()
+    theme = figure.layout.template.layout
+    assert theme.paper_bgcolor == theme.plot_bgcolor == "rgba(0, 0, 0, 0)"
+    ink = theme.font.color
+    assert figure.layout.paper_bgcolor is None and figure.layout.font.color is None
+    for axis in (theme.xaxis, theme.yaxis):
+        assert axis.gridcolor == axis.zerolinecolor == "rgba(127, 127, 127, 0.2)"
+    for ground in ("#ffffff", "#111111"):
+        assert contrast(ink, ground) > 4
+
+
+def contrast(one, other):
+    """Of two colours, as WCAG counts it: 1 for equal ones, 21 for black on white."""
+
+    def light(colour):
+        shares = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in shares]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    lighter, darker = sorted([light(one), light(other)], reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
 def test_figures_load_no_torch():
     code = "import sys; from bltlab.viz import figures; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -6,7 +6,7 @@ colour is never the only cue; the others are drawn by `picture.cell` and, in a p
 
 ORANGE, GREEN, BLUE, RED = "#e69f00", "#009e73", "#0072b2", "#d55e00"
 PINK, SKY, YELLOW = "#cc79a7", "#56b4e9", "#f0e442"
-GREY, FAINT = "#777777", "#f2f2f2"
+GREY = "#777777"
 INK, GROUND = "#111111", "#ffffff"  # text, and what it stands on
 
 STATES = {

@@ -1,20 +1,22 @@
 """Plotly figures of entropies, masks, training, evaluations and acceptance.
 
 Numbers come in as plain lists, traces or objects with the named fields; nothing here imports torch.
-Each colour has a second cue beside it: a marker, a dash or a hatch.
+Each colour has a second cue beside it: a marker, a dash or a hatch. The ground shows through, and
+words and grids are of a grey that reads on light and dark: a figure fits the notebook's theme.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from plotly import graph_objects as go
+from plotly import io
 from plotly.subplots import make_subplots
 
 from .. import vocab
 from ..costs import ratio
 from ..trace import Trace, guesses_in, printable
 from ..trace import accepted_share as share_of_guesses
-from .colours import BLUE, FAINT, GREEN, GREY, ORANGE, PINK, RED, SKY
+from .colours import BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY
 
 COLOURS = (BLUE, ORANGE, GREEN, RED, PINK, SKY)
 MARKERS = ("circle", "square", "diamond", "triangle-up", "cross", "x")
@@ -29,8 +31,15 @@ NAMES = {  # of the model's parts
 PARTS = NAMES  # its first name
 
 
+CLEAR, VEIL = "rgba(0, 0, 0, 0)", "rgba(127, 127, 127, 0.2)"  # on any ground
+_AXIS = dict(gridcolor=VEIL, zerolinecolor=VEIL, linecolor=VEIL)
+io.templates["bltlab"] = go.layout.Template(
+    layout=dict(
+        paper_bgcolor=CLEAR, plot_bgcolor=CLEAR, font=dict(color=GREY), xaxis=_AXIS, yaxis=_AXIS
+    )
+)
 _LAYOUT: dict[str, Any] = dict(
-    template="plotly_white",
+    template="plotly_white+bltlab",
     margin=dict(l=60, r=20, t=56, b=52),
     legend=dict(orientation="h", y=1.02, yanchor="bottom", x=1, xanchor="right"),
 )
@@ -178,7 +187,7 @@ def mask(
         z=rows,
         zmin=0,
         zmax=1,
-        colorscale=[[0, FAINT], [1, BLUE]],
+        colorscale=[[0, VEIL], [1, BLUE]],
         showscale=False,
         xgap=1,
         ygap=1,
