@@ -141,12 +141,16 @@ class Trace:
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
-        """A dict of plain lists and numbers; `from_json` reads it back."""
+        """A dict of plain lists and numbers; `from_json` reads it back.
+
+        text: the prompt and the new bytes, for who looks into a file; it is not read back.
+        """
         return {
             "schema": schema.SCHEMA,
             "model": self.model,
             "method": self.method,
             "settings": self.settings,
+            "text": vocab.to_text(self.prompt + self.bytes),
             "prompt": vocab.encode(self.prompt),
             "events": [_event_to_json(event) for event in self.events],
             "totals": _plain(self.totals),

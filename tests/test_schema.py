@@ -88,7 +88,9 @@ def test_what_is_saved_is_loaded(tmp_path, name):
     "one", [t for name, t in TRACES.items() if "interrupted" not in name and t.events], ids=repr
 )
 def test_what_is_written_is_read(one):
-    assert Trace.from_json(json.loads(json.dumps(one.to_json()))) == one
+    data = json.loads(json.dumps(one.to_json()))
+    assert Trace.from_json(data) == one
+    assert data["text"] == (one.prompt + one.bytes).decode("utf-8", "replace")
 
 
 @pytest.mark.parametrize(
