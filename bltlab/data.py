@@ -199,6 +199,8 @@ def _reason(error: Exception) -> str:
     """An error's message as one short line."""
     # `datasets` ends an empty file with StopIteration, which has no message.
     text = " ".join(str(error).split()) or "it is empty"
+    if "zstd" in text:
+        return "it needs the zstandard package: pip install zstandard"
     return text if len(text) < 160 else text[:160] + "..."
 
 
@@ -234,9 +236,9 @@ def _parts_of_folder(folder: Path, found: list[Path]) -> tuple[list[Path], list[
     if not records and not plain:
         raise ValueError(f"it holds no text, only {textfiles.in_words(unused, folder)}")
     if records:
-        _warn_of_unused(folder, unused.difference(_cards(found)), "are no records")
+        _warn_of_unused(folder, unused.difference(_cards(found)), "no records")
     else:
-        _warn_of_unused(folder, unused, "hold zero bytes or are damaged")
+        _warn_of_unused(folder, unused, "with zero bytes, or damaged")
     return records, plain
 
 
@@ -249,12 +251,12 @@ def _cards(found: list[Path]) -> list[Path]:
     return [file for file in found if file.stem.lower() in CARDS]
 
 
-def _warn_of_unused(folder: Path, unused: set[Path], reason: str) -> None:
+def _warn_of_unused(folder: Path, unused: set[Path], what: str) -> None:
+    """what: they are, said of one file or of several."""
     if unused:
         named = textfiles.in_words(unused, folder)
-        warnings.warn(
-            f"{folder}: left out {len(unused)} files that {reason}: {named}", stacklevel=2
-        )
+        count = "1 file" if len(unused) == 1 else f"{len(unused)} files"
+        warnings.warn(f"{folder}: left out {count} ({what}): {named}", stacklevel=2)
 
 
 def _is_corpus(found: list[Path]) -> bool:

@@ -3,6 +3,7 @@
 import bz2
 import contextlib
 import gzip
+import importlib.util
 import io
 import json
 import lzma
@@ -128,7 +129,7 @@ def test_a_corpus_of_records_names_code_beside_it_and_keeps_its_card_to_itself(t
     )
     (tmp_path / "README.md").write_text("a card")
     (tmp_path / "make.py").write_text("code")
-    with pytest.warns(UserWarning, match="left out 1 files that are no records: make.py"):
+    with pytest.warns(UserWarning, match=r"left out 1 file \(no records\): make.py"):
         assert sorted(data.read_documents(tmp_path, "all")) == [b"one", b"two"]
 
 
@@ -150,6 +151,36 @@ def test_zst_needs_a_package_or_says_so(tmp_path, monkeypatch):
     package = types.SimpleNamespace(open=lambda path, mode: io.BytesIO(b"unpacked"))
     monkeypatch.setitem(sys.modules, "zstandard", package)
     assert list(data.read_documents(path, "all")) == [b"unpacked"]
+
+
+PACKED = """
+28b52ffd244395010064027b2274657874223a20226f6e65222c202273706c69747261696e227d0a74776f65
+7374227d0a0300408ea2203fc26402cbf59cfc
+"""  # two records by zstd, the first of the train split
+
+
+def test_records_in_zst_are_read_or_need_a_package(tmp_path):
+    path = tmp_path / "A.JSONL.ZST"
+    path.write_bytes(bytes.fromhex(PACKED))
+    if importlib.util.find_spec("zstandard"):
+        assert list(data.read_documents(path)) == [b"one"]
+        assert list(data.read_documents(tmp_path, "test")) == [b"two"]
+    else:
+        for source in (path, tmp_path):
+            with pytest.raises(ValueError, match="needs the zstandard package: pip install"):
+                list(data.read_documents(source))
+
+
+def test_words_are_counted_on_a_lone_file_however_small(folder, tmp_path, capsys):
+    path = tmp_path / "lone.txt"
+    path.write_text("the cat sat on the mat " * 20)
+    more = ["--task", "words", "--method", "ar", "--model", folder]
+    assert main(["evaluate", str(path), *more]) is None
+    itself, sampled = capsys.readouterr().out.splitlines()[1:]
+    assert itself.startswith("the text itself") and " 100 " in itself
+    assert sampled.startswith("ar ")
+    assert main(["evaluate", str(path), *more, "--limit", "9"]) == 2
+    assert "fewer than 9" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["cut.txt.gz", "cut.log.xz", "cut.csv.bz2"])

@@ -43,12 +43,14 @@ class Prompts:
     stop: tuple[str, ...] = ()
 
 
-def held_out(source: str, n: int, length: int) -> Prompts:
+def held_out(source: str, n: int, length: int, or_fewer: bool = False) -> Prompts:
     """n prompts from the test split of a corpus, or from all of one without, spread over it.
 
     Text is cut into prompts of `length` bytes, the start of each document first. Where the
     documents are pairs, a prompt is a source line and "en:", whatever its length, and the answer
     ends with its line. Raises ValueError where there are fewer than n.
+
+    or_fewer: one is enough.
     """
     texts = list(data.documents(source, data.held_out_split(source)))
     if all(map(PAIR.fullmatch, texts)):
@@ -57,9 +59,10 @@ def held_out(source: str, n: int, length: int) -> Prompts:
     else:
         found = _chunks_of(texts, n, length)
         stop = ()
-    if len(found) < n:
+    fewest = 1 if or_fewer else n
+    if len(found) < fewest:
         raise ValueError(
-            f"{source} has {len(found)} held-out prompts of {length} bytes, fewer than {n}"
+            f"{source} has {len(found)} held-out prompts of {length} bytes, fewer than {fewest}"
         )
     return Prompts(evenly(found, n), stop)
 

@@ -87,7 +87,7 @@ def words(
     source: str,
     methods: Sequence[str] = (),
     *,
-    lines: int = SAMPLES,
+    lines: int | None = None,
     prompt_bytes: int = 64,
     max_new_bytes: int = 128,
     temperature: float = 0.8,
@@ -96,15 +96,22 @@ def words(
 ) -> list[Row]:
     """Rows, one a method: the words in `lines` texts sampled after held-out prompts.
 
+    lines: without a number, `SAMPLES`, or all that a smaller corpus has.
     known_percent: share of them that the training split holds; distinct: different words / words,
     of as many words in every row; repeated_percent: see `repeated`. The first row is held-out text
-    itself, the most that can be hoped for.
+    itself, the most that can be hoped for; of a corpus without a test split, such as a file, it is
+    a part of the text that says which words are known.
     """
     known = {word for text in data.documents(source, "train") for word in words_of(text)}
-    longer = held_out(source, lines, prompt_bytes + max_new_bytes)
+    length = prompt_bytes + max_new_bytes
+    longer = held_out(source, lines or SAMPLES, length, or_fewer=lines is None)
+    lines = len(longer.texts)
     prompts = Prompts([text[:prompt_bytes] for text in longer.texts], longer.stop)
     written = [(text[prompt_bytes:], True) for text in longer.texts]
-    by_label = {"held-out text": written}
+    label = "held-out text"
+    if data.held_out_split(source) == data.ALL:
+        label = "the text itself"
+    by_label = {label: written}
     settings = dict(max_new_bytes=max_new_bytes, temperature=temperature, stop=prompts.stop)
     for label, method in methods_for(model, methods):
         batches = tqdm(range(0, lines, batch_size), desc=label, unit="batch", leave=False)
@@ -156,7 +163,7 @@ def report(model: BLT, request: Request) -> str:
             model,
             request.text,
             request.methods,
-            lines=request.limit or SAMPLES,
+            lines=request.limit,
             temperature=request.temperature,
             seed=request.seed,
         )
