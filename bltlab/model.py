@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import checkpoints, vocab
+from . import checkpoints, memory, vocab
 from .config import BLTConfig, HashConfig
 from .layers import Attend, CrossAttention, RMSNorm, Stack, lay_out_by_column, over_text
 from .masks import row_numbers
@@ -381,6 +381,7 @@ class BLT(nn.Module):
             return cls(config)
 
     @classmethod
+    @memory.needed()
     def from_pretrained(
         cls,
         name: str | Path,

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import vocab
+from . import memory, vocab
 from .config import PatcherConfig
 from .layers import Attend, RMSNorm, Stack, check_numbers, over_pieces
 
@@ -374,6 +374,7 @@ class TextPatches:
         return (self.text[start:end] for start, end in self.spans)
 
 
+@memory.needed()
 def patchify(model: Any, text: str | bytes, threshold: float | None = None) -> TextPatches:
     """The patches of a text under a `BLT`'s own entropy model and rule.
 

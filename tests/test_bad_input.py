@@ -70,7 +70,7 @@ def test_options(make, words):
 @pytest.mark.parametrize(
     "kwargs, kind, words",
     [
-        (dict(method="fast"), ValueError, "ar, blt-s, blt-d, blt-dv"),
+        (dict(method="fast"), ValueError, "method must be one of ar, blt-s, "),
         (dict(method=3), TypeError, "name or an object"),
         (dict(method=bltlab.BlockDiffusion), TypeError, "name or an object"),
         (dict(temperature=None), TypeError, "temperature must be a number"),
@@ -377,3 +377,33 @@ def test_an_interrupt_of_any_verb_is_one_line(monkeypatch, capsys):
     for verb in (["generate", "abc"], ["patch", "abc"], ["evaluate"]):
         assert main(verb) == 130
         assert capsys.readouterr().err == "bltlab: stopped\n"
+
+
+# -- memory ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")]
+)
+def test_too_little_memory_is_one_sentence_at_every_door(error, monkeypatch, tmp_path):
+    def lacking(*given, **named):
+        raise error
+
+    model = random_model(0)
+    folder = str(tmp_path / "model")
+    model.save_pretrained(folder)
+    for place in (
+        "checkpoints.resolve",
+        "patching.patch_text",
+        "evaluation.likelihood._nats_of_window",
+        "decoding.rounds.Stream",
+    ):
+        monkeypatch.setattr(f"bltlab.{place}", lacking)
+    for door in (
+        lambda: bltlab.BLT.from_pretrained(folder),
+        lambda: bltlab.patchify(model, "abc"),
+        lambda: bltlab.score(model, "abc"),
+        lambda: bltlab.generate(model, "abc"),
+    ):
+        with pytest.raises(MemoryError, match="the memory of this machine is not enough"):
+            door()

@@ -12,7 +12,7 @@ PACKAGE = ROOT / "bltlab"
 
 # A room is a file or a folder of the package. It imports only from rooms named before it.
 LAYERS = """
-    vocab files textfiles hub clock costs
+    vocab files textfiles hub clock memory costs
     options
     config checkpoints
     events schema canvas trace

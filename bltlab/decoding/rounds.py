@@ -4,7 +4,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, cast
 
-from .. import vocab
+from .. import memory, vocab
 from ..events import Committed, Event, Finished, Prefilled
 from ..model import BLT
 from ..options import plain_number
@@ -339,6 +339,7 @@ class Generation:
         return self.trace._repr_mimebundle_(include, exclude)
 
 
+@memory.needed()
 def generate(
     model: BLT,
     prompt: str | bytes | Sequence[str | bytes],

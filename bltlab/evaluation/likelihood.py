@@ -10,7 +10,7 @@ from typing import Any, overload
 import torch
 from tqdm.auto import tqdm
 
-from .. import vocab
+from .. import memory, vocab
 from ..layers import check_numbers
 from ..model import BLT
 from ..state import DecodingState
@@ -29,6 +29,7 @@ def score(model: BLT, text: list[Any], chunk: int = 512) -> list[float]:
     """Of several, a list."""
 
 
+@memory.needed()
 def score(model: BLT, text: str | bytes | list[Any], chunk: int = 512) -> float | list[float]:
     """Bits per byte of a text under the model read autoregressively, BOS in front, EOS not scored.
 
