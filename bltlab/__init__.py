@@ -21,7 +21,7 @@ _HOMES = {
     "sampling": "Pick",
     "unmasking": "Confidence EntropyBound TopK OneStep",
     "evaluation": "score",
-    "decoding": "stream generate Autoregressive SelfSpeculation BlockDiffusion"
+    "decoding": "stream generate branch Autoregressive SelfSpeculation BlockDiffusion"
     " DiffusionVerification ForeseenChain ForeseenVerification",
     "viz": "view",
     "viz.explorer": "explore",

@@ -36,6 +36,9 @@ from .decoding import (
     SelfSpeculation as SelfSpeculation,
 )
 from .decoding import (
+    branch as branch,
+)
+from .decoding import (
     generate as generate,
 )
 from .decoding import (

@@ -229,3 +229,24 @@ def test_the_widget_plays_in_lab_and_untrusted_notebooks_show_the_picture(tmp_pa
         if not address.startswith(("data:", "blob:"))
     }
     assert hosts == {"127.0.0.1"}, hosts
+
+
+def test_an_exported_notebook_plays_without_a_kernel_and_without_a_network(tmp_path):
+    pytest.importorskip("nbconvert", reason="needs nbconvert")
+    notebook(tmp_path / "play.ipynb", PLAYER.format(path=str(TRACE), step=44))
+    command = [sys.executable, "-m", "nbconvert", "--execute", "--to", "html", "play.ipynb"]
+    paths = os.pathsep.join([str(TRACE.parents[2]), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": paths}, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert "data:image/png;base64," in (tmp_path / "play.html").read_text(encoding="utf-8")
+    with playwright.sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(offline=True)
+        page.set_default_timeout(PATIENCE)
+        page.goto((tmp_path / "play.html").as_uri(), wait_until="domcontentloaded")
+        player = page.frame_locator("iframe[srcdoc]")
+        player.get_by_role("button", name="one step forward").click()
+        assert player.locator(".bltp-bytes [role=option]").count() > 10
+        browser.close()

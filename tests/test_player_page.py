@@ -2,6 +2,7 @@
 and live traces work.
 """
 
+import json
 import random
 
 import pytest
@@ -418,3 +419,24 @@ def test_a_host_can_set_what_it_was_told(open_page):
         "pinned": 9,
         "lane": 0,
     }
+
+
+def test_a_candidate_is_taken_by_a_click_where_the_page_can_go_on_from_it(open_page):
+    page = open_page([RECORDED["blt-s"]])
+    assert page.locator(".bltp-take").count() == 0  # an exported file has no model
+    page.evaluate(
+        """() => { globalThis.taken = [];
+      globalThis.viewer2 = bltlabPlayer(document.getElementById("viewer"), [viewer.traces ?? TRACE],
+        { step: 9, onBranch: choice => taken.push(choice) }); }""".replace(
+            "viewer.traces ?? TRACE", json.dumps(RECORDED["blt-s"].to_json())
+        )
+    )
+    prompt = len(RECORDED["blt-s"].prompt)
+    page.locator(".bltp-bytes [role=option]").nth(prompt).click()
+    offered = page.locator(".bltp-panel .bltp-take")
+    assert offered.count() > 1
+    named = offered.nth(1).get_attribute("aria-label")
+    offered.nth(1).click()
+    (choice,) = page.evaluate("taken")
+    assert choice["lane"] == 0 and choice["at"] == prompt and 0 <= choice["byte"] < 256
+    assert named == f"take '{chr(choice['byte'])}' here and go on from it"

@@ -95,7 +95,7 @@ def test_each_decoder_shows_what_it_writes(finished):
     sampled = [r for r in reports if r.samples]
     assert len(sampled) >= 2 and all(r.stage == "BLT-D" for r in sampled)
     by_method = {s.method: s for s in sampled[-1].samples}
-    assert list(by_method) == ["ar", "blt-s", "blt-d", "blt-dv", "blt-f", "blt-fv"]
+    assert list(by_method) == [*bltlab.decoding.METHODS]
     assert len({s.prompt for s in by_method.values()}) == 1
     for exact in ("blt-s", "blt-dv", "blt-fv"):
         assert by_method[exact].text == by_method["ar"].text

@@ -72,6 +72,18 @@ def test_what_the_reader_does_is_seen_by_python():
     ]
 
 
+def test_what_the_page_told_before_python_spoke_does_not_undo_it():
+    """Under Run All, news of a player that plays waits until all cells have run."""
+    shown = TracePlayer(RECORDED["ar"])
+    before = shown.said
+    shown.step = 24
+    shown.set_state({"step": 3, "clock": "seconds", "heard": before})
+    assert (shown.step, shown.clock) == (24, "event")
+    shown.set_state({"step": 25, "heard": shown.said})  # the reader went on from there
+    shown.set_state({"step": 26, "heard": shown.said})
+    assert shown.step == 26
+
+
 @pytest.mark.parametrize(
     "wrong", [dict(clock="hours"), dict(step=-1), dict(step=1.5), dict(step="3")]
 )
@@ -122,7 +134,7 @@ globalThis.bltlabPlayer = (element, traces, options) => {
 const source = readFileSync(process.argv[2], "utf8");
 const encoded = Buffer.from(source).toString("base64");
 const { default: host } = await import("data:text/javascript;base64," + encoded);
-const values = { traces: ["a"], clock: "event", step: 10 }, heard = {};
+const values = { traces: ["a"], clock: "event", step: 10, said: 3 }, heard = {};
 const model = { get: key => values[key], set: (key, value) => { values[key] = value; },
                 save_changes: () => log.push(["save", { ...values }]),
                 on: (name, act) => { heard[name] = act; }, off: name => { delete heard[name]; } };
@@ -152,8 +164,62 @@ def test_the_host_passes_on_what_each_side_sets(tmp_path):
         ["show", 6],
         ["update", ["a", "b"]],
         ["pause"],
-        ["save", {"traces": ["a", "b"], "clock": "passes", "step": 6}],
+        ["save", {"traces": ["a", "b"], "clock": "passes", "step": 6, "said": 3, "heard": 3}],
     ]
+
+
+@pytest.mark.skipif(NODE is None, reason="needs node")
+def test_news_that_waits_is_told_as_it_stands_when_it_goes(tmp_path):
+    """Python sets the step while the page's own news still waits to be sent."""
+    source = HOST.replace(
+        'values.step = 12; heard["change:step"](); heard["change:step"]();',
+        'shownState({ clock: "event", step: 3 }); values.step = 24; heard["change:step"]();',
+    ).replace('log.push(["draw"', 'globalThis.shownState = options.onState; log.push(["draw"')
+    cut = source.index("values.clock =")
+    (tmp_path / "host.mjs").write_text(source[:cut] + source[source.index("end();") :])
+    done = subprocess.run(
+        [NODE, tmp_path / "host.mjs", ROOT / "bltlab/viz/widget.js"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    saved = [what[1]["step"] for what in json.loads(done.stdout)["log"] if what[0] == "save"]
+    assert saved == [24]
+
+
+def displayed(shown, monkeypatch):
+    """(data, metadata) of everything that a cell shows, and the handle's updates."""
+    bundles = []
+    handle = SimpleNamespace(update=lambda data, **how: bundles.append((data, how["metadata"])))
+
+    def display(data, metadata=None, raw=None, display_id=None):
+        bundles.append((data, metadata))
+        return handle
+
+    monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(display=display))
+    shown._ipython_display_()
+    return bundles
+
+
+def test_a_cell_holds_a_player_for_where_no_kernel_runs(monkeypatch):
+    pytest.importorskip("PIL")
+    shown = TracePlayer(RECORDED["ar"])
+    widget, copy = displayed(shown, monkeypatch)
+    assert set(widget[0]) == {"application/vnd.jupyter.widget-view+json", "text/plain"}
+    assert set(copy[0]) == {"text/html", "image/png", "text/plain"}
+    html = copy[0]["text/html"]
+    assert html.startswith(f'<div class="bltlab-{shown.name}">') and "srcdoc=" in html
+    assert "data:image/png;base64," in html  # where frames are taken away
+    assert TracePlayer(RECORDED["ar"]).name != shown.name
+
+
+def test_an_explorer_says_what_it_is_and_later_shows_what_it_decoded(explored, monkeypatch):
+    bundles = displayed(explored, monkeypatch)
+    assert len(bundles) == 2
+    told = bundles[-1][0]["text/html"]
+    assert explored.player.name in told and "press Decode" in told and "srcdoc=" not in told
+    explored.decode.click()
+    assert len(bundles) == 3
+    assert explored.player.name in bundles[-1][0]["text/html"]
+    assert "srcdoc=" in bundles[-1][0]["text/html"]
 
 
 @pytest.mark.skipif(NODE is None, reason="needs node")
@@ -365,7 +431,7 @@ def test_bad_options_are_told_and_nothing_is_lost(explored):
     explored.prompt.value = "abc"
     explored.decode.click()
     assert "needs a BLT-D" in explored.note.value and not explored.decode.disabled
-    with pytest.raises(ValueError, match="method must be one of ar, blt-s, blt-d, blt-dv"):
+    with pytest.raises(ValueError, match=f"method must be one of {', '.join(METHODS)}"):
         bltlab.explore(explored.model, method="fast")
 
 

@@ -69,6 +69,7 @@ from ..options import option
 from ..unmasking import at_least_one
 from .autoregressive import Autoregressive
 from .block_diffusion import BlockDiffusion
+from .branching import branch, branch_of
 from .diffusion_verification import DiffusionVerification
 from .foresee import foresee
 from .foreseen_chain import ForeseenChain
@@ -114,6 +115,8 @@ __all__ = [
     "accepted_length",
     "ahead",
     "at_least_one",
+    "branch",
+    "branch_of",
     "chain",
     "committed",
     "fitted",

@@ -7,6 +7,8 @@ Traces may be given as `Trace`, as what `generate` returns, or as their JSON obj
 """
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -44,11 +46,16 @@ def _in_jupyter() -> bool:
     return hasattr(shell, "kernel") and find_spec("anywidget") is not None
 
 
-def view(traces: Any, clock: str | None = None) -> Any:
+def view(traces: Any, clock: str | None = None, model: Any = None) -> Any:
     """The player, with one trace or several on one clock, a name in `player.CLOCKS`.
 
     In Jupyter it is a `widget.TracePlayer`, whose `step` and `clock` Python can read and set;
-    without anywidget, or elsewhere, a `View`, which shows as HTML. Raises ValueError for an unknown
+    without anywidget, or elsewhere, a `View`, which shows as HTML.
+
+    model: in the widget a click on a candidate takes that byte, and the model writes on from there,
+    beside the old lane: see `bltlab.branch`.
+
+    Raises ValueError for an unknown
     clock, TypeError for something else than traces.
     """
     if clock not in (None, *player.CLOCKS):
@@ -58,7 +65,14 @@ def view(traces: Any, clock: str | None = None) -> Any:
         return View(traces, clock)
     from .widget import TracePlayer
 
-    return TracePlayer(traces, clock)
+    return TracePlayer(traces, clock, branch=None if model is None else _branching(model))
+
+
+def _branching(model: Any) -> Callable[[Trace, int, int], Any]:
+    """Goes on from a trace with another byte, by a model."""
+    from ..decoding import branch
+
+    return partial(branch, model)
 
 
 def to_html(traces: Any, path: str | Path, clock: str | None = None) -> None:

@@ -39,11 +39,19 @@ var bltlabDetail = (() => {
       ...dropped.length ? [["dropped here", dropped.join(", ")]] : []];
   }
   const share = p => `width: ${100 * Math.min(Math.max(Number(p) || 0, 0), 1)}%`;
-  function bars(lane, position, chosen) {
+  // take(id): a candidate is clicked; undefined where nothing can go on from it.
+  function bars(lane, position, chosen, take) {
     const said = guesses(lane, position);
+    const offer = (id, node) => {                        // a byte that may be taken by hand
+      if (!take || id < OFFSET || id >= MASK) return node;
+      const taken = el("button", "take", node, { type: "button", "aria-label": `take ${named(id)} here and go on from it` });
+      taken.title = taken.ariaLabel;
+      taken.addEventListener("click", () => take(id));
+      return taken;
+    };
     return ["drafter", "model"].map((who, model) => {
       const { step, candidates } = said.findLast(guess => guess.model == model && guess.candidates?.length) ?? {};
-      const bar = ([id, p]) => el("div", "bar", small(id, id === chosen ? "chosen" : "other"),
+      const bar = ([id, p]) => el("div", "bar", offer(id, small(id, id === chosen ? "chosen" : "other")),
                                   el("span", "track", el("i", "", { style: share(p) })), el("span", "", shown(p)));
       if (!candidates) return "";
       return el("div", "bars", `${who}'s candidates, step ${step + 1}`, ...candidates.slice(0, MOST).map(bar));
@@ -70,8 +78,8 @@ var bltlabDetail = (() => {
   }
 
   class Detail {
-    constructor(go) {
-      Object.assign(this, { go, rows: [], root: el("aside", "panel", { "aria-label": "one byte in detail" }),
+    constructor(go, take) {                              // take(lane, position, id), where a byte may be chosen by hand
+      Object.assign(this, { go, take, rows: [], root: el("aside", "panel", { "aria-label": "one byte in detail" }),
                             now: el("div", ""), past: el("ol", "history"), title: el("p", "bars") });
       this.root.append(this.now, this.title, this.past);
     }
@@ -86,7 +94,7 @@ var bltlabDetail = (() => {
       this.now.replaceChildren(
         el("div", "title", small(cell.id, cell.state), `byte ${position - 1}${pinned}`,
            el("small", "", el("bdi", "", lane.name))),
-        el("dl", "facts", ...facts(lane, position).map(pair)), ...bars(lane, position, cell.id));
+        el("dl", "facts", ...facts(lane, position).map(pair)), ...bars(lane, position, cell.id, this.take && (id => this.take(lane, position, id))));
     }
     follow(lane) {                                       // the lower half: the pinned byte over time
       const position = lane?.pinned, key = lane && `${lane.index} ${position}`;
@@ -115,6 +123,7 @@ var bltlabDetail = (() => {
 .~bars.~bars { padding-top: 10px; font-size: 12px; }
 .~bar { --h: 21px; --type: 14px; display: grid; align-items: center; gap: 8px;
   grid-template-columns: 25px 1fr 3.6em; & .~cell { --fill: 0%; } & .~chosen { border-color: currentColor; font-weight: 700; } }
+.~view.~view .~take { height: 23px; min-width: 25px; padding: 0; border: 0; & .~cell { margin: 0; border-color: var(--soft); } }
 .~track { height: 8px; background: var(--thin); border-radius: 4px; overflow: hidden; & i { display: block; height: 8px;
   background: var(--accent); } }
 .~title { font-weight: 600; padding-bottom: 8px; & small { font-weight: 400; float: right; } & .~cell { margin-right: 10px; } }

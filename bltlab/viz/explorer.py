@@ -5,18 +5,21 @@ A new method or rule needs no line here. Needs ipywidgets and anywidget. No algo
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
+from html import escape
 from typing import Any
 
 import ipywidgets as ui
 
 from ..clock import Pace
-from ..decoding import METHODS, Stream, method_of, stream
+from ..decoding import METHODS, Stream, branch_of, method_of, stream
 from ..model import BLT
-from ..options import Option, options_of
+from ..options import Option, build, options_of
 from ..trace import Trace
 from ..unmasking import rule_title
-from .widget import TracePlayer
+from . import export
+from .widget import TracePlayer, copy_named, show
 
 FRAME = 0.15  # seconds between pictures while decoding
 LOOK: dict[str, Any] = dict(style={"description_width": "110px"}, layout={"width": "420px"})
@@ -192,6 +195,7 @@ class Explorer(ui.VBox):
         self.trace: Trace | None = None
         self._halted = False
         self._task: asyncio.Task[None] | None = None
+        self._copy: Any = None  # the handle of what is shown where no kernel runs
         self._make_settings(prompt)
         titles = [(getattr(one, "title", "") or name, name) for name, one in methods.items()]
         self.method = ui.Dropdown(options=titles, value=chosen, description="decoder", **LOOK)
@@ -199,7 +203,7 @@ class Explorer(ui.VBox):
         self.decode = ui.Button(description="Decode", button_style="primary")
         self.stop = ui.Button(description="Stop", disabled=True)
         self.note = ui.Label()
-        self.player = TracePlayer([])  # hidden until there is something to show
+        self.player = TracePlayer([], branch=self.take)  # hidden until there is something to show
         self.player.layout = {"display": "none", "margin": "12px 0 0"}
         self.decode.on_click(lambda _: self.start())
         self.stop.on_click(lambda _: self._halt())
@@ -237,21 +241,33 @@ class Explorer(ui.VBox):
 
         Where no loop of asyncio runs, this returns when the decoding is done.
         """
+        self._begin(self.run())
+
+    def take(self, old: Trace, at: int, byte: int) -> None:
+        """Go on from a trace with another byte, beside it, as `start` decodes."""
+        if self._task is None or self._task.done():  # else one is under way
+            self._begin(self._decode(partial(self._branch, old, at, byte), [old]))
+
+    def _begin(self, decoding: Coroutine[Any, Any, None]) -> None:
         try:
-            self._task = asyncio.get_running_loop().create_task(self.run())
+            self._task = asyncio.get_running_loop().create_task(decoding)
         except RuntimeError:
-            asyncio.run(self.run())
+            asyncio.run(decoding)
 
     async def run(self) -> None:
         """One decoding, shown every `FRAME` seconds (less often where drawing is slow) and at its
         end.
         """
+        await self._decode(self._events, [])
+
+    async def _decode(self, begin: Callable[[], Stream], beside: list[Trace]) -> None:
+        """A decoding, beside others that were done before."""
         self._halted, self.note.value = False, ""
         self._set_busy(True)
         try:
-            events = self._events()
+            events = begin()
             self.player.layout.display = None
-            await self._follow(events)
+            await self._follow(events, beside)
         except (ValueError, TypeError) as error:
             self.note.value = f"That does not work: {error}"
         finally:
@@ -271,21 +287,49 @@ class Explorer(ui.VBox):
             temperature=self.temperature.value,
         )
 
-    async def _follow(self, events: Stream) -> None:
+    def _branch(self, old: Trace, at: int, byte: int) -> Stream:
+        """The decoding that goes on from a trace. Raises ValueError or TypeError."""
+        prompt, settings = branch_of(old, at, byte)
+        options = {name: value for name, value in old.method.items() if name != "name"}
+        kind = type(self.options[old.method["name"]].start)
+        return stream(self.model, prompt, build(kind, options), **settings)
+
+    async def _follow(self, events: Stream, beside: list[Trace]) -> None:
         """Run to the end, or until Stop; the player shows the trace so far."""
         pace = Pace(FRAME)
         try:
             for _ in events:
                 if pace.due():
-                    self.player.traces = events.traces
+                    self.player.traces = [*beside, *events.traces]
                     pace.drawn()
                 await asyncio.sleep(0)
                 if self._halted:
                     break
         finally:
             events.close()
-            self.player.traces = events.traces
-            (self.trace,) = self.player.traces
+            (self.trace,) = events.traces
+            self.player.traces = [*beside, self.trace]
+            self._update_copy()
+
+    def _ipython_display_(self) -> None:
+        self._copy = show(self, self.player.name, self._still())
+
+    def _update_copy(self) -> None:
+        if self._copy is not None:
+            data, metadata = copy_named(self.player.name, self._still())
+            self._copy.update(data, metadata=metadata, raw=True)
+
+    def _still(self) -> tuple[dict, dict]:
+        """The latest decoding, as (data, metadata); before any, what this is."""
+        if self.trace is not None:
+            return export.mimebundle(self.player.traces, repr(self))
+        return {"text/plain": repr(self), "text/html": f"<p>{escape(repr(self))}</p>"}, {}
+
+    def __repr__(self) -> str:
+        """In words, for where no controls can be shown."""
+        decoders = ", ".join(self.options)
+        asked = f"an explorer of {self.model.name} with {decoders} after {self.prompt.value!r}"
+        return f"{asked}: run this cell, and press Decode"
 
 
 def explore(

@@ -60,6 +60,7 @@ def svg(picture: Picture) -> str:
     """
     width, height = picture.width, picture.height
     size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
+    size += ' style="max-width: 100%; height: auto"'  # a cell of a notebook may be narrower
     body = "\n".join(_svg_part(*part) for part in picture.parts)
     return f"""<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">
 <title>{xml(picture.title)}</title>

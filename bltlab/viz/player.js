@@ -50,7 +50,8 @@ var bltlabPlayer = (() => {
     const speeds = [...new Set([...SPEEDS, Number(options.speed) || 1])].sort((a, b) => a - b);
     const speedBox = choose("speed", speeds.map(x => [x, `${x}\u00d7`]), Number(options.speed) || 1);
     const race = el("div", "race"), shared = el("p", "shared"), board = el("div", ""), table = el("table", "numbers");
-    const detail = new Detail(events => go(eventTick(events)));
+    const branch = ({ index: lane }, position, id) => options.onBranch({ lane, at: position - 1, byte: id - OFFSET });
+    const detail = new Detail(events => go(eventTick(events)), options.onBranch && branch);
     const spoken = el("p", "spoken", { role: "status" });                          // what a screen reader hears, when at rest
     start.classList.add("bltp-main-button");
     const root = el("div", "view player", group("decoding trace player"), { tabindex: -1 },

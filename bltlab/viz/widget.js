@@ -1,16 +1,32 @@
 // The player inside a Jupyter cell, through anywidget. Python holds traces, clock and step; both sides may set the last two.
+function hideCopy(el, name) {                            // the one that needs no kernel, for as long as this player is there
+  if (!name) return;
+  const rule = document.createElement("style");
+  rule.textContent = `.bltlab-${name}, .jp-OutputArea-child:has(.bltlab-${name}) { display: none; }`;
+  el.append(rule);
+}
 export default {
   render({ model, el }) {
     const PAUSE = 100;                                   // ms between two messages while playing
-    let shown, late = 0;
-    const send = () => { late = 0; model.save_changes(); };
-    function told({ clock, step }) {                     // the reader, or the clock of a playing player, moved
-      model.set("clock", clock);
-      model.set("step", step);
+    let shown, news, late = 0;
+    function send() {                                    // as it stands now: Python may have set it in the meantime
+      late = 0;
+      for (const key of ["clock", "step"]) model.set(key, news[key]);
+      model.set("heard", model.get("said"));
+      model.save_changes();
+    }
+    function told(state) {                               // the reader, or the clock of a playing player, moved
+      news = state;
       late ||= setTimeout(send, PAUSE);
     }
+    function wanted(choice) {                            // a byte was taken by hand
+      model.set("wanted", { ...choice, when: Date.now() });                        // the same choice twice is news too
+      model.save_changes();
+    }
     const draw = options => {
-      shown = bltlabPlayer(el, model.get("traces"), { clock: model.get("clock"), onState: told, ...options });
+      const branching = model.get("branches") ? { onBranch: wanted } : {};
+      shown = bltlabPlayer(el, model.get("traces"), { clock: model.get("clock"), onState: told, ...branching, ...options });
+      hideCopy(el, model.get("name"));
     };
     const moves = {
       "change:traces": () => shown.update(model.get("traces")),
