@@ -19,7 +19,7 @@ import bltlab
 from bltlab import checkpoints, inspection
 from bltlab.decoding import METHODS, why_not
 from bltlab.trace import Trace
-from bltlab.viz import patches
+from bltlab.viz import patches, site
 
 PROMPTS = {  # for the models whose names have this word; the last are for all others
     "phrases": (
@@ -131,8 +131,7 @@ def recordings() -> list[Trace]:
 
 def shipped(*path: str) -> Any:
     """A JSON file among the assets, or None where it does not ship."""
-    file = checkpoints.assets().joinpath(*path)
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    return site.shipped(checkpoints.assets(), *path)
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,33 @@
-"""The command line: `python -m bltlab generate|patch|data|train|evaluate|check|bench|view|convert`.
+"""The command line: `python -m bltlab VERB`.
 
+The verbs are generate, patch, data, train, evaluate, check, bench, view, convert and demo.
 Each verb stands below as two functions: `add_VERB` declares its flags, `run_VERB` does the work. A
 method and a training run are dataclasses; their flags are made from their options.
 """
 
 import argparse
+import os
+import signal
 import sys
 import textwrap
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
+from importlib import import_module
+from pathlib import Path
 from typing import Any
+
+if __name__ == "__main__":  # torch takes seconds to import: Ctrl-C ends that quietly too
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
 import torch
 from tqdm.auto import tqdm
 
-from . import viz
+from . import memory, viz
 from .bench import add_bench_flags, run_bench
 from .bench.flags import METHOD, at_least_one, temperature
+from .checkpoints import assets
 from .corpora import RECIPES
 from .corpora import build as build_corpus
 from .data import ALL, SPLITS
@@ -32,9 +42,12 @@ from .patching import patchify, threshold_for
 from .textfiles import given_text
 from .trace import Trace
 from .training import TrainOptions
+from .viz import site
 from .viz.player import CLOCKS
 from .viz.terminal import play
-from .vocab import StreamingText, decode, one_line
+from .vocab import StreamingText, decode, one_line, to_bytes, visible
+
+LAYOUT = "\n\t"  # control bytes that a terminal gets as they are
 
 
 class Help(argparse.HelpFormatter):
@@ -157,6 +170,8 @@ def add_generate(verbs: Any, foreign: Mapping[str, type]) -> None:
     verb = verbs.add_parser(
         "generate",
         help="write text",
+        description="A terminal shows control bytes, and bytes that are no UTF-8, as hex; a file or"
+        " a pipe gets the new bytes as they are, and a line end.",
         example='generate --checkpoint blt-d-nano --method blt-dv "In the beginning"',
     )
     add_text(verb, "prompt")
@@ -202,8 +217,8 @@ def run_generate(arguments: argparse.Namespace) -> None:
     (trace,) = events.traces
     totals = trace.totals
     print(
-        f"[{trace.method['name']}: {totals.new_bytes} bytes in {totals.seconds:.2f} s; passes:"
-        f" patcher {totals.nfe.patcher}, encoder {totals.nfe.encoder},"
+        f"[{one_line(trace.method['name'])}: {totals.new_bytes} bytes in {totals.seconds:.2f} s;"
+        f" passes: patcher {totals.nfe.patcher}, encoder {totals.nfe.encoder},"
         f" global {totals.nfe.global_}, decoder {totals.nfe.decoder}]",
         file=sys.stderr,
     )
@@ -212,16 +227,41 @@ def run_generate(arguments: argparse.Namespace) -> None:
 
 
 def _print_as_written(events: Stream) -> None:
-    """Print committed bytes as text until the end or an interrupt."""
-    text = StreamingText()
-    try:
+    """Print committed bytes until the end or an interrupt: see `written_to`."""
+    write = written_to(sys.stdout)
+    with suppress(KeyboardInterrupt):
         for event in events:
             if isinstance(event, Committed):
-                print(text.feed(decode(event.ids)), end="", flush=True)
-    except KeyboardInterrupt:
-        pass
+                write(decode(event.ids), False)
     events.close()
-    print(text.close())
+    write(b"", True)
+
+
+def written_to(out: Any) -> Callable[[bytes, bool], None]:
+    """How bytes are written to an output: with (bytes, whether they are the last), and a line end.
+
+    A terminal gets characters, and the hex of bytes that would steer it; a file gets the bytes.
+    """
+    text = StreamingText("surrogateescape")
+
+    def show(data: bytes, last: bool) -> None:
+        shown = text.feed(data) + (text.close() if last else "")
+        print(visible(to_bytes(shown), LAYOUT), end="\n" if last else "", file=out, flush=True)
+
+    def copy(data: bytes, last: bool) -> None:
+        out.flush()
+        out.buffer.write(data + os.linesep.encode() * last)
+        out.buffer.flush()
+
+    return copy if is_file(out) else show
+
+
+def is_file(out: Any) -> bool:
+    """Is an output a file or a pipe of the operating system, and no terminal?"""
+    try:
+        return not os.isatty(out.fileno())
+    except (AttributeError, OSError):  # an object of Python's own, as in a notebook
+        return False
 
 
 def foreign_methods(argv: list[str]) -> dict[str, type]:
@@ -244,7 +284,10 @@ def foreign_methods(argv: list[str]) -> dict[str, type]:
 def add_patch(verbs: Any) -> None:
     """The flags of `patch`."""
     verb = verbs.add_parser(
-        "patch", help="show where patches begin", example='patch "In the beginning"'
+        "patch",
+        help="show where patches begin",
+        description="Control bytes, and bytes that are no character, show as hex.",
+        example='patch "In the beginning"',
     )
     add_text(verb, "text")
     add_checkpoint(verb)
@@ -269,7 +312,7 @@ def run_patch(arguments: argparse.Namespace) -> None:
             raise ValueError("--threshold and --patch-length say the same: leave one of them out")
         threshold = threshold_for(model, text, arguments.patch_length)
     patches = patchify(model, text, threshold)
-    print(" | ".join(patch.decode("utf-8", "backslashreplace") for patch in patches))
+    print(" | ".join(map(visible, patches)))
     length, count = len(patches.text), len(patches.spans)
     under = "" if threshold is None else f", under a threshold of {threshold:.4f} nats"
     print(f"{length} bytes, {count} patches, {length / max(1, count):.2f} bytes each{under}")
@@ -439,11 +482,18 @@ def add_view(verbs: Any) -> None:
     """The flags of `view`."""
     verb = verbs.add_parser(
         "view",
-        help="show saved traces in the terminal, or as files: a page, a picture, an animation",
+        help="show saved traces in the terminal, or as files: a page, a picture, an animation, a"
+        " site",
         example="view ar.json blt-d.json --clock passes --gif race.gif",
     )
     flag = verb.add_argument
-    flag("traces", nargs="+")
+    flag("traces", nargs="*", help="files that generate --trace and the app's Save write")
+    flag(
+        "--site",
+        metavar="FOLDER",
+        help="write the tour, the recordings (the traces given, else those that ship) and the"
+        " patches as pages that need no server: open FOLDER/index.html, or put it on a static host",
+    )
     flag("--html", help="write a page that plays offline to this file")
     flag("--svg", help="write a picture to this file")
     flag("--png", help="write the same picture as pixels (needs Pillow)")
@@ -455,6 +505,25 @@ def add_view(verbs: Any) -> None:
 
 def run_view(arguments: argparse.Namespace) -> None:
     """Write the files that were asked for; without any, print the text at a step."""
+    if arguments.site:
+        site.write(arguments.site, assets(), _recordings(arguments.traces))
+        print(f"wrote {Path(arguments.site) / 'index.html'}")
+    if arguments.traces:
+        _show(arguments)
+    elif not arguments.site:
+        raise ValueError("name at least one trace, or --site FOLDER for those that ship")
+
+
+def _recordings(paths: Sequence[str]) -> list[Trace]:
+    """The traces in some files; without any, those that ship, in the order of the methods."""
+    if paths:
+        return [Trace.load(path) for path in paths]
+    found = [Trace.load(path) for path in sorted((assets() / "traces").glob("*.json"))]
+    names = [*METHODS]
+    return sorted(found, key=lambda trace: names.index(trace.method["name"]))
+
+
+def _show(arguments: argparse.Namespace) -> None:
     traces = [Trace.load(path) for path in arguments.traces]
     clock, step = arguments.clock, arguments.step
     moving, still = dict(clock=clock), dict(clock=clock, step=step)
@@ -473,7 +542,7 @@ def run_view(arguments: argparse.Namespace) -> None:
         except ImportError as error:  # Pillow
             raise ValueError(error) from None
         print(f"wrote {path}")
-    if not asked:
+    if not asked and not arguments.site:
         for trace, count in zip(traces, viz.events_shown(traces, clock, step), strict=True):
             print(trace.to_text(count))
 
@@ -505,6 +574,29 @@ def run_convert(arguments: argparse.Namespace) -> None:
     model = BLT.from_pretrained(arguments.model, device="cpu", dtype=dtype)
     model.save_pretrained(arguments.out, layout=arguments.layout)
     print(f"wrote {arguments.out}")
+
+
+# -- demo ----------------------------------------------------------------------------------------
+
+
+def add_demo(verbs: Any) -> None:
+    """The verb for the app, whose flags are its own: `run_demo` hands them on."""
+    verbs.add_parser("demo", help="open the app in a browser: watch, race, patches, a tour")
+
+
+def run_demo(argv: list[str]) -> None:
+    """Start the app, as `python apps/demo.py` does. Raises ValueError where gradio is missing."""
+    package = Path(__file__).parent  # a wheel has the app inside, a checkout beside it
+    inside, beside = package / "apps", package.parent / "apps"
+    sys.path.insert(0, str(inside if inside.is_dir() else beside))
+    sys.argv = ["python -m bltlab demo", *argv]
+    try:
+        demo = import_module("demo")
+    except ModuleNotFoundError as error:
+        if error.name != "gradio":
+            raise
+        raise ValueError("the demo needs gradio: pip install 'bltlab[app]'") from None
+    demo.main()
 
 
 # -- all of it -----------------------------------------------------------------------------------
@@ -559,6 +651,7 @@ def parser(foreign: Mapping[str, type] | None = None) -> Parser:
         add_view,
         add_convert,
         add_bench,
+        add_demo,
     ):
         add(verbs)
     return top
@@ -567,7 +660,11 @@ def parser(foreign: Mapping[str, type] | None = None) -> Parser:
 def main(argv: list[str] | None = None) -> int | None:
     """Run one command. Returns 2 on bad input, after one line on stderr that says what is wrong."""
     argv = sys.argv[1:] if argv is None else argv
+    take_any_character(sys.stdout)
+    take_any_character(sys.stderr)
     try:
+        if argv[:1] == ["demo"]:
+            return run_demo(argv[1:])
         foreign = foreign_methods(argv) if argv[:1] == ["generate"] else {}
         arguments = parser(foreign).parse_args(argv)
         arguments.run(arguments)
@@ -580,11 +677,16 @@ def main(argv: list[str] | None = None) -> int | None:
     return None
 
 
+def take_any_character(out: Any) -> None:
+    """Let an output that is not UTF-8 show what it lacks as an escape, instead of failing."""
+    if hasattr(out, "reconfigure"):
+        out.reconfigure(errors="backslashreplace")
+
+
 def _said(error: Exception) -> str:
     """One line for an error. Raises it again where it is none that bad input brings about."""
-    lacking = "can't allocate memory" in str(error) or "out of memory" in str(error)
-    if isinstance(error, MemoryError) or lacking:
-        return "the memory of this machine is not enough: choose smaller sizes, or a smaller model"
+    if memory.is_short(error):
+        return memory.SENTENCE
     if isinstance(error, RuntimeError):
         raise error
     return one_line(str(error))
@@ -602,5 +704,6 @@ def warning_line(
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     warnings.formatwarning = warning_line
     sys.exit(main())

@@ -1,6 +1,7 @@
 """Bytes and ids: the released BLT vocabulary of 260, the mask, and UTF-8 that arrives in parts."""
 
 import codecs
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 BOE_ID, BOS_ID, EOS_ID, BPE_ID = 0, 1, 2, 3
@@ -62,6 +63,30 @@ def one_line(text: str) -> str:
     return "".join(map(_printed, text))
 
 
+def visible(data: bytes | Iterable[int], kept: str = "") -> str:
+    """Bytes for a terminal: characters that print, and those in `kept`, as they are.
+
+    All others are hex: ESC and BEL reach no terminal, and bytes that are not UTF-8 are not lost.
+
+    >>> visible("né \\x1b[31m\\r\\n".encode() + b"\\xff", kept="\\n")
+    'né \\\\x1b[31m\\\\x0d\\n\\\\xff'
+    """
+    shown = []
+    for c in bytes(data).decode("utf-8", "surrogateescape"):
+        shown.append(c if _prints(c) or c in kept else _in_hex(c))
+    return "".join(shown)
+
+
+def _prints(character: str) -> bool:
+    """Is it a character that shows, a space, or one that only joins others?"""
+    joins = character in "\u200c\u200d"  # in Persian, Hindi and emoji
+    return character.isprintable() or joins or unicodedata.category(character) == "Zs"
+
+
+def _in_hex(character: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in to_bytes(character))
+
+
 def _printed(character: str) -> str:
     if character.isprintable():
         return character
@@ -71,22 +96,23 @@ def _printed(character: str) -> str:
 class StreamingText:
     """Text from bytes that arrive in parts.
 
-    An incomplete character is held back until the rest is there; a broken one shows as U+FFFD.
+    An incomplete character is held back until the rest is there. errors: what becomes of broken
+    ones, in Python's words; U+FFFD by default.
 
     >>> text = StreamingText()
     >>> text.feed(b"\\xc3"), text.feed(b"\\xa9!"), text.close()
     ('', 'é!', '')
     """
 
-    def __init__(self):
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    def __init__(self, errors: str = "replace") -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors)
 
     def feed(self, data: bytes | Iterable[int]) -> str:
         """The text that these further bytes complete."""
         return self._decoder.decode(bytes(data))
 
     def close(self) -> str:
-        """What was held back, as U+FFFD: no more bytes will come."""
+        """What was held back, as a broken character: no more bytes will come."""
         return self._decoder.decode(b"", final=True)
 
 

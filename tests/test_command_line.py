@@ -1,16 +1,20 @@
 """The command line's verbs, on the shipped weights."""
 
 import inspect
+import io
 import json
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
+from test_player import Writer
 
 import bltlab
-from bltlab.__main__ import main
+from bltlab.__main__ import main, written_to
 from bltlab.bench import BENCHES
 from bltlab.decoding import METHODS
 from bltlab.evaluation import TASKS
@@ -156,7 +160,7 @@ def test_a_rule_of_ones_own_is_a_flag_or_an_option_of_a_method(echo, tmp_path):
         (["--unmasking", "echoing:Left:0"], "count must be an int of at least 1, got 0"),
         (
             ["--method", "fast"],
-            "method must be one of ar, blt-s, blt-d, blt-dv, blt-f, blt-fv, or module:Class",
+            f"method must be one of {', '.join(METHODS)}, or module:Class",
         ),
         (["--method"], "--method"),
         (["--length", "3"], "--length"),
@@ -275,3 +279,99 @@ def test_a_machine_that_is_too_small_says_so(tmp_path):
     assert done.returncode == 2, done.stderr
     assert "the memory of this machine is not enough" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+# -- any terminal ----------------------------------------------------------------------------------
+
+
+class Terminal(io.TextIOWrapper):
+    """A terminal of any encoding that remembers its bytes."""
+
+    def __init__(self, encoding):
+        super().__init__(io.BytesIO(), encoding=encoding, newline="\n")
+
+    def isatty(self):
+        return True
+
+    @property
+    def bytes(self):
+        self.flush()
+        return self.buffer.getvalue()
+
+
+VERBS = {
+    "generate": ["generate", "大きさ é", "--max-new-bytes", "9", "--trace", "大.json"],
+    "patch": ["patch", "大きさ é \udcff"],
+    "view": ["view", "大.json"],
+    "evaluate": ["evaluate", "大.txt"],
+    "train": ["train", "--preset", "tiny", "--out", "大"],
+}
+
+
+def test_the_demo_needs_a_package_or_says_so(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "demo", raising=False)
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    assert refusal(capsys, "demo").endswith("the demo needs gradio: pip install 'bltlab[app]'")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+@pytest.mark.parametrize("verb", VERBS)
+def test_no_output_kills_a_run_or_loses_text(verb, encoding, terminal, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("大.txt").write_text("大きさ é", encoding="utf-8")
+    Writer("大".encode(), "é").trace("大\x1b", "budget").save("大.json")
+    reports = iter(["after '大きさ'"])
+    monkeypatch.setattr("bltlab.training.train", lambda options, resume: reports)
+    file = open("out.txt", "w", encoding=encoding, newline="\n")  # noqa: SIM115
+    out = Terminal(encoding) if terminal else file
+    monkeypatch.setattr(sys, "stdout", out)
+    assert main(VERBS[verb]) is None
+    monkeypatch.undo()
+    file.close()
+    written = out.bytes if terminal else (tmp_path / "out.txt").read_bytes()
+    if verb == "generate":
+        new = Trace.load(tmp_path / "大.json").bytes
+        assert len(new) == 9
+        assert terminal or written == new + os.linesep.encode()
+    else:
+        text = written.decode(encoding)
+        assert "\x1b" not in text
+        shown = "大" if encoding == "utf-8" else "\\u5927"
+        assert shown in text or "\\xe5" in text
+
+
+@pytest.mark.parametrize("cut", range(1, 9))
+def test_what_a_model_writes_steers_no_terminal_and_is_whole_in_a_file(cut, tmp_path):
+    data = "né \x1b[31m\r\x07\t大\x9b2J\u202e\ufeff\n".encode() + b"\xff\xe5\xa4"
+    parts = [data[at : at + cut] for at in range(0, len(data), cut)]
+    path, terminal = tmp_path / "out.txt", Terminal("utf-8")
+    with open(path, "w", encoding="ascii") as file:
+        for out in (terminal, file):
+            write = written_to(out)
+            for part in parts:
+                write(part, False)
+            write(b"", True)
+    assert path.read_bytes() == data + os.linesep.encode()
+    assert terminal.bytes.decode() == (
+        "né \\x1b[31m\\x0d\\x07\t大\\xc2\\x9b2J\\xe2\\x80\\xae\\xef\\xbb\\xbf\n\\xff\\xe5\\xa4\n"
+    )
+
+
+def test_patch_shows_control_bytes_as_hex(capsys):
+    main(["patch", "a\x1b[31mb\r\x07\n\u202ec"])
+    shown = capsys.readouterr().out.splitlines()[0].replace(" | ", "")
+    assert shown == "a\\x1b[31mb\\x0d\\x07\\x0a\\xe2\\x80\\xaec"
+
+
+def test_an_interrupt_while_torch_is_imported_ends_without_a_word(tmp_path):
+    (tmp_path / "torch.py").write_text("import signal; signal.raise_signal(signal.SIGINT)")
+    paths = os.pathsep.join([str(tmp_path), str(Path(bltlab.__file__).parent.parent)])
+    done = subprocess.run(
+        [sys.executable, "-m", "bltlab", "patch", "a"],
+        env=os.environ | {"PYTHONPATH": paths},
+        capture_output=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")

@@ -7,6 +7,8 @@ stands inside a script with every `<` escaped, and viewers draw it with text nod
 """
 
 import json
+import re
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -32,11 +34,15 @@ PAGE = """<!doctype html>
 :root {{ color-scheme: light dark; }}
 body {{ margin: 0; padding: 16px; background: Canvas; color: CanvasText; }}
 #viewer {{ max-width: {width}px; margin: 0 auto; }}
+nav.site {{ display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 0 auto 14px;
+  max-width: {width}px; font: 15px/1.6 system-ui, sans-serif; }}
+nav.site a {{ color: inherit; }}
+nav.site [aria-current] {{ font-weight: 700; text-decoration: none; }}
 @media (prefers-color-scheme: dark) {{ body {{ background: #16181c; color: #e8e6e3; }} }}
 </style>
 </head>
 <body>
-<div id="viewer"></div>
+{nav}<div id="viewer"></div>
 <script>
 {source}
 </script>
@@ -70,12 +76,14 @@ def page(
     title: str,
     options: dict[str, Any] | None = None,
     width: int = 1240,
+    links: Mapping[str, str] | None = None,
 ) -> str:
     """A whole HTML document as one `str`.
 
     name: the viewer's JavaScript function, defined by `source`; it is called with an element,
     `data` and `options`.
-    width: pixels, at most.
+    width: pixels, at most. links: other pages beside this one, by title; that without a name is
+    this one.
     """
     return PAGE.format(
         title=escape(title),
@@ -84,7 +92,21 @@ def page(
         data=_script(data),
         options=_script(options or {}),
         width=width,
+        nav=_nav(links or {}),
     )
+
+
+def _nav(links: Mapping[str, str]) -> str:
+    """Links to other pages, as HTML.
+
+    >>> _nav({"Tour": "", "Race": "race.html"})
+    '<nav class="site"><a aria-current="page">Tour</a> <a href="race.html">Race</a></nav>\\n'
+    """
+    found = []
+    for title, file in links.items():
+        place = f'href="{escape(file)}"' if file else 'aria-current="page"'
+        found.append(f"<a {place}>{escape(title)}</a>")
+    return f'<nav class="site">{" ".join(found)}</nav>\n' if found else ""
 
 
 def frame(
@@ -101,6 +123,15 @@ def frame(
         f'<iframe sandbox="allow-scripts" title="{escape(title)}" style="{style}" '
         f'srcdoc="{escape(html)}"></iframe>'
     )
+
+
+def file_name(title: str) -> str:
+    """A title as a file's name, whatever it holds.
+
+    >>> file_name("BLT-D 2"), file_name("../é")
+    ('blt-d-2', '----')
+    """
+    return re.sub(r"[^a-z0-9_-]", "-", title.lower())
 
 
 def _script(value: Any) -> str:

@@ -38,7 +38,7 @@ class Live:
         self.write = write
         self.width = width or shutil.get_terminal_size().columns
         self._canvas, self._step = Canvas(), 0
-        self._text = vocab.StreamingText()
+        self._text = vocab.StreamingText("surrogateescape")
         self._kept = 0  # bytes of the text that stay, prompt included
         self._column = 0  # where the text ends
         self._drawn = 0  # columns behind it that are not the text's
@@ -63,8 +63,8 @@ class Live:
         self.write("\n")
 
     def _print(self, text: str) -> None:
-        """The next piece of the text. Control characters show by their names."""
-        shown = "".join(c if c == "\n" or c.isprintable() else repr(c)[1:-1] for c in text)
+        """The next piece of the text. What does not print shows as hex."""
+        shown = vocab.visible(vocab.to_bytes(text), kept="\n")
         self.write(shown)
         last = shown.rpartition("\n")[2]
         begin = 0 if "\n" in shown else self._column
