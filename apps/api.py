@@ -1,5 +1,7 @@
 """The named endpoints for `gradio_client`. Bad input is an error of one sentence.
 
+A text is a string, or any bytes as a list of numbers.
+
 client = Client("http://127.0.0.1:7860")
 trace = client.predict("In the beginning ", "blt-dv", api_name="/decode")      # bltlab.trace/1
 for trace in client.submit("In ", "blt-d", {"unmasking": "topk:2"}, api_name="/decode"): ...
@@ -12,6 +14,7 @@ from typing import Any
 import gradio as gr
 from links import Link
 from session import Demo, frames
+from settings import text_of
 from shown import ERRORS, LANES
 
 
@@ -36,7 +39,7 @@ class Endpoints:
 
     def decode(
         self,
-        prompt: str,
+        prompt: str | list[int],
         method: str = "ar",
         options: dict | None = None,
         max_new_bytes: int = 128,
@@ -51,13 +54,15 @@ class Endpoints:
         options: the method's own, {"unmasking": "confidence:0.7"}.
         """
         settings = _settings(max_new_bytes, temperature, top_k, top_p, seed, stop)
-        link = Link("watch", prompt, [method], settings, {method: options or {}})
+        with one_sentence():
+            text = text_of(prompt)
+        link = Link("watch", text, [method], settings, {method: options or {}})
         for (trace,) in self._traces(link):
             yield trace
 
     def race(
         self,
-        prompt: str,
+        prompt: str | list[int],
         methods: list[str] | None = None,
         options: dict | None = None,
         max_new_bytes: int = 128,
@@ -73,20 +78,22 @@ class Endpoints:
         """
         settings = _settings(max_new_bytes, temperature, top_k, top_p, seed, stop)
         names = self.demo.models.get().methods[:LANES] if methods is None else methods
-        yield from self._traces(Link("race", prompt, names, settings, options or {}))
+        with one_sentence():
+            text = text_of(prompt)
+        yield from self._traces(Link("race", text, names, settings, options or {}))
 
-    def patches(self, text: str) -> dict:
+    def patches(self, text: str | list[int]) -> dict:
         """Where the model's patches begin: bytes, the entropy before each in nats, and the rule."""
         with one_sentence():
-            return self.demo.survey_of(text)
+            return self.demo.survey_of(text_of(text))
 
-    def inside(self, text: str, seed: int = 0) -> dict:
+    def inside(self, text: str | list[int], seed: int = 0) -> dict:
         """Inside the model for a short text (bltlab.inside/1).
 
         Masks, training blocks, a denoised block and hashes.
         """
         with one_sentence():
-            return self.demo.look_at(text, seed)
+            return self.demo.look_at(text_of(text), seed)
 
     def _traces(self, link: Link) -> Iterator[list[dict[str, Any]]]:
         """Decode with one method after the other; the traces so far as JSON, again and again."""

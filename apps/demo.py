@@ -1,7 +1,8 @@
 """The demo: write a prompt, pick a decoder, watch every step.
 
-`python apps/demo.py` opens it on this machine only; `--model FOLDER` decodes with a model of your
-own, `--method my.module:MyMethod` adds a decoder of your own to Watch and Race, with its options.
+`python apps/demo.py`, or `python -m bltlab demo`, opens it on this machine only; `--model FOLDER`
+decodes with a model of your own, `--method my.module:MyMethod` adds a decoder of your own to Watch
+and Race, with its options.
 """
 
 import argparse
@@ -9,7 +10,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ except ImportError:  # a checkout that was not installed
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     import bltlab
 
+import exports
 import gradio as gr
 import shown
 import torch
@@ -37,6 +39,7 @@ from bltlab.inspection import MOST_BYTES
 from bltlab.options import load_class, options_of
 from bltlab.trace import Trace
 from bltlab.viz import inside, patches, player
+from bltlab.viz.page import read
 
 HERE = Path(__file__).resolve().parent
 QUEUE = 64  # decodings that may wait
@@ -61,7 +64,7 @@ def script() -> str:
     """Every viewer and the page's own JavaScript, once, for the head of the page."""
     sources = [player.SOURCE]
     sources += [viewer.SOURCE.removeprefix(player.BASE) for viewer in (patches, inside)]
-    sources += [(HERE / name).read_text(encoding="utf-8") for name in ("tour.js", "page.js")]
+    sources += [read("tour.js"), (HERE / "page.js").read_text(encoding="utf-8")]
     return "<script>" + "\n".join(sources).replace("</script", "<\\/script") + "</script>"
 
 
@@ -241,7 +244,8 @@ def patches_tab(box: Box, model: Shown) -> None:
     with gr.Row(elem_classes="bar"):
         box["patch_text"] = gr.Textbox(
             label="text",
-            placeholder="Type or paste any text, in any script",
+            placeholder="Type or paste any text, in any script,"
+            f" of up to {MOST_CHARACTERS:,} characters",
             lines=2,
             scale=4,
             max_length=MOST_CHARACTERS,
@@ -278,10 +282,14 @@ def build(models: Models | None = None, queue: int = QUEUE) -> tuple[gr.Blocks, 
         _tabs(box, demo.models)
         box["timer"] = gr.Timer(1.0, active=False)
         box["note"] = view("note")
+        box["file"] = view("file")
         box["pending"] = gr.JSON(visible=False)
+        box["branch"] = gr.Button(elem_classes=["branch"])
         for fn in endpoints(demo):  # before the others: names go to who comes first
             gr.api(fn, api_name=fn.__name__, **MODEL)
         _connect_decoding(demo, box)
+        _connect_branches(demo, box)
+        _connect_exports(box)
         _connect_models(demo, box)
         _connect_texts(demo, box)
         _connect_files(page, demo, box, tools)
@@ -291,7 +299,10 @@ def build(models: Models | None = None, queue: int = QUEUE) -> tuple[gr.Blocks, 
 
 
 def _top(box: Box, models: Models) -> tuple[gr.Button, gr.Button, gr.UploadButton]:
-    """The heading, the model, and the buttons that copy a link, save a file and open files."""
+    """The heading, the model, and the buttons that copy a link, save a file and open files.
+
+    Those for pages and pictures go into the box by their kinds.
+    """
     with gr.Row(elem_classes="top"):
         gr.Markdown(INTRO, elem_classes="intro")
         with gr.Row(elem_classes="tools"):
@@ -306,6 +317,8 @@ def _top(box: Box, models: Models) -> tuple[gr.Button, gr.Button, gr.UploadButto
             )
             copy = gr.Button("Copy link", size="sm")
             save = gr.Button("Save", size="sm")
+            for kind in exports.KINDS:
+                box[kind] = gr.Button(kind.upper(), size="sm", elem_classes="take")
             files = dict(file_types=[".json"], file_count="multiple")
             return copy, save, gr.UploadButton("Open", size="sm", **files)
 
@@ -347,6 +360,36 @@ def _connect_decoding(demo: Demo, box: Box) -> None:
         box[halt].click(demo.halt, **QUIET, **HIDDEN)
     told = [box["note"], box["timer"]]
     box["timer"].tick(named(demo.waiting, box), None, told, **QUIET, **HIDDEN)
+
+
+def _connect_branches(demo: Demo, box: Box) -> None:
+    """A candidate that was clicked in Watch: page.js presses this button and knows the choice."""
+    outputs = [box[name] for name in ("watch", "totals", "text", "note")]
+    ready = box["branch"].click(named(demo.ready, box), None, box["timer"], **QUIET, **HIDDEN)
+    ready.then(
+        named(demo.branch, box),
+        gr.JSON(visible=False),
+        outputs,
+        js="() => [bltlabPage.choice()]",
+        trigger_mode="multiple",
+        **STEADY,
+    )
+
+
+def _connect_exports(box: Box) -> None:
+    """The buttons that save what is shown as a page, a picture or an animation."""
+    view = gr.JSON(visible=False)
+    for kind in exports.KINDS:
+        box[kind].click(
+            named(partial(exports.taken, kind), box),
+            view,
+            [box["file"], box["note"]],
+            js="() => [bltlabPage.seen()]",
+            show_progress="hidden",
+            concurrency_id="exports",
+            concurrency_limit=1,
+            **HIDDEN,
+        )
 
 
 def _connect_models(demo: Demo, box: Box) -> None:

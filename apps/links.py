@@ -12,9 +12,9 @@ from urllib.parse import parse_qsl
 from controls import filled
 from settings import SETTINGS, checked, defaults
 
-from bltlab.decoding import METHODS
+from bltlab.decoding import METHODS, branch_of
 from bltlab.options import options_of
-from bltlab.trace import Trace
+from bltlab.trace import Trace, traces_of
 from bltlab.vocab import to_text
 
 TABS = "watch", "race", "patches", "inside", "tour"
@@ -136,6 +136,20 @@ def plain(text: str) -> Any:
     if isinstance(value, list):
         return value if all(type(v) is int for v in value) else text
     return text if isinstance(value, (dict, str)) else value
+
+
+def branch_link(choice: dict[str, Any]) -> tuple[Link, Trace]:
+    """What goes on from a byte that was taken by hand, and the trace that it was taken in.
+
+    choice: {"trace", "at", "byte"}. Raises ValueError or TypeError where they do not fit.
+    """
+    (old,) = traces_of(choice.get("trace"))
+    prompt, settings = branch_of(old, choice.get("at"), choice.get("byte"))
+    link = link_of([old], "watch")
+    link.prompt = prompt.decode("utf-8", "surrogateescape")
+    most = max(settings["max_new_bytes"], 1)
+    link.settings = link.all_settings | dict(max_new_bytes=most)
+    return link, old
 
 
 def link_of(traces: list[Trace], tab: str) -> Link:

@@ -31,16 +31,22 @@ var bltlabPage = (() => {
     if (goes) player.update(traces);
     else viewers[kind] = bltlabPlayer(stage(host), traces, {
       pace, ...kind === "race" ? { clock: "paper" } : {}, ...viewers[kind] ? keep(viewers[kind].state()) : {}, ...view,
-      highlight: view.pinned, autoplay: !live && view.step == null });
+      highlight: view.pinned, autoplay: !live && view.step == null, ...kind === "watch" ? { onBranch: take } : {} });
     if (live && !goes) viewers[kind].show(viewers[kind].length);
     document.body.classList.toggle("decoding", Boolean(live));
     if (live && before?.run !== run && host.getBoundingClientRect().top > innerHeight * 0.8)
       host.scrollIntoView({ block: "start" });           // on a phone the player is below
     const ends = traces.at(-1).events.at(-1).reason;
     if (goes && before.live && !live) {
-      if (view.step != null) viewers[kind] = bltlabPlayer(stage(host), traces, { pace, ...view, highlight: view.pinned });
+      if (view.step != null) viewers[kind] = bltlabPlayer(stage(host), traces, { pace, ...view, highlight: view.pinned,
+        ...kind === "watch" ? { onBranch: take } : {} });
       else if (!moved && ends !== "interrupted" && !still()) viewers[kind].show(0), viewers[kind].play();
     }
+  }
+  let chosen = null;                                     // the byte that was taken by hand
+  function take({ lane, ...choice }) {
+    chosen = { ...choice, trace: values.watch.traces[lane] };
+    document.querySelector("button.branch, .branch button").click();
   }
   const keep = ({ clock, speed }) => ({ clock, speed }); // what the next run takes over
   const kinds = {
@@ -62,7 +68,7 @@ var bltlabPage = (() => {
     },
     tour(host, { pages, traces, pace, view = {} }) {
       if (!pages?.length) return empty(host, "The tour's pages do not ship with this copy.");
-      if (viewers.tour) viewers.tour.set(view); else viewers.tour = bltlabTour(host, { pages, traces, pace }, view);
+      if (viewers.tour) viewers.tour.set(view); else viewers.tour = bltlabTour(host, { pages, traces, pace, stage }, view);
     },
     able(host, said) {                                   // what a model cannot do is greyed, with a reason
       Object.assign(abilities, { reasons: {}, tips: {} }, said);
@@ -81,11 +87,14 @@ var bltlabPage = (() => {
       table.append(row(head ?? [], "th"), ...(rows ?? []).map(cells => row(cells, "td")));
       host.replaceChildren(table);
     },
+    file(host, { name, type, data, at }, before) {       // what the server has made, for this visitor to keep
+      if (data && at !== before?.at) download(name, new Blob([Uint8Array.from(atob(data), c => c.charCodeAt(0))], { type }));
+    },
     note(host, { text, kind }) {
       const close = el("button", "\u00d7", { type: "button", ariaLabel: "close this note", onclick: () => note.remove() });
       const note = el("p", text, { className: kind ?? "" });
       note.append(close);
-      host.replaceChildren(...text ? [note] : []);
+      if (text || !host.querySelector(".cut")) host.replaceChildren(...text ? [note] : []);       // a cut is news for longer
       if (kind !== "error") setTimeout(() => note.remove(), 8000);
     },
   };
@@ -116,7 +125,8 @@ var bltlabPage = (() => {
   // ---- What a link says: the tab, what was decoded and how, and where its viewer stands
   const tab = () => document.querySelector('[role="tab"][aria-selected="true"]')?.textContent.trim().toLowerCase() ?? "watch";
   function query(at = tab()) {
-    const said = { tab: at }, shown = values[at] ?? {}, first = shown.traces?.[0];
+    const said = { tab: at }, all = values[at] ?? {};
+    const shown = at === "watch" ? { ...all, traces: all.traces?.slice(-1) } : all, first = shown.traces?.[0];
     if ((at === "watch" || at === "race") && first) {
       const { stop, ...settings } = first.settings;
       const models = shown.traces.map(({ model }) => model.name), one = new Set(models).size === 1;
@@ -145,13 +155,20 @@ var bltlabPage = (() => {
       return note("The link is in the address bar: it opens this view.");
     }
   }
+  function download(name, blob) {
+    const file = URL.createObjectURL(blob);
+    el("a", "", { href: file, download: name }).click();
+    setTimeout(() => URL.revokeObjectURL(file), 1000);
+  }
+  function seen() {                                      // what a picture of this tab shows
+    const at = tab(), { traces, pages } = values[at] ?? {}, { page, clock, step } = viewers[at]?.state?.() ?? {};
+    return { traces: pages ? pages[page - 1].traces.map(name => traces[name]) : traces ?? [], clock, step };
+  }
   function save() {
     const at = tab(), link = query(at), traces = at === "watch" || at === "race" ? values[at].traces : [];
     const several = traces.length !== 1, data = several ? { schema: "bltlab.view/1", link, traces } : { ...traces[0], link };
     const name = several ? at : traces[0].method.name.replace(/[^\w.-]/g, "_");
-    const file = URL.createObjectURL(new Blob([JSON.stringify(data)], { type: "application/json" }));
-    el("a", "", { href: file, download: `${name}.json` }).click();
-    setTimeout(() => URL.revokeObjectURL(file), 1000);
+    download(`${name}.json`, new Blob([JSON.stringify(data)], { type: "application/json" }));
     return note(several ? "Saved this view: drop the file on this page to open it again." :
       "Saved this trace: drop the file on this page, or give it to bltlab.Trace.load.");
   }
@@ -167,5 +184,12 @@ var bltlabPage = (() => {
     input.dispatchEvent(new Event("change", { bubbles: true }));
   });
   addEventListener("hashchange", () => location.reload());
-  return { mount, stage, copyLink, save, query, viewers, values };
+  // A box cuts what is pasted beyond its limit without a word, so the page says it.
+  addEventListener("paste", ({ target, clipboardData }) => {
+    const { value = "", maxLength: most, selectionStart: from, selectionEnd: to } = target;
+    const n = value.length - (to - from) + (clipboardData?.getData("text").length ?? 0);
+    const said = `Cut: at most ${most?.toLocaleString("en")} characters fit here, and that would be ${n.toLocaleString("en")}.`;
+    if (most > 0 && n > most) kinds.note(document.querySelector(".view.note .host"), note(said, "cut"));
+  });
+  return { mount, stage, copyLink, save, seen, choice: () => chosen, query, viewers, values };
 })();

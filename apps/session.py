@@ -7,7 +7,7 @@ import threading
 import time
 import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict
 from secrets import token_hex
@@ -16,7 +16,7 @@ from typing import Any
 import gradio as gr
 import shown
 from controls import build_method, gathered
-from links import Link, link_of, parse_link, read_link
+from links import Link, branch_link, link_of, parse_link, read_link
 from models import Models, Shown
 from settings import SETTINGS, checked, short
 from shown import ERRORS, LANES, refused, told
@@ -166,9 +166,7 @@ class Demo:
             yield from self.loading(*models)
             lanes = self._race(models, methods)
         except ERRORS as error:
-            self._clicks.pop(request.session_hash, None)
-            self.running.pop(request.session_hash, None)
-            yield refused(error)
+            yield self._refuse(request, error)
             return
         link.models, link.methods = [list(names) for names in zip(*lanes, strict=True)] or [[], []]
         link.settings = dict(zip(SETTINGS, values, strict=False))
@@ -176,6 +174,21 @@ class Demo:
             if name in METHODS:
                 link.options[name] = gathered(name, values[len(SETTINGS) :])
         yield from self.show(request, link)
+
+    def branch(self, request: gr.Request, choice: dict[str, Any] | None) -> Iterator[Update]:
+        """Take a byte by hand in a trace that Watch shows, and go on from there beside it."""
+        try:
+            link, old = branch_link(choice or {})
+        except ERRORS as error:
+            yield self._refuse(request, error)
+            return
+        yield from self.show(request, link, [old])
+
+    def _refuse(self, request: gr.Request, error: Exception) -> Update:
+        """A note for a visitor whose decoding cannot begin."""
+        self._clicks.pop(request.session_hash, None)
+        self.running.pop(request.session_hash, None)
+        return refused(error)
 
     def _race(self, models: list[str], methods: list[str]) -> list[tuple[str, str]]:
         """(model, method) of every lane: what a model cannot do is left out. Raises ValueError."""
@@ -190,8 +203,13 @@ class Demo:
             raise ValueError(reasons[0])
         return lanes
 
-    def show(self, request: gr.Request, link: Link) -> Iterator[Update]:
-        """Decode with one method after the other, and yield what the tab shows."""
+    def show(
+        self, request: gr.Request, link: Link, beside: Sequence[Trace] = ()
+    ) -> Iterator[Update]:
+        """Decode with one method after the other, and yield what the tab shows.
+
+        beside: traces that stand before them.
+        """
         visitor, begin = request.session_hash, time.monotonic()
         self._clicks[visitor] -= 1
         if self._clicks[visitor] > 0:  # a later click of theirs is in the queue too
@@ -206,7 +224,7 @@ class Demo:
                 streams = self.streams(link)
             notes = [f"Note: {w.message}." for w in warned if w.category is UserWarning]
             note = dict(note=told(" ".join(notes)))
-            for pictures in self._pictures(link, streams, stop):
+            for pictures in self._pictures(link, streams, stop, beside):
                 yield note | pictures
         except ERRORS as error:
             yield refused(error)
@@ -217,13 +235,17 @@ class Demo:
                 del self.running[visitor]
 
     def _pictures(
-        self, link: Link, streams: list[Stream], stop: threading.Event
+        self,
+        link: Link,
+        streams: list[Stream],
+        stop: threading.Event,
+        beside: Sequence[Trace],
     ) -> Iterator[Update]:
         """What the tab shows while decodings run, one after the other. A stop ends them all."""
         run = token_hex(4)
         models = {self.shown(name) for name, _ in link.lanes}
         pace = {model.name: model.pace for model in models}
-        done = []
+        done = [*beside]
         for events in streams:
             is_last = events is streams[-1]
             with closing(frames(events, stop.is_set)) as traces:

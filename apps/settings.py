@@ -100,6 +100,25 @@ def short(text: str) -> str:
     return text
 
 
+def text_of(given: str | list[int]) -> str:
+    """A text as it is, or from bytes as numbers: those that are not UTF-8 become lone surrogates.
+
+    `bltlab.vocab.to_bytes` turns these back. Raises ValueError for anything else, and for too much.
+
+    >>> text_of("é"), text_of([195, 169, 255])
+    ('é', 'é\\udcff')
+    """
+    if isinstance(given, str):
+        return short(given)
+    whole = isinstance(given, list) and len(given) <= MOST_CHARACTERS
+    if not whole or not all(type(byte) is int and 0 <= byte < 256 for byte in given):
+        raise ValueError(
+            "a text must be a string, or a list of numbers in 0..255, at most"
+            f" {MOST_CHARACTERS:,} of them"
+        )
+    return bytes(given).decode("utf-8", "surrogateescape")
+
+
 def checked(prompt: str, values: dict[str, Any]) -> dict[str, Any]:
     """The settings for `bltlab.stream`, by name: `stop` as a list, an empty seed as 0.
 

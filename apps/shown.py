@@ -3,7 +3,6 @@
 import inspect
 import json
 import time
-from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from secrets import token_hex
@@ -13,11 +12,14 @@ import gradio as gr
 import tables
 from controls import filled
 from links import Link, link_of
-from models import Shown, shipped
+from models import Shown
 
 import bltlab
+from bltlab import checkpoints
 from bltlab.decoding import METHODS
 from bltlab.trace import Trace
+from bltlab.viz import site
+from bltlab.viz.site import pace_of
 
 ERRORS = (ValueError, TypeError, OSError)  # what bad options and files raise
 LANES = 6  # of a race, at most
@@ -51,20 +53,14 @@ def lanes(
     return dict(run=run or token_hex(4), live=live, view=view or {}, pace=pace, traces=shown)
 
 
-def pace_of(traces: Iterable[Trace]) -> dict[str, float]:
-    """The seconds a byte that autoregression took, by model, where it is among the traces."""
-    pace = {}
-    for trace in traces:
-        found = trace.totals
-        if trace.method["name"] == "ar" and found.new_bytes:
-            pace[trace.model["name"]] = found.seconds / found.new_bytes
-    return pace
+def watched(*traces: Trace, **more: Any) -> dict[str, Any]:
+    """Everything that Watch shows of a trace, the last; before it that of which it is a branch.
 
-
-def watched(trace: Trace, **more: Any) -> dict[str, Any]:
-    """Everything that Watch shows of a trace. more: as `lanes` takes it."""
+    more: as `lanes` takes it.
+    """
+    trace = traces[-1]
     return dict(
-        watch=lanes([trace], **more),
+        watch=lanes([*traces], **more),
         totals=tables.totals(trace),
         text=bltlab.vocab.to_text(trace.prompt + trace.bytes),
     )
@@ -77,7 +73,7 @@ def raced(traces: list[Trace], **more: Any) -> dict[str, Any]:
 
 def played(tab: str, traces: list[Trace], **more: Any) -> dict[str, Any]:
     """Everything that Watch, or Race, shows of some traces."""
-    return watched(traces[0], **more) if tab == "watch" else raced(traces, **more)
+    return watched(*traces, **more) if tab == "watch" else raced(traces, **more)
 
 
 # -- what a model shows before anything is asked ---------------------------------------------------
@@ -132,11 +128,7 @@ def insides(model: Shown) -> dict[str, Any]:
 @lru_cache
 def tour() -> dict[str, Any]:
     """The pages of the tour, the traces they show, and the pace of autoregression in them."""
-    pages = shipped("tour", "pages.json") or []
-    names = {name for page in pages for name in page["traces"]}
-    traces = {name: shipped("tour", f"{name}.json") for name in sorted(names)}
-    timed = [Trace.from_json(trace) for trace in traces.values()]
-    return dict(pages=pages, traces=traces, pace=pace_of(timed))
+    return site.tour(checkpoints.assets())
 
 
 def known(link: Link, models: list[Shown]) -> list[Trace]:

@@ -1,5 +1,6 @@
 """The app: controls come from options, decoding streams and stops, links bring a view back."""
 
+import base64
 import json
 import sys
 import threading
@@ -16,9 +17,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "apps"))
 
 import controls  # noqa: E402
 import demo as app  # noqa: E402
+import exports  # noqa: E402
 import links  # noqa: E402
 import session  # noqa: E402
 import shown  # noqa: E402
+from api import Endpoints  # noqa: E402
 from conftest import Fifth, random_model  # noqa: E402
 from controls import Key  # noqa: E402
 from models import Models  # noqa: E402
@@ -707,6 +710,84 @@ def test_a_method_that_cannot_be_used_is_one_sentence_and_exit_code_2(own, name,
         app.main(["--method", name.format(own=own)])
     *_, told = capsys.readouterr().err.splitlines()
     assert left.value.code == 2 and words in told and "Traceback" not in told
+
+
+@pytest.mark.parametrize("given", [b"abc", b"\xef\xbb\xbfa\xff\xe5", bytes(range(256))])
+def test_the_api_takes_bytes(demo, given):
+    api = Endpoints(demo)
+    *_, trace = api.decode([*given], max_new_bytes=2)
+    assert Trace.from_json(trace).prompt == given
+    *_, race = api.race([*given], ["ar"], max_new_bytes=2)
+    assert Trace.from_json(race[0]).prompt == given
+    assert bytes(api.patches([*given])["bytes"]) == given
+
+
+@pytest.mark.parametrize(
+    "given", [[256], [-1], [True], ["a"], [1.0], {"a": 1}, None, 7, [1] * 2001, "a" * 2001]
+)
+def test_the_api_refuses_what_is_no_text_in_one_sentence(demo, given):
+    api = Endpoints(demo)
+    for ask in (api.decode, api.race, api.patches, api.inside):
+        with pytest.raises(gr.Error, match="a text m"):
+            list(ask(given))
+
+
+# -- a byte by hand, and files to keep -------------------------------------------------------------
+
+
+def test_a_byte_taken_by_hand_goes_on_beside_the_old_trace(demo):
+    old = decode(demo, "blt-s", temperature=0.0)[-1]["watch"]["traces"][0]
+    updates = list(demo.branch(VISITOR, dict(trace=old, at=9, byte=104)))
+    last = [update for update in updates if "watch" in update][-1]
+    first, new = map(Trace.from_json, last["watch"]["traces"])
+    assert first == Trace.from_json(old) and not last["watch"]["live"]
+    text = first.prompt + first.bytes
+    assert new.prompt == text[:9] + b"h" and new.method == first.method
+    assert len(new.prompt) + new.settings["max_new_bytes"] == 3 + 24
+    assert last["text"].startswith(shown.bltlab.vocab.to_text(new.prompt))
+    assert VISITOR.session_hash not in demo.running
+
+
+@pytest.mark.parametrize(
+    "choice", [None, {}, dict(trace=7), dict(trace={"schema": 1}), dict(at=500), dict(byte=300)]
+)
+def test_a_byte_that_cannot_be_taken_is_one_note(demo, choice):
+    trace = decode(demo, "ar", max_new_bytes=3)[-1]["watch"]["traces"][0]
+    if choice and "trace" not in choice:
+        choice = dict(trace=trace, at=4, byte=104) | choice
+    (told,) = demo.branch(VISITOR, choice)
+    assert set(told) == {"note"} and told["note"]["text"].startswith(REFUSED)
+    assert VISITOR.session_hash not in demo.running
+
+
+def test_what_is_shown_is_kept_as_a_page_a_picture_or_an_animation(demo):
+    pytest.importorskip("PIL")
+    trace = decode(demo, "blt-d", max_new_bytes=6)[-1]["watch"]["traces"][0]
+    view = dict(traces=[trace], clock="passes", step=2)
+    begins = dict(html=b"<!doctype html>", svg=b"<svg", png=b"\x89PNG", gif=b"GIF89a")
+    for kind, begin in begins.items():
+        told = exports.taken(kind, view)
+        assert told["file"]["name"] == f"blt-d.{kind}"
+        assert base64.b64decode(told["file"]["data"]).startswith(begin)
+    assert exports.exported("svg", view | dict(traces=[trace] * 2))["name"] == "race.svg"
+
+
+@pytest.mark.parametrize(
+    "kind, changed, words",
+    [
+        ("pdf", {}, "kind must be one of html, svg, png, gif"),
+        ("svg", dict(traces=[]), "no decoding on this tab"),
+        ("svg", dict(traces=[1]), "a trace, or a list of them"),
+        ("svg", dict(clock="hours"), "clock must be one of"),
+        ("svg", dict(step=10**9), "step must be an int"),
+        ("html", dict(many=7), "at most 6 traces"),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_note(demo, kind, changed, words):
+    trace = decode(demo, "ar", max_new_bytes=3)[-1]["watch"]["traces"][0]
+    view = dict(traces=[trace] * changed.pop("many", 1), clock="event", step=1) | changed
+    told = exports.taken(kind, view)
+    assert set(told) == {"note"} and words in told["note"]["text"]
 
 
 # -- the tour --------------------------------------------------------------------------------------
