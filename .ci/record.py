@@ -1,14 +1,17 @@
 """Make everything in assets/ again that shows what the shipped models write.
 
-    python .ci/record.py [traces] [tour] [views] [pictures]     (default: all)
+    python .ci/record.py [traces] [tour] [views] [pictures] [text]     (default: all but text)
 
 traces: what the demo opens with. tour: the traces of its pages, and the pages, whose words are
 looked up in those traces. views: the surveys of Patches and Inside. pictures: the README's
-animation. On one machine the same weights give the same files, but for seconds.
+animation. text: the English that the models read, from the packages that the recipe
+plain-english fetches. On one machine the same weights give the same files, but for seconds.
 """
 
 import argparse
 import json
+import lzma
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +24,8 @@ from tqdm.auto import tqdm  # noqa: E402
 
 import bltlab  # noqa: E402
 from bltlab import files, inspection, vocab  # noqa: E402
+from bltlab.corpora import plain_english  # noqa: E402
+from bltlab.corpora.packages import cache_folder, fetch  # noqa: E402
 from bltlab.decoding import METHODS  # noqa: E402
 from bltlab.events import Committed, Event, Foreseen, Unmasked, Verified  # noqa: E402
 from bltlab.trace import Trace  # noqa: E402
@@ -35,6 +40,10 @@ BYTES = dict(prompt="Größe, 大きさ, size: ", max_new_bytes=16)
 PHRASE = dict(prompt="de: Der 70. Hund schläft im Garten.\nen:", stop="\n", max_new_bytes=64)
 NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 RACERS = ("ar", "blt-fv")  # the README's animation: exact, and the fewest passes
+
+BIBLES = ("BBE/", "WEB/")
+# Beside them addresses since the days of the radio, and countries.
+SHIPPED = re.compile(r"(BBE|WEB|factbook)/|sotu/(193[4-9]|19[4-9]|20)")
 
 Page = dict[str, Any]
 
@@ -79,11 +88,23 @@ def pictures() -> None:
     to_gif(raced, folder / "phrase.gif", clock="paper", width=1400)
 
 
+def text() -> None:
+    """assets/text/plain-english.jsonl.xz: some of the records of `data plain-english`."""
+    recipe = plain_english.RECIPE
+    archives = {package: fetch(package, cache_folder()) for package in recipe.packages}
+    records = [r for r in recipe.records(archives, 0) if SHIPPED.match(r["id"])]
+    records.sort(key=lambda r: "" if r["id"].startswith(BIBLES) else r["id"])  # Bibles as they come
+    lines = [json.dumps(r, ensure_ascii=False) + "\n" for r in records]
+    packed = lzma.compress("".join(lines).encode(), preset=9 | lzma.PRESET_EXTREME)
+    files.write(ASSETS / "text" / "plain-english.jsonl.xz", packed)
+
+
 PARTS: dict[str, Callable[[], None]] = {
     "traces": traces,
     "tour": tour,
     "views": views,
     "pictures": pictures,
+    "text": text,
 }
 
 
@@ -294,7 +315,7 @@ def main() -> None:
     """Make the parts that were named, or all."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=" ".join(PARTS))
-    asked = parser.parse_args().parts or list(PARTS)
+    asked = parser.parse_args().parts or [part for part in PARTS if part != "text"]
     if unknown := set(asked) - set(PARTS):
         parser.error(f"a part is one of {', '.join(PARTS)}, got {', '.join(sorted(unknown))}")
     for name in tqdm(asked, unit="part"):

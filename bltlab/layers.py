@@ -340,14 +340,14 @@ class CrossAttention(nn.Module):
 
         # The softmax: the largest of each patch is taken off, as in any other.
         index = patch[:, :, None, None].expand_as(products)
-        lowest = torch.full_like(q[..., 0], -torch.inf)  # (B, P + 1, K, H)
+        lowest = q.new_full(q.shape[:-1], -torch.inf, dtype=products.dtype)  # (B, P + 1, K, H)
         largest = lowest.scatter_reduce(1, index, products.detach(), "amax")
         weights = (products - largest[row, patch]).exp()
         total = torch.zeros_like(largest).scatter_add(1, index, weights)
 
         mixed = weights[..., None] * v[:, :, None]  # (B, T, K, H, head)
         into = index[..., None].expand_as(mixed)
-        summed = torch.zeros_like(q).scatter_add(1, into, mixed)
+        summed = torch.zeros_like(q, dtype=mixed.dtype).scatter_add(1, into, mixed)
         total = total.clamp_min(1e-30)[..., None]
         pooled = (summed / total)[:, :n_patches]
         return self.residual * queries + self.out(pooled.flatten(3))

@@ -371,7 +371,8 @@ class BLT(nn.Module):
             if name.endswith(("out.weight", "down.weight")):
                 std *= 0.3
             with torch.no_grad():
-                weight.copy_(torch.randn(weight.shape, generator=generator) * std)
+                drawn = torch.randn(weight.shape, generator=generator, device="cpu")
+                weight.copy_(drawn * std)
         return self
 
     @classmethod

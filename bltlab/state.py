@@ -204,8 +204,9 @@ class DecodingState:
                 f"max_length is {self.max_length} bytes with BOS, got a text of {span.end}"
             )
         self._forget_scratch()
-        tensor: Any = ids
-        if not torch.is_tensor(ids) or ids.shape != span.positions.shape or span.real is not None:
+        if torch.is_tensor(ids) and ids.shape == span.positions.shape and span.real is None:
+            tensor = ids.to(self.model.device)
+        else:
             tensor = self._passes.padded(rows, span.width)
         try:
             self._take_in(rows, tensor, span, open_latent)

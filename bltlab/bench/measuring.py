@@ -190,7 +190,7 @@ def copy_bandwidth(device: torch.device, repeats: int = 5) -> float:
 
     Bytes read and bytes written both count.
     """
-    size = 1 << (28 if device.type == "cpu" else 32)
+    size = 1 << (28 if device.type == "cpu" else 30)
     source = torch.ones(size, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     copy = partial(seconds_of, partial(target.copy_, source))
