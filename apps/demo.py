@@ -394,7 +394,7 @@ def _connect_exports(box: Box) -> None:
 
 def _connect_models(demo: Demo, box: Box) -> None:
     """Another model fills the page anew; an example fills the prompt."""
-    box["model"].input(
+    box["model"].select(
         named(demo.choose, box), [box["model"], box["patch_text"]], [*box.values()], **STEADY
     )
     box["examples"].click(lambda row: row[0], box["examples"], box["prompt"], **QUIET, **HIDDEN)
@@ -451,6 +451,7 @@ def looks() -> dict[str, Any]:
         css=(HERE / "page.css").read_text("utf-8"),
         head=script(),
         share=False,
+        _frontend=False,  # no probe, which gives a slow machine three seconds
         footer_links=[],
         enable_monitoring=False,
         run_history=False,
@@ -516,7 +517,6 @@ def main(arguments: list[str] | None = None) -> None:
             server_port=port,
             quiet=True,
             prevent_thread_lock=True,
-            _frontend=False,  # its probe gives a slow machine three seconds
             **launch_arguments,
         )
     except (*shown.ERRORS, OverflowError) as error:  # a method, a model or a port that is none
