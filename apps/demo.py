@@ -295,7 +295,14 @@ def build(models: Models | None = None, queue: int = QUEUE) -> tuple[gr.Blocks, 
         _connect_files(page, demo, box, tools)
         page.unload(demo.leave)
     page.queue(max_size=queue)
+    demo.line = lambda: sessions_in_line(page)
     return page, looks()
+
+
+def sessions_in_line(page: gr.Blocks) -> list[str]:
+    """The sessions whose calls wait for the weights, in their order. Gradio tells only browsers."""
+    line = page._queue.event_queue_per_concurrency_id.get(MODEL["concurrency_id"])
+    return [event.session_hash for event in line.queue] if line else []
 
 
 def _top(box: Box, models: Models) -> tuple[gr.Button, gr.Button, gr.UploadButton]:

@@ -62,12 +62,15 @@ class Demo:
     """The models, and what the visitors do with them, one at a time.
 
     running: by visitor what ends their decoding, in the order of their clicks.
+    line: whose calls wait, in their order; with the page's own, it knows those of the API too.
     """
 
     def __init__(self, models: Models | None = None) -> None:
         self.models = models or Models()
         self.running: dict[str, threading.Event] = {}
+        self.line: Callable[[], list[str]] = lambda: [*self.running][1:]
         self._clicks: Counter[str] = Counter()  # of visitors, that were not answered yet
+        self._met: dict[str, tuple[float, int]] = {}  # when they first saw the line, and how long
         self._now: str | None = None  # the visitor whose decoding runs
         self._took: deque[float] = deque([1.0], maxlen=8)  # seconds of the latest decodings
 
@@ -117,9 +120,10 @@ class Demo:
         self.halt(request)
         visitor = request.session_hash
         self.running.pop(visitor, None)
+        self._met.pop(visitor, None)
         self.running[visitor] = threading.Event()
         self._clicks[visitor] += 1
-        return dict(timer=gr.Timer(active=len(self.running) > 1))
+        return dict(timer=gr.Timer(active=True))
 
     def halt(self, request: gr.Request) -> None:
         """A click on Stop."""
@@ -132,19 +136,29 @@ class Demo:
         if request.session_hash != self._now:
             self.running.pop(request.session_hash, None)
         self._clicks.pop(request.session_hash, None)
+        self._met.pop(request.session_hash, None)
 
     def waiting(self, request: gr.Request) -> Update:
         """How many are before a visitor who waits, and for how long; nothing once it is their turn.
 
         They are asked for again and again.
         """
-        order = list(self.running)
-        if request.session_hash not in order[1:]:
+        visitor, order = request.session_hash, self.line()
+        if visitor not in self.running or visitor == self._now:
             return dict(timer=gr.Timer(active=False))
-        before = order.index(request.session_hash)
-        seconds = before * sum(self._took) / len(self._took)
+        if visitor not in order:  # not yet in the queue, or just out of it
+            return {}
+        before = order.index(visitor) + 1
+        seconds = before * self._seconds_each(visitor, before)
         people = "1 decoding is" if before == 1 else f"{before} decodings are"
         return dict(note=told(f"{people} before yours: it begins in about {seconds:.0f} s."))
+
+    def _seconds_each(self, visitor: str, before: int) -> float:
+        """How long a decoding takes: as the line moved since this visitor asked, if it did."""
+        since, length = self._met.setdefault(visitor, (time.monotonic(), before))
+        if before < length:
+            return (time.monotonic() - since) / (length - before)
+        return sum(self._took) / len(self._took)
 
     def decode(
         self,

@@ -338,10 +338,11 @@ def test_a_page_that_goes_away_closes_the_stream(demo, every_event, monkeypatch)
     assert closed.is_set() and not demo.running
 
 
-def test_who_waits_is_told_how_many_are_before_and_when_it_is_their_turn(demo):
+def test_who_waits_is_told_how_many_are_before_and_when_it_is_their_turn(demo, monkeypatch):
     visitors = [SimpleNamespace(session_hash=name) for name in "abc"]
-    assert [demo.ready(v)["timer"].active for v in visitors] == [False, True, True]
+    assert [demo.ready(v)["timer"].active for v in visitors] == [True, True, True]
     first, second, third = visitors
+    demo._now = "a"
 
     def told(visitor):
         what = demo.waiting(visitor)
@@ -352,10 +353,19 @@ def test_who_waits_is_told_how_many_are_before_and_when_it_is_their_turn(demo):
     assert told(third).startswith("2 decodings are before yours")
     demo.leave(second)  # who leaves the queue is no longer before anybody
     assert told(third).startswith("1 decoding is before yours")
-    demo.leave(first)
+    line, demo.line = demo.line, lambda: ["a client of the API", "another", "c"]
+    assert told(third).startswith("3 decodings are before yours")
+    monkeypatch.setattr(session.time, "monotonic", lambda: 100.0)
+    demo._met["c"] = (80.0, 7)  # twenty seconds ago seven were before
+    assert told(third) == "3 decodings are before yours: it begins in about 15 s."
+    demo.line = list
+    assert demo.waiting(third) == {}
+    demo.line, demo._now = line, "c"
     assert told(third) is False
+    demo._now = None
+    demo.leave(first)
     demo.leave(third)
-    assert not demo.running and not demo._clicks
+    assert not demo.running and not demo._clicks and not demo._met
 
 
 def test_of_two_clicks_of_one_visitor_only_the_later_decodes(demo):
