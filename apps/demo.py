@@ -45,10 +45,7 @@ HERE = Path(__file__).resolve().parent
 QUEUE = 64  # decodings that may wait
 DTYPES = "float32", "bfloat16", "float16", "float64"
 TABLE = "left: trusted, right: verified. A line each: chain, foreseen chain, unmasked block"
-INTRO = (
-    "# bltlab\nA language model writes **several bytes at once**: "
-    "what it guesses, keeps and throws away."
-)
+INTRO = "# bltlab\nA language model writes **several bytes at once**. Watch how."
 
 # How callbacks run: one at a time what needs the weights; past the queue what does not; and none of
 # the page's own appears among the endpoints of the API.

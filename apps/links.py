@@ -164,5 +164,7 @@ def link_of(traces: list[Trace], tab: str) -> Link:
         name = trace.method["name"]
         link.methods.append(name)
         link.models.append(str(trace.model.get("name", "")))
-        link.options[name] = {k: v for k, v in trace.method.items() if k != "name"}
+        options = {k: v for k, v in trace.method.items() if k != "name"}
+        known = link.options.setdefault(name, options)  # where models differ, each has its own
+        link.options[name] = {k: v for k, v in options.items() if known.get(k) == v}
     return link

@@ -133,7 +133,9 @@ var bltlabPage = (() => {
       Object.assign(said, { model: one ? models[0] : models.join(), prompt: text(first.prompt.slice(1).map(id => id - 4)) },
         { method: shown.traces.map(({ method }) => method.name).join() }, settings, stop?.length ? { stop: stop[0] } : {});
       for (const { method: { name, ...options } } of shown.traces)
-        for (const key in options) said[`${name}.${key}`] = options[key];
+        for (const key in options)                       // where lanes of one method differ, each model has its own
+          if (shown.traces.every(({ method }) => method.name !== name || method[key] === options[key]))
+            said[`${name}.${key}`] = options[key];
     }
     if (at === "patches" || at === "inside") said.model = document.querySelector(".tools .model input")?.value ?? "";
     if (at === "patches") said.prompt = mine(shown.surveys) ?? "";

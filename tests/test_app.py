@@ -4,7 +4,7 @@ import base64
 import json
 import sys
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
@@ -378,9 +378,10 @@ def test_of_two_clicks_of_one_visitor_only_the_later_decodes(demo):
 
 
 def test_two_models_race_with_the_decoders_that_each_has():
-    plain, other = random_model(0, block_size=None), random_model(1)
+    plain, other, third = random_model(0, block_size=None), random_model(1), random_model(2)
     plain.name, other.name = "plain", "other"
-    demo = demo_of(plain, other)
+    third.config = replace(third.config, block_size=4)
+    demo = demo_of(plain, other, third)
     held = [*SETTINGS.values(), *values()]
     methods = ["ar", "blt-d"]
     *_, last = demo.decode(VISITOR, "abc", methods, ["plain", "other"], *held)
@@ -392,10 +393,15 @@ def test_two_models_race_with_the_decoders_that_each_has():
     *_, again = demo.resume(VISITOR, demo.followed(query)["pending"])
     traces = again["race"]["traces"]
     assert [(t["model"]["name"], t["method"]["name"]) for t in traces] == lanes
+    *_, last = demo.decode(VISITOR, "abc", ["blt-d"], ["other", "blt"], *held)
+    traces = [trace_of(last, lane, "race") for lane in range(2)]
+    assert [t.method["block_size"] for t in traces] == [8, 4]  # each model its own
+    options = links.link_of(traces, "race").options["blt-d"]
+    assert "block_size" not in options and options["latent"] == "closed"
     *_, refused = demo.decode(VISITOR, "abc", ["blt-d"], ["plain"], *held)
     assert "needs a BLT-D" in refused["note"]["text"]
     *_, refused = demo.decode(VISITOR, "abc", "ar", "/etc", *held)
-    assert "model must be one of plain, other, " in refused["note"]["text"]
+    assert "model must be one of plain, other, blt, " in refused["note"]["text"]
 
 
 # -- links and files -------------------------------------------------------------------------------
