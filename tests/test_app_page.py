@@ -219,6 +219,38 @@ def test_decode_writes_what_the_library_writes(visit, model):
     assert page.get_by_text(trace.method["name"], exact=True).first.is_visible()
 
 
+def test_a_candidate_is_taken_by_a_click_and_the_branch_stands_beside(visit, model):
+    page = visit()
+    ask(page, "cab", 12, "Autoregressive")
+    (old,) = decoded(page)
+    page.locator(".watch .bltp-bytes [role=option]").nth(6).click()  # pins it
+    offered = page.locator(".watch .bltp-take")
+    assert offered.nth(1).get_attribute("aria-label").startswith("take ")
+    page.run_before = page.evaluate("bltlabPage.values.watch.run")
+    offered.nth(1).click()
+    first, new = decoded(page)
+    assert first == old and new.prompt[:6] == (old.prompt + old.bytes)[:6]
+    assert bltlab.branch(model, old, 6, new.prompt[6]).bytes == new.bytes
+    assert page.locator(".watch .bltp-several .bltp-lane").count() == 2
+    for kind in ("HTML", "SVG", "PNG", "GIF"):
+        with page.expect_download() as found:
+            page.get_by_role("button", name=kind, exact=True).click()
+        assert found.value.suggested_filename == f"race.{kind.lower()}"
+
+
+def test_a_pasted_text_that_is_too_long_is_cut_and_the_page_says_so(visit):
+    page = visit("patches")
+    box = page.get_by_placeholder("of up to 2,000 characters")
+    for length, kept in ((1999, 1999), (2500, 2000)):
+        page.evaluate("text => navigator.clipboard.writeText(text)", "\ufeff" + "a" * (length - 1))
+        box.fill("")
+        box.press("Control+V")
+        assert len(box.input_value()) == kept
+        page.wait_for_timeout(500)  # in which the patches are found and drawn
+        said = page.get_by_text("Cut: at most 2,000 characters fit here, and that would be 2,500.")
+        assert said.count() == (length > kept)
+
+
 def test_race_shows_all_lanes_and_runs_two_on_one_clock(visit, first):
     page, traces = visit("race"), first
     assert page.evaluate("bltlabPage.viewers.race.state().clock") == "paper"
