@@ -142,7 +142,7 @@ class Option:
         if self.may_be_open and text.lower() in ("", "none"):
             return None
         if self.rules is not None:
-            return parse_rule_of(text, self.rules, self.name, load)
+            return parse_rule_of(text, self.rules if load else self.offered, self.name, load)
         return self.check(self._converted(text))
 
     def _converted(self, text: str) -> Any:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import textwrap
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,9 @@ import bltlab
 from bltlab import decoding, options
 from bltlab.__main__ import main
 from bltlab.decoding import METHODS, method_from_header, method_of, register, why_not
+from bltlab.options import build, option, plain_options
 from bltlab.trace import Trace
-from bltlab.unmasking import format_rule, parse_rule
+from bltlab.unmasking import TopK, format_rule, parse_rule
 
 ROOT = Path(__file__).parent.parent
 
@@ -292,3 +294,28 @@ def test_the_colon_of_a_drive_is_none_between_values(path, monkeypatch):
     monkeypatch.setattr(options, "load_class", load)
     rule = options.parse_rule_of(f"{path}:Mine:3", rules, load=True)
     assert asked == [f"{path}:Mine"] and rule == bltlab.TopK(3)
+
+
+@dataclass(frozen=True)
+class Own:
+    """A rule that has no short name."""
+
+    first: float = option(0.4, "of it", min=0, max=1)
+
+    def __call__(self, probs, masked):
+        return masked
+
+
+@dataclass(frozen=True)
+class WithOwn:
+    """Options, of which one is a rule whose default no short name stands for."""
+
+    rule: object = option(Own(), "a rule", rules={"topk": TopK})
+
+
+@pytest.mark.parametrize("rule", [Own(), Own(0.1), TopK(3)])
+def test_a_link_or_a_file_brings_back_a_rule_of_ones_own(rule):
+    one = WithOwn(rule)
+    assert build(WithOwn, json.loads(json.dumps(plain_options(one)))) == one
+    with pytest.raises(ValueError, match="there is none named"):  # but nothing else is loaded
+        build(WithOwn, dict(rule="somewhere:Else:0.1"))
