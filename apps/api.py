@@ -48,12 +48,15 @@ class Endpoints:
         top_p: float = 1.0,
         seed: int = 0,
         stop: list[str] | None = None,
+        no_repeat_ngram_bytes: int = 0,
     ) -> dict:
         """Decode, and stream the trace (bltlab.trace/1).
 
         options: the method's own, {"unmasking": "confidence:0.7"}.
         """
-        settings = _settings(max_new_bytes, temperature, top_k, top_p, seed, stop)
+        settings = _settings(
+            max_new_bytes, temperature, top_k, top_p, seed, stop, no_repeat_ngram_bytes
+        )
         with one_sentence():
             text = text_of(prompt)
         link = Link("watch", text, [method], settings, {method: options or {}})
@@ -71,12 +74,15 @@ class Endpoints:
         top_p: float = 1.0,
         seed: int = 0,
         stop: list[str] | None = None,
+        no_repeat_ngram_bytes: int = 0,
     ) -> list[dict]:
         """One prompt with several methods, by default all of the model's; streams the traces.
 
         options: by method, {"blt-d": {"block_size": 4}}.
         """
-        settings = _settings(max_new_bytes, temperature, top_k, top_p, seed, stop)
+        settings = _settings(
+            max_new_bytes, temperature, top_k, top_p, seed, stop, no_repeat_ngram_bytes
+        )
         names = self.demo.models.get().methods[:LANES] if methods is None else methods
         with one_sentence():
             text = text_of(prompt)
@@ -113,6 +119,7 @@ def _settings(
     top_p: float,
     seed: int,
     stop: list[str] | None,
+    no_repeat_ngram_bytes: int,
 ) -> dict[str, Any]:
     """The settings by name, as `Link` holds them."""
     return dict(
@@ -122,6 +129,7 @@ def _settings(
         top_p=top_p,
         seed=seed,
         stop=stop or [],
+        no_repeat_ngram_bytes=no_repeat_ngram_bytes,
     )
 
 

@@ -77,6 +77,17 @@ SETTINGS = {
         "",
         dict(max_length=200, label="stop after", info="end when this text was written"),
     ),
+    "no_repeat_ngram_bytes": Setting(
+        gr.Slider,
+        0,
+        dict(
+            minimum=0,
+            maximum=64,
+            step=1,
+            label="no repeats of",
+            info="write no run of so many bytes twice; 0 lets text repeat",
+        ),
+    ),
 }
 
 

@@ -13,6 +13,7 @@ import tables
 from controls import filled
 from links import Link, link_of
 from models import Shown
+from settings import defaults
 
 import bltlab
 from bltlab import checkpoints
@@ -148,7 +149,8 @@ def _answers(trace: Trace, link: Link) -> bool:
     settings = link.all_settings
     settings["stop"] = [settings["stop"]] if settings["stop"] else []
     options = link.options_of(trace.method["name"])
-    same_settings = all(trace.settings.get(k) == v for k, v in settings.items())
+    held = defaults() | trace.settings
+    same_settings = all(held[k] == v for k, v in settings.items())
     same_options = all(trace.method.get(k, v) == v for k, v in options.items())
     return trace.prompt == link.prompt.encode() and same_settings and same_options
 

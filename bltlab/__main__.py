@@ -188,6 +188,13 @@ def add_generate(verbs: Any, foreign: Mapping[str, type]) -> None:
     flag("--top-k", type=int, default=0, help="sample among so many bytes; 0: all (default 0)")
     flag("--top-p", type=float, default=1.0, help="sample among this probability (default 1)")
     flag("--seed", type=int, default=0, help="of the draws (default 0)")
+    flag(
+        "--no-repeat-ngram-bytes",
+        type=int,
+        default=0,
+        metavar="N",
+        help="write no run of N bytes that is there already; 0: they may repeat (default 0)",
+    )
     flag("--stop", action="append", default=[], help="end after this text; may be given repeatedly")
     flag("--trace", help="write the trace to this file")
     flag("--plain", action="store_true", help="no play of the guesses, also in a terminal")
@@ -209,6 +216,7 @@ def run_generate(arguments: argparse.Namespace) -> None:
         top_k=arguments.top_k,
         top_p=arguments.top_p,
         seed=arguments.seed,
+        no_repeat_ngram_bytes=arguments.no_repeat_ngram_bytes,
     )
     if sys.stdout.isatty() and not arguments.plain:
         play(events, partial(print, end="", flush=True))

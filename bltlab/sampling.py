@@ -7,7 +7,7 @@ at any temperature.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -22,8 +22,11 @@ from .unmasking import (  # noqa: F401  (importable from here since the first re
     EntropyBound,
     OneStep,
     TopK,
+    best_first,
+    first_best,
     format_rule,
     parse_rule,
+    rounding,
     rule_title,
 )
 
@@ -69,21 +72,39 @@ def _shifted(z: Tensor, n: int) -> Tensor:
     return (z >> n) & ((1 << (64 - n)) - 1)
 
 
+def would_repeat(ids: Sequence[int], n: int) -> set[int]:
+    """The bytes that, written behind ids, end a run of n bytes which stands there already.
+
+    >>> would_repeat([104, 105, 106, 104, 105], n=3), would_repeat([104, 105], n=3)
+    ({106}, set())
+    """
+    text = "".join(map(chr, ids))
+    last = text[max(0, len(text) - n + 1) :]
+    found = set()
+    at = text.find(last)
+    while 0 <= at < len(text) - len(last):
+        found.add(ord(text[at + len(last)]))
+        at = text.find(last, at + 1)
+    return found.intersection(ALLOWED) - {vocab.EOS_ID}
+
+
 @dataclass(frozen=True)
 class Pick:
     """Turns logits and positions into ids.
 
     temperature 0 takes the best; top_k 0 and top_p 1 keep every byte. seeds: one int for each row.
-    Raises ValueError or TypeError for values out of range.
+    no_repeat_ngram_bytes: no run of so many bytes is written that the text, prompt included, holds
+    already; 0 lets it repeat. Raises ValueError or TypeError for values out of range.
     """
 
     temperature: float = 0.0
     top_k: int = 0
     top_p: float = 1.0
     seeds: tuple[int, ...] = (0,)
+    no_repeat_ngram_bytes: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("temperature", "top_p", "top_k"):
+        for name in ("temperature", "top_p", "top_k", "no_repeat_ngram_bytes"):
             number = plain_number(getattr(self, name))
             if type(number) not in (int, float):
                 raise TypeError(f"{name} must be a number, got {number!r}")
@@ -96,17 +117,28 @@ class Pick:
             raise ValueError(
                 f"top_k must be an int of at least 0 (0 keeps every byte), got {self.top_k}"
             )
+        if not (type(self.no_repeat_ngram_bytes) is int and self.no_repeat_ngram_bytes >= 0):
+            raise ValueError(
+                "no_repeat_ngram_bytes must be an int of at least 0 (0 lets bytes repeat), got"
+                f" {self.no_repeat_ngram_bytes}"
+            )
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}")
 
-    def __call__(self, logits: Tensor, positions: Tensor) -> Tensor:
+    def __call__(
+        self, logits: Tensor, positions: Tensor, texts: Sequence[Sequence[int]] | None = None
+    ) -> Tensor:
         """ids (B, ...) from logits (B, ..., V), for the bytes at positions (B, ...).
 
-        Raises ValueError where a logit is not a number.
+        texts: the ids of each row as far as they are known, BOS first; what stands there before a
+        position is not repeated at it. Raises ValueError where a logit is not a number, or where
+        repeats are to be avoided and there are no texts.
         """
         logits = allowed_logits(check_numbers(logits, "the logits"))
+        if self.no_repeat_ngram_bytes:
+            logits = self._without_repeats(logits, positions, texts)
         if self.temperature == 0:
-            return logits.argmax(-1)
+            return first_best(logits)
         probs = self._probabilities(logits)
         seeds = torch.tensor(self.seeds, device=logits.device)
         seeds = seeds.view(-1, *[1] * (positions.ndim - 1))
@@ -119,24 +151,44 @@ class Pick:
         last = logits.shape[-1] - 1 - possible.flip(-1).argmax(-1)
         return torch.minimum(chosen, last)
 
+    def _without_repeats(
+        self, logits: Tensor, positions: Tensor, texts: Sequence[Sequence[int]] | None
+    ) -> Tensor:
+        """logits (B, T, V) with -inf for bytes that would end a run which the text holds already.
+
+        Nothing is held against a position while a byte just before it is not known.
+        """
+        if texts is None:
+            raise ValueError(
+                "no_repeat_ngram_bytes needs the texts in front of what is picked: leave that to"
+                " the moves, or give pick(logits, positions, texts)"
+            )
+        n, logits = self.no_repeat_ngram_bytes, logits.clone()
+        for row, (text, places) in enumerate(zip(texts, positions.tolist(), strict=True)):
+            for column, place in enumerate(places):
+                before = text[:place]
+                if len(before) == place and vocab.MASK_ID not in before[place - n + 1 :]:
+                    logits[row, column, list(would_repeat(before, n))] = -torch.inf
+        return logits
+
     def _probabilities(self, logits: Tensor) -> Tensor:
         """(B, ..., V) float64, truncated to top_k and top_p; not normalised after that."""
         relative = logits.double() - logits.amax(-1, keepdim=True)
         probs = (relative / self.temperature).softmax(-1)
-        return self._truncated(probs) if self.top_k or self.top_p < 1 else probs
+        return self._truncated(probs, logits) if self.top_k or self.top_p < 1 else probs
 
-    def _truncated(self, probs: Tensor) -> Tensor:
+    def _truncated(self, probs: Tensor, logits: Tensor) -> Tensor:
         """The top_k best, of them the smallest set that holds top_p; ties go to the lower id."""
-        order = probs.sort(dim=-1, descending=True, stable=True)
-        keep = torch.ones_like(order.values, dtype=torch.bool)
+        order = best_first(logits)
+        kept = probs.gather(-1, order)
         if self.top_k:
-            keep[..., self.top_k :] = False
-        kept = order.values * keep
-        before = kept.cumsum(-1) - kept
-        keep &= before < self.top_p * kept.sum(-1, keepdim=True)
-        return torch.zeros_like(probs).scatter(-1, order.indices, order.values * keep)
+            kept[..., self.top_k :] = 0
+        if self.top_p < 1:
+            before = kept.cumsum(-1) - kept
+            enough = self.top_p * kept.sum(-1, keepdim=True) - rounding(logits)
+            kept[..., 1:] *= before[..., 1:] < enough  # the best stays in any case
+        return torch.zeros_like(probs).scatter(-1, order, kept)
 
     def rows(self, rows: Sequence[int]) -> "Pick":
         """The same for some rows of the batch."""
-        seeds = tuple(self.seeds[number] for number in rows)
-        return Pick(self.temperature, self.top_k, self.top_p, seeds)
+        return replace(self, seeds=tuple(self.seeds[number] for number in rows))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .options import check_options, format_rule_of, option, parse_rule_of
@@ -36,7 +37,7 @@ class Confidence:
     def __call__(self, probs: Tensor, masked: Tensor) -> Tensor:
         """revealed (B, S)."""
         top = probs.amax(-1)
-        return at_least_one(top > self.threshold, top, masked)
+        return at_least_one(top > self.threshold + rounding(top), top, masked)
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,9 @@ class EntropyBound:
     def __call__(self, probs: Tensor, masked: Tensor) -> Tensor:
         """revealed (B, S)."""
         nats = -torch.special.xlogy(probs, probs).sum(-1)
-        order = nats.masked_fill(~masked, torch.inf).sort(dim=1, stable=True)
-        within = order.values.cumsum(1) <= self.gamma
-        chosen = torch.zeros_like(masked).scatter(1, order.indices, within)
+        surest = best_first(-nats.masked_fill(~masked, torch.inf))
+        within = nats.gather(1, surest).cumsum(1) <= self.gamma + rounding(nats)
+        chosen = torch.zeros_like(masked).scatter(1, surest, within)
         return at_least_one(chosen, -nats, masked)
 
 
@@ -75,9 +76,8 @@ class TopK:
 
     def __call__(self, probs: Tensor, masked: Tensor) -> Tensor:
         """revealed (B, S)."""
-        surest = probs.amax(-1).masked_fill(~masked, -torch.inf)
-        order = surest.sort(dim=1, descending=True, stable=True).indices
-        chosen = torch.zeros_like(masked).scatter(1, order[:, : self.k], True)
+        surest = best_first(probs.amax(-1).masked_fill(~masked, -torch.inf))
+        chosen = torch.zeros_like(masked).scatter(1, surest[:, : self.k], True)
         return chosen & masked
 
 
@@ -92,14 +92,47 @@ class OneStep:
         return masked
 
 
+# -- ties: what only rounding parts goes by place, so that a row does not know its batch -----------
+
+
+def rounding(scores: Tensor) -> float:
+    """How far apart two scores may be that are the same: 4e-11 in float64, 2e-5 in float32.
+
+    A block's slots that read the same, or bytes of the same weights, differ by less than that.
+    """
+    return torch.finfo(scores.dtype).eps ** (2 / 3)
+
+
+def first_best(scores: Tensor) -> Tensor:
+    """The index (...) of the best score (..., n); of several that are the same, the first.
+
+    >>> first_best(torch.tensor([0.1, 0.4, 0.4 + 1e-7]))
+    tensor(1)
+    """
+    lowest = scores.amax(-1, keepdim=True) - rounding(scores)
+    return (scores >= lowest).byte().argmax(-1)
+
+
+def best_first(scores: Tensor) -> Tensor:
+    """The indices (..., n) of scores (..., n) from the best on; the same scores in their order.
+
+    >>> best_first(torch.tensor([0.1, 0.4, 0.4 + 1e-7]))
+    tensor([1, 2, 0])
+    """
+    order = scores.sort(-1, descending=True)
+    is_lower = order.values.diff(dim=-1) < -rounding(scores)
+    ranks = F.pad(is_lower.cumsum(-1), (1, 0))
+    return torch.zeros_like(ranks).scatter(-1, order.indices, ranks).argsort(dim=-1, stable=True)
+
+
 RULES: dict[str, type] = {kind.name: kind for kind in (Confidence, EntropyBound, TopK, OneStep)}
 
 
 def at_least_one(chosen: Tensor, score: Tensor, masked: Tensor) -> Tensor:
     """The masked slots of `chosen` (B, S); in a row without any, the one of the best score."""
     chosen = chosen & masked
-    best = score.masked_fill(~masked, -torch.inf).argmax(1, keepdim=True)
-    only_best = torch.zeros_like(masked).scatter(1, best, True)
+    best = first_best(score.masked_fill(~masked, -torch.inf))
+    only_best = torch.zeros_like(masked).scatter(1, best[:, None], True)
     return torch.where(chosen.any(1, keepdim=True), chosen, only_best) & masked
 
 

@@ -60,6 +60,7 @@ def random_model(
     keys_per_patch=2,
     global_dim=48,
     n_encoder=1,
+    n_decoder=2,
     rule="entropy",
     doubled_residual=True,
 ):
@@ -70,7 +71,7 @@ def random_model(
         ),
         encoder=TransformerConfig(24, n_encoder, 2, 32, window=window),
         global_=TransformerConfig(global_dim, 2, 4, 64),
-        decoder=TransformerConfig(24, 2, 2, 32, window=window),
+        decoder=TransformerConfig(24, n_decoder, 2, 32, window=window),
         hashes=HashConfig((2, 3, 5), 61),
         keys_per_patch=keys_per_patch,
         decoder_input=decoder_input,

@@ -31,7 +31,9 @@ from bltlab.options import load_class, option, options_of, plain_options  # noqa
 from bltlab.trace import Finished, Trace, Unmasked  # noqa: E402
 from bltlab.unmasking import RULES, format_rule  # noqa: E402
 
-SETTINGS = dict(max_new_bytes=24, temperature=0.7, top_k=0, top_p=1.0, seed=0, stop="")
+SETTINGS = dict(
+    max_new_bytes=24, temperature=0.7, top_k=0, top_p=1.0, seed=0, stop="", no_repeat_ngram_bytes=0
+)
 VISITOR = SimpleNamespace(session_hash="one")
 REFUSED = "That does not work: "
 

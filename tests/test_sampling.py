@@ -134,6 +134,62 @@ def test_rules_by_hand():
     assert EntropyBound(sum(nats) + 1e-9)(probs, hidden).all()
 
 
+RULES_THAT_TIE = [
+    (Confidence(0.9), [0]),  # none is sure: the first of the best
+    (Confidence(0.5), []),  # exactly as sure as it must exceed
+    (EntropyBound(0.0), [0]),
+    (TopK(2), [0, 1]),
+]
+
+
+@pytest.mark.parametrize("rule, slots", RULES_THAT_TIE)
+@pytest.mark.parametrize("seed", range(6))
+def test_slots_that_only_rounding_parts_go_by_place(rule, slots, seed):
+    g = torch.Generator().manual_seed(seed)
+    noise = torch.rand(1, 5, 4, generator=g, dtype=torch.float64) * 1e-13
+    hidden = torch.tensor([[False, True, True, False, True]])
+    probs = block(0.97, 0.5, 0.5, 0.5, 0.5) + noise
+    chosen = rule(probs, hidden)[0].nonzero()[:, 0].tolist()
+    assert chosen == [[1, 2, 4][n] for n in slots or [0]]
+
+
+def test_entropies_that_just_fit_the_bound_fit_however_they_are_rounded():
+    half = torch.tensor([[[0.5, 0.5]] * 3], dtype=torch.float64)
+    hidden = torch.ones(1, 3, dtype=torch.bool)
+    for bound in (2 * math.log(2) - 1e-14, 2 * math.log(2) + 1e-14):
+        assert EntropyBound(bound)(half, hidden).tolist() == [[True, True, False]]
+
+
+@pytest.mark.parametrize("kept", [dict(), dict(top_k=1), dict(top_p=0.1), dict(top_p=0.4)])
+def test_bytes_that_only_rounding_parts_go_by_id(kept):
+    """Two twins of 0.4 each: whichever rounding prefers, the lower id is taken."""
+    for noise in (-1e-13, 0.0, 1e-13):
+        logits = logits_of([0.2, 0.4 + noise, 0.4 - noise]).expand(50, V)
+        pick = Pick(1.0 if kept else 0.0, seeds=tuple(range(50)), **kept)
+        assert set(pick(logits, torch.arange(50)).tolist()) == {5}
+
+
+def test_what_would_repeat_is_never_picked():
+    logits, at = logits_of([0.5, 0.3, 0.2])[None], torch.tensor([[5]])  # (1, 1, V)
+    text = [vocab.BOS_ID, 4, 5, 4, 5]  # behind 4 5: 4 would repeat 5 4, and 4 5 4
+    for n, byte in ((2, 5), (3, 5), (4, 4), (0, 4)):
+        assert Pick(no_repeat_ngram_bytes=n)(logits, at, [text]).item() == byte, n
+    assert Pick(no_repeat_ngram_bytes=1)(logits, at, [text]).item() == 6
+    unknown = [vocab.BOS_ID, 4, 5, 4, vocab.MASK_ID]
+    assert Pick(no_repeat_ngram_bytes=3)(logits, at, [unknown]).item() == 4
+    assert Pick(no_repeat_ngram_bytes=3)(logits, at, [text[:4]]).item() == 4  # a byte is missing
+    with pytest.raises(ValueError, match="needs the texts in front"):
+        Pick(no_repeat_ngram_bytes=3)(logits, at)
+
+
+def test_an_end_may_always_be_picked():
+    """Where every byte would repeat, the text ends."""
+    text = [vocab.BOS_ID, *range(4, V), vocab.EOS_ID]
+    at = torch.tensor([[len(text)]])
+    logits = torch.zeros(1, 1, V)
+    assert Pick(no_repeat_ngram_bytes=1)(logits, at, [text]).item() == vocab.EOS_ID
+
+
 def test_rules_as_text():
     for rule in (Confidence(0.25), EntropyBound(1.5), TopK(4), OneStep()):
         assert parse_rule(format_rule(rule)) == rule
@@ -158,6 +214,8 @@ def test_bad_settings_name_what_is_accepted():
         (dict(top_k=-1), "at least 0"),
         (dict(top_p=0), "above 0"),
         (dict(top_p=1.5), "at most 1"),
+        (dict(no_repeat_ngram_bytes=-1), "an int of at least 0"),
+        (dict(no_repeat_ngram_bytes=1.5), "an int of at least 0"),
     ):
         with pytest.raises(ValueError, match=words):
             Pick(**kwargs)

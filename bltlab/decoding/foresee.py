@@ -28,7 +28,7 @@ from ..events import Drafted, Event, Foreseen, Guessed
 from ..sampling import Pick
 from ..state import DecodingState
 from .moves import Proposing
-from .proposal import Proposal, ahead
+from .proposal import Proposal, ahead, choose
 from .telling import Weighed, weigh
 
 
@@ -97,7 +97,7 @@ class Foresight:
         state, denoised = self.state, None
         if state.has_pending and self.count > 1:
             denoised = state.denoise(self.masks, (), self.latent)  # (B, S, V)
-        own = self.pick(state.logits[:, None], ahead(state, 0, 1))  # (B, 1)
+        own = choose(state, self.pick, state.logits[:, None], ahead(state, 0, 1))  # (B, 1)
         weighed = self._weigh(own, state.logits[:, None])
         yield from self._take(weighed, [0] * state.batch_size)
         self._find_end()
@@ -118,7 +118,8 @@ class Foresight:
         read = state.draft(ids, self.latent, counts, every=True, block=block)
         logits, denoised = (read, None) if block is None else read  # (B, T, V), (B, S, V)
         at = ahead(state, 0, 1) + self._offsets(ids.shape[1])  # (B, T)
-        chosen = self.pick(logits, at)  # (B, T): what the chain writes behind each byte read
+        known = [row.known + row.guesses for row in self.rows]
+        chosen = choose(state, self.pick, logits, at, known)  # (B, T): behind each byte read
         agreed = self._agreed(chosen)
         all_right = [n == len(row.guesses) for n, row in zip(agreed, self.rows, strict=True)]
         yield from self._foreseen(agreed)
@@ -232,7 +233,8 @@ class Foresight:
         if denoised is None or self.block_size < 2:
             return
         at = ahead(self.state, 0, 1) + self._offsets(self.block_size - 1)
-        ids = self.pick(denoised[:, 1:], at)  # (B, S - 1)
+        known = [row.known for row in self.rows]
+        ids = choose(self.state, self.pick, denoised[:, 1:], at, known)  # (B, S - 1)
         weighed = weigh(self.state, ids, denoised[:, 1:])
         values, probs = ids.tolist(), weighed.plain_probs()
         candidates, stamp = weighed.plain_candidates(), self.state.stamp()

@@ -16,7 +16,7 @@ from ..events import Event
 from ..sampling import Pick, beliefs
 from ..state import DecodingState
 from ..unmasking import check_revealed
-from .proposal import Proposal, ahead, ends_of, nothing
+from .proposal import Proposal, ahead, choose, ends_of, nothing
 from .telling import (
     DenoisingStep,
     Weighed,
@@ -60,14 +60,16 @@ def chain(
     """
     if after is not None and draft_length == 0:
         return after
-    offset, count = (after.length, draft_length) if after else (0, draft_length + 1)
+    before, count = (after, draft_length) if after else (nothing(state), draft_length + 1)
     logits = _behind(state, after, latent)  # (B, V)
+    known = [before.ids]
     steps: list[Weighed] = []
     stamps: list[dict[str, Any]] = []
-    over = rows_over(state, after.ids) if after else [False] * state.batch_size
+    over = rows_over(state, before.ids)
     while True:
-        at = ahead(state, offset + len(steps), 1)
-        steps.append(weigh(state, pick(logits[:, None], at), logits[:, None], min_confidence > 0))
+        at = ahead(state, before.length + len(steps), 1)
+        known.append(choose(state, pick, logits[:, None], at, *known))
+        steps.append(weigh(state, known[-1], logits[:, None], min_confidence > 0))
         stamps.append(state.stamp())
         over = _or(over, rows_over(state, steps[-1].ids))
         is_own = len(steps) == 1 and after is None
@@ -75,7 +77,7 @@ def chain(
             break
         logits = state.draft(steps[-1].ids, latent)
     guesses = Weighed.join(steps)
-    yield from drafted(state, offset, guesses, stamps)
+    yield from drafted(state, before.length, guesses, stamps)
     return _cut_at_eos(state, _behind_or_own(after, guesses))
 
 
@@ -174,7 +176,8 @@ def unmask(
         masked = _masked(block, busy)
         probs = beliefs(logits)
         revealed = check_revealed(rule, rule(probs, masked), masked)
-        block = torch.where(revealed, pick(logits, at), block)
+        chosen = choose(state, pick, logits, at, before.ids, block)
+        block = torch.where(revealed, chosen, block)
         if state.record:
             steps.append(DenoisingStep(masked, block, probs, state.stamp()))
     block_probs = None  # (B, S): of each byte when it was revealed
@@ -233,7 +236,7 @@ def verify(state: DecodingState, pick: Pick, proposal: Proposal) -> Iterator[Eve
     at = ahead(state, own, proposal.length - own + 1)
     logits = _read(state, proposal.ids, ends)[:, own:]  # (B, t, V); fewer where all rows end
     t = logits.shape[1]
-    target = pick(logits, at[:, :t])  # (B, t)
+    target = choose(state, pick, logits, at[:, :t])  # (B, t): the state has read what is in front
     guesses = proposal.ids[:, own : own + t]  # (B, k)
     k = guesses.shape[1]
     agreed = accepted_length(guesses, target[:, :k]).tolist()

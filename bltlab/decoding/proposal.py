@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from .. import vocab
+from ..sampling import Pick
 from ..state import DecodingState
 
 
@@ -57,3 +58,25 @@ def ahead(state: DecodingState, offset: int, n: int) -> torch.Tensor:
         return torch.arange(begin, begin + n, device=device)[None]
     begins = torch.tensor(state.lengths, device=device)[:, None] + offset
     return begins + torch.arange(n, device=device)
+
+
+def choose(
+    state: DecodingState,
+    pick: Pick,
+    logits: torch.Tensor,
+    at: torch.Tensor,
+    *scratch: torch.Tensor | Sequence[Sequence[int]],
+) -> torch.Tensor:
+    """The ids (B, n) that `pick` writes at positions `at` (B, n), from logits (B, n, V).
+
+    scratch: ids (B, m) behind the frontier, one after another, MASK where one is hidden. They are
+    asked for only where a pick minds what stands in front of it.
+    """
+    if not getattr(pick, "no_repeat_ngram_bytes", 0):
+        return pick(logits, at)
+    texts = [list(row.ids) for row in state.rows]
+    for part in scratch:
+        rows = part.tolist() if torch.is_tensor(part) else part
+        for text, ids in zip(texts, rows, strict=True):
+            text.extend(ids)
+    return pick(logits, at, texts)

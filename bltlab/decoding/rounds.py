@@ -42,7 +42,11 @@ class Stream:
             "threshold": model.config.patcher.threshold,
         }
         self._pick = Pick(
-            settings["temperature"], settings["top_k"], settings["top_p"], tuple(settings["seed"])
+            settings["temperature"],
+            settings["top_k"],
+            settings["top_p"],
+            tuple(settings["seed"]),
+            settings.get("no_repeat_ngram_bytes", 0),
         )
         self._live = list(range(len(prompts)))  # numbers of the rows that go on
         self._new = [b"" for _ in prompts]  # what each has written
@@ -231,6 +235,7 @@ def stream(
     seed: int | Sequence[int] = 0,
     stop: str | bytes | Sequence[str | bytes] = (),
     record: bool | str = True,
+    no_repeat_ngram_bytes: int = 0,
 ) -> Stream:
     """An iterator of events for one prompt, or for a list of prompts (row by row within a step).
 
@@ -240,6 +245,12 @@ def stream(
     which is. seed: an int for all rows, or one for each. record: True for every event, "totals"
     leaves out probabilities and candidates, False keeps only the bytes. Raises ValueError or
     TypeError before anything runs.
+
+    At temperature 0 long text soon goes in circles: that is for answers, for comparing and for
+    short texts. For open text, sample (temperature 0.7 to 1), or forbid repeats:
+    no_repeat_ngram_bytes=n writes no run of n bytes that prompt and text hold already, at the price
+    of a word broken here and there: more of them below 20 or so (0 forbids nothing). Lossless
+    methods stay lossless; in a block, BLT-D minds only what stands unmasked in front of a byte.
     """
     prompts: list[Any] = list(prompt) if isinstance(prompt, (list, tuple)) else [prompt]
     if not prompts:
@@ -248,7 +259,9 @@ def stream(
     method = fitted(method, model)
     max_new_bytes = plain_number(max_new_bytes)
     _check_budget(model, ids, max_new_bytes)
-    pick = Pick(temperature, top_k, top_p)  # refuses values out of range now, not later
+    pick = Pick(  # refuses values out of range now, not later
+        temperature, top_k, top_p, no_repeat_ngram_bytes=no_repeat_ngram_bytes
+    )
     settings = dict(
         max_new_bytes=max_new_bytes,
         temperature=pick.temperature,
@@ -257,6 +270,8 @@ def stream(
         seed=_seeds(seed, len(prompts)),
         stop=_stops(stop),
     )
+    if pick.no_repeat_ngram_bytes:
+        settings["no_repeat_ngram_bytes"] = pick.no_repeat_ngram_bytes
     if isinstance(record, bool):
         record = "all" if record else ""
     if not isinstance(record, str) or record not in RECORDS:
@@ -352,10 +367,12 @@ def generate(
     seed: int | Sequence[int] = 0,
     stop: str | bytes | Sequence[str | bytes] = (),
     record: bool | str = True,
+    no_repeat_ngram_bytes: int = 0,
 ) -> Any:
     """Run `stream` to its end: a `Generation`, or a list of them for a list of prompts.
 
-    The arguments are those of `stream`. An interrupt keeps what there is.
+    The arguments are those of `stream`, which says when to sample. An interrupt keeps what there
+    is.
     """
     settings: dict[str, Any] = dict(
         max_new_bytes=max_new_bytes,
@@ -365,6 +382,7 @@ def generate(
         seed=seed,
         stop=stop,
         record=record,
+        no_repeat_ngram_bytes=no_repeat_ngram_bytes,
     )
     try:
         events = stream(model, prompt, method, **settings)
