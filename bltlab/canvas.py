@@ -115,11 +115,12 @@ class Canvas:
 
     def _unmask(self, event: Unmasked, step: int) -> None:
         """The slots that are masked or were revealed just now; the others stay as they are."""
+        revealed = set(event.revealed)
         for slot, (i, prob) in enumerate(zip(event.block, event.probs, strict=True)):
             position = event.position + slot
             if i == vocab.MASK_ID:
                 self._put(position, Cell(i, "masked", prob, step))
-            elif slot in event.revealed:
+            elif slot in revealed:
                 self._put(position, Cell(i, "proposed", prob, step))
 
     def _guess(self, event: Guessed, step: int) -> None:

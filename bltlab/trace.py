@@ -4,9 +4,11 @@ What the text looked like after some of the events is its `canvas`.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Self
 
@@ -266,12 +268,21 @@ def accepted_share(guesses: Sequence[tuple[int, int]]) -> list[float]:
     >>> accepted_share([(2, 2), (2, 0), (1, 1)])
     [0.6666666666666666, 0.5]
     """
-    shares = []
-    most = max((guessed for guessed, _ in guesses), default=0)
-    for nth in range(1, most + 1):
-        reached = [accepted >= nth for guessed, accepted in guesses if guessed >= nth]
-        shares.append(sum(reached) / len(reached))
-    return shares
+    reached = _at_least([guessed for guessed, _ in guesses])
+    agreed = _at_least([accepted for _, accepted in guesses])
+    agreed += [0] * (len(reached) - len(agreed))
+    return [n / all_ for n, all_ in zip(agreed, reached, strict=True)]
+
+
+def _at_least(counts: Sequence[int]) -> list[int]:
+    """How many of some counts are at least 1, 2, ... up to the largest.
+
+    >>> _at_least([2, 1, 0, 2])
+    [3, 2]
+    """
+    of_size = Counter(counts)
+    found = [of_size[n] for n in range(max(counts, default=0), 0, -1)]
+    return list(accumulate(found))[::-1]
 
 
 def traces_of(traces: Any) -> list[Trace]:

@@ -4,6 +4,7 @@ is taken.
 
 import copy
 import json
+import time
 from dataclasses import fields, replace
 
 import pytest
@@ -13,7 +14,7 @@ from test_player import TRACES
 import bltlab
 from bltlab import schema, trace
 from bltlab.__main__ import main
-from bltlab.trace import EVENTS, Trace
+from bltlab.trace import EVENTS, Trace, accepted_share
 
 
 @pytest.fixture
@@ -320,3 +321,28 @@ def test_names_of_a_foreign_trace_do_not_reach_the_terminal_as_they_are(good, tm
     assert said.isprintable() and r"settings.kind\x1b]0" in said
     assert main(["view", "no\x1b[31mfile"]) == 2
     assert capsys.readouterr().err.rstrip("\n").isprintable()
+
+
+def a_block(n):
+    return dict(type="Unmasked", block=[101] * n, revealed=list(range(n)), probs=[0.5] * n)
+
+
+def a_check(n):
+    probs = dict(draft_probs=[0.5] * n, target_probs=[0.5] * n)
+    return dict(type="Verified", drafted=[101] * n, accepted=n, replacement=None, **probs)
+
+
+@pytest.mark.parametrize("make, others", [(a_block, 1), (a_check, 5000)])
+def test_a_crafted_trace_is_read_in_time_linear_in_its_length(make, others):
+    """One event of 30,000 bytes, all revealed, and small ones: each byte looked for among all."""
+    stamp = dict(row=0, nfe=[0] * 4, weight_bytes=0, cache_bytes=0, seconds=0.0)
+    prompt = dict(type="Prefilled", position=0, ids=[1], opens=[True], entropies=[1.0])
+    sizes = [30_000, *[1] * others]
+    events = [dict(make(n), position=1, candidates=[[]] * n) for n in sizes]
+    parameters = dict(encoder=1, global_=1, decoder=1)
+    data = dict(schema="bltlab.trace/1", method=dict(name="x"), settings={})
+    data |= dict(model=dict(parameters=parameters), events=[e | stamp for e in (prompt, *events)])
+    began = time.process_time()
+    shares = accepted_share(Trace.from_json(data).guesses)
+    assert time.process_time() - began < 3
+    assert set(shares) == ({1.0} if make is a_check else set())

@@ -34,9 +34,10 @@ var bltlabFold = (() => {
       if (known?.state === "foreseen" && known.id === event.id) Object.assign(known, { state: "proposed", prob: event.prob });
       else if (known?.state === "replaced") known.prob ??= event.prob; else put(first, event.id, state, event.prob);
     } else if (event.type === "Unmasked") {
+      const revealed = new Set(event.revealed);
       event.block.forEach((id, slot) => {
         if (id === MASK) put(first + slot, id, "masked", event.probs[slot]);
-        else if (event.revealed.includes(slot)) put(first + slot, id, "proposed", event.probs[slot]);
+        else if (revealed.has(slot)) put(first + slot, id, "proposed", event.probs[slot]);
       });
     } else if (event.type === "Guessed") {
       event.block.forEach((id, slot) => put(first + slot, id, "foreseen", event.probs[slot]));
