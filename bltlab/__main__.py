@@ -218,7 +218,7 @@ def run_generate(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         no_repeat_ngram_bytes=arguments.no_repeat_ngram_bytes,
     )
-    if sys.stdout.isatty() and not arguments.plain:
+    if is_utf8_terminal(sys.stdout) and not arguments.plain:
         play(events, partial(print, end="", flush=True))
     else:
         _print_as_written(events)
@@ -243,6 +243,11 @@ def _print_as_written(events: Stream) -> None:
                 write(decode(event.ids), False)
     events.close()
     write(b"", True)
+
+
+def is_utf8_terminal(out: Any) -> bool:
+    """Can what stands behind the text be erased again, column by column?"""
+    return out.isatty() and str(out.encoding).lower().replace("-", "") == "utf8"
 
 
 def written_to(out: Any) -> Callable[[bytes, bool], None]:

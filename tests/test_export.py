@@ -6,6 +6,7 @@ import base64
 import html
 import json
 import random
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -234,6 +235,7 @@ def test_svg_is_xml_for_random_bytes(seed):
 
 def test_svg_names_no_other_file():
     text = export.svg(Scene([RECORDED["blt-dv"]]).draw())
+    assert re.search(r'<svg [^>]*width="100%" viewBox="0 0 760 \d+" style="max-width: 760px"', text)
     assert text.count("http") == 1 and 'xmlns="http://www.w3.org/2000/svg"' in text
     assert not any(
         word in text for word in ("href", "url(", "@import", "<script", "<image", "foreignObject")

@@ -56,11 +56,11 @@ def _is_xml(c: str) -> bool:
 def svg(picture: Picture) -> str:
     """A `Picture` as the text of an SVG file.
 
-    It names no outside file; a reader without DejaVu uses a font of their own.
+    It names no outside file; a reader without DejaVu uses a font of their own. It is as wide as its
+    place, so that a cell of a notebook does not cut it, and at most as wide as the picture.
     """
     width, height = picture.width, picture.height
-    size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
-    size += ' style="max-width: 100%; height: auto"'  # a cell of a notebook may be narrower
+    size = f'width="100%" viewBox="0 0 {width} {height}" style="max-width: {width}px"'
     body = "\n".join(_svg_part(*part) for part in picture.parts)
     return f"""<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">
 <title>{xml(picture.title)}</title>
