@@ -1,0 +1,37 @@
+"""Checks of the exercises: each holds a learner's function beside the library's.
+
+    checks.reads(reads)
+
+An exercise that is still empty passes and says so. A check prints one line where yours agrees;
+otherwise it shows the shortest counter-example, and names the mistake where it knows it. The first
+line of each check says what your function takes and returns.
+
+One file for each notebook; `comparing.exercise` declares a check, its number, and the typical wrong
+answers that it refuses.
+"""
+
+from .blocks import bounded as bounded
+from .blocks import confident as confident
+from .blocks import training_mask as training_mask
+from .comparing import EXERCISES as EXERCISES
+from .comparing import Refused as Refused
+from .drafts import accepted_length as accepted_length
+from .drafts import draw as draw
+from .drafts import write as write
+from .latents import may_read as may_read
+from .latents import reads as reads
+from .patching import cut as cut
+from .patching import entropy as entropy
+from .patching import opens_next as opens_next
+from .state import autoregress as autoregress
+from .state import broken_state as broken_state
+from .state import is_sound as is_sound
+from .tour import encode as encode
+from .tour import new_bytes as new_bytes
+from .tour import on_screen as on_screen
+from .training import bits_per_byte as bits_per_byte
+from .training import threshold as threshold
+from .training import windows as windows
+from .verification import acceptance_rate as acceptance_rate
+from .verification import accepted_share as accepted_share
+from .verification import proposer as proposer
