@@ -677,7 +677,8 @@ def main(argv: list[str] | None = None) -> int | None:
     take_any_character(sys.stderr)
     try:
         if argv[:1] == ["demo"]:
-            return run_demo(argv[1:])
+            run_demo(argv[1:])
+            return None
         foreign = foreign_methods(argv) if argv[:1] == ["generate"] else {}
         arguments = parser(foreign).parse_args(argv)
         arguments.run(arguments)

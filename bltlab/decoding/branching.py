@@ -58,8 +58,8 @@ def one_byte(byte: int | bytes | str) -> bytes:
     >>> one_byte(104), one_byte("h")
     (b'h', b'h')
     """
-    if type(byte) is int:
-        if not 0 <= byte < 256:
+    if isinstance(byte, int):
+        if isinstance(byte, bool) or not 0 <= byte < 256:
             raise ValueError(f"byte must be in 0..255, got {byte}")
         return bytes([byte])
     found = vocab.to_bytes(byte)
