@@ -7,6 +7,7 @@ trace = client.predict("In the beginning ", "blt-dv", api_name="/decode")      #
 for trace in client.submit("In ", "blt-d", {"unmasking": "topk:2"}, api_name="/decode"): ...
 """
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -18,6 +19,32 @@ from settings import text_of
 from shown import ERRORS, LANES
 
 
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+# What an argument must be: in words, and the test for it
+KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "method": ("a text", lambda value: isinstance(value, str)),
+    "methods": ("a list of texts", _is_texts),
+    "options": ("an object", lambda value: isinstance(value, dict)),
+    "stop": ("a text or a list of texts", lambda value: isinstance(value, str) or _is_texts(value)),
+}
+NUMBER = ("a number", _is_number)
+
+
+def check_kinds(given: dict[str, Any]) -> None:
+    """Raise TypeError, in one sentence, for an argument of a wrong kind; None is left open."""
+    for name, value in given.items():
+        words, fits = KINDS.get(name, NUMBER)
+        if value is not None and not fits(value):
+            raise TypeError(f"{name} must be {words}, got {type(value).__name__}")
+
+
 @contextmanager
 def one_sentence() -> Iterator[None]:
     """What bad input raises inside reaches the client as its sentence alone."""
@@ -27,6 +54,11 @@ def one_sentence() -> Iterator[None]:
         raise gr.Error(str(error), print_exception=False) from None
 
 
+def somebody_waits(session: str, since: float) -> bool:
+    """The answer where nobody knows who listens."""
+    return True
+
+
 class Endpoints:
     """The functions that clients call. Each needs the model, so they share its queue.
 
@@ -34,8 +66,8 @@ class Endpoints:
     here that of what it yields.
     """
 
-    def __init__(self, demo: Demo) -> None:
-        self.demo = demo
+    def __init__(self, demo: Demo, waits: Callable[[str, float], bool] = somebody_waits) -> None:
+        self.demo, self.waits = demo, waits
 
     def decode(
         self,
@@ -49,6 +81,7 @@ class Endpoints:
         seed: int = 0,
         stop: list[str] | None = None,
         no_repeat_ngram_bytes: int = 0,
+        request: gr.Request | None = None,
     ) -> dict:
         """Decode, and stream the trace (bltlab.trace/1).
 
@@ -58,9 +91,10 @@ class Endpoints:
             max_new_bytes, temperature, top_k, top_p, seed, stop, no_repeat_ngram_bytes
         )
         with one_sentence():
+            check_kinds(settings | dict(method=method, options=options))
             text = text_of(prompt)
         link = Link("watch", text, [method], settings, {method: options or {}})
-        for (trace,) in self._traces(link):
+        for (trace,) in self._traces(link, request):
             yield trace
 
     def race(
@@ -75,6 +109,7 @@ class Endpoints:
         seed: int = 0,
         stop: list[str] | None = None,
         no_repeat_ngram_bytes: int = 0,
+        request: gr.Request | None = None,
     ) -> list[dict]:
         """One prompt with several methods, by default all of the model's; streams the traces.
 
@@ -85,8 +120,11 @@ class Endpoints:
         )
         names = self.demo.models.get().methods[:LANES] if methods is None else methods
         with one_sentence():
+            check_kinds(settings | dict(methods=methods, options=options))
+            for of_one in (options or {}).values():
+                check_kinds(dict(options=of_one))
             text = text_of(prompt)
-        yield from self._traces(Link("race", text, names, settings, options or {}))
+        yield from self._traces(Link("race", text, names, settings, options or {}), request)
 
     def patches(self, text: str | list[int]) -> dict:
         """Where the model's patches begin: bytes, the entropy before each in nats, and the rule."""
@@ -99,14 +137,24 @@ class Endpoints:
         Masks, training blocks, a denoised block and hashes.
         """
         with one_sentence():
+            check_kinds(dict(seed=seed))
             return self.demo.look_at(text_of(text), seed)
 
-    def _traces(self, link: Link) -> Iterator[list[dict[str, Any]]]:
-        """Decode with one method after the other; the traces so far as JSON, again and again."""
-        done = []
+    def _traces(self, link: Link, request: gr.Request | None) -> Iterator[list[dict[str, Any]]]:
+        """Decode with one method after the other; the traces so far as JSON, again and again.
+
+        Ends where nobody waits for them.
+        """
+        done, began = [], time.monotonic()
+
+        def is_left() -> bool:
+            return request is not None and not self.waits(request.session_hash, began)
+
         with one_sentence():
             for events in self.demo.streams(link):
-                with closing(frames(events)) as traces:
+                if is_left():
+                    return
+                with closing(frames(events, is_left)) as traces:
                     for trace in traces:
                         yield [*done, trace.to_json()]
                 done.append(trace.to_json())
@@ -133,7 +181,10 @@ def _settings(
     )
 
 
-def endpoints(demo: Demo) -> list[Callable]:
-    """The functions of the API, in order; their names are those of the endpoints."""
-    api = Endpoints(demo)
+def endpoints(demo: Demo, waits: Callable[[str, float], bool]) -> list[Callable]:
+    """The functions of the API, in order; their names are those of the endpoints.
+
+    waits: does anybody wait for the call of a session that began at a time?
+    """
+    api = Endpoints(demo, waits)
     return [api.decode, api.race, api.patches, api.inside]

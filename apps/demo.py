@@ -28,11 +28,13 @@ import shown
 import torch
 from api import endpoints
 from controls import keys, method_controls
+from door import Door
 from gradio.components import Component
 from models import Models, Place, Shown
 from network import free_port, invitation, keep_local
 from session import Demo
 from settings import MOST_CHARACTERS, SETTINGS, setting_controls
+from starlette.middleware import Middleware
 
 from bltlab.decoding import METHODS, register
 from bltlab.inspection import MOST_BYTES
@@ -282,8 +284,10 @@ def build(models: Models | None = None, queue: int = QUEUE) -> tuple[gr.Blocks, 
         box["file"] = view("file")
         box["pending"] = gr.JSON(visible=False)
         box["branch"] = gr.Button(elem_classes=["branch"])
-        for fn in endpoints(demo):  # before the others: names go to who comes first
+        door = Door(lambda: addresses_in_line(page))
+        for fn in endpoints(demo, door.waits):  # before the others: names go to who comes first
             gr.api(fn, api_name=fn.__name__, **MODEL)
+            door.public.append(fn.__name__)
         _connect_decoding(demo, box)
         _connect_branches(demo, box)
         _connect_exports(box)
@@ -291,9 +295,19 @@ def build(models: Models | None = None, queue: int = QUEUE) -> tuple[gr.Blocks, 
         _connect_texts(demo, box)
         _connect_files(page, demo, box, tools)
         page.unload(demo.leave)
-    page.queue(max_size=queue)
+    page.queue(max_size=queue, api_open=False)  # nobody passes by the line
     demo.line = lambda: sessions_in_line(page)
-    return page, looks()
+    return page, looks() | dict(app_kwargs=dict(middleware=[Middleware(door.in_front_of)]))
+
+
+def addresses_in_line(page: gr.Blocks) -> list[str]:
+    """The address behind each call that waits or runs."""
+    queue = page._queue
+    events = [
+        event for line in queue.event_queue_per_concurrency_id.values() for event in line.queue
+    ]
+    events += [event for job in queue.active_jobs if job for event in job]
+    return [event.request.client.host for event in events if event.request.client]
 
 
 def sessions_in_line(page: gr.Blocks) -> list[str]:

@@ -7,6 +7,8 @@ import gradio as gr
 from gradio.components import Component
 
 MOST_CHARACTERS = 2000  # of a prompt
+LONGEST_STOP = 200  # characters
+MOST_STOPS = 16
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ SETTINGS = {
     "stop": Setting(
         gr.Textbox,
         "",
-        dict(max_length=200, label="stop after", info="end when this text was written"),
+        dict(max_length=LONGEST_STOP, label="stop after", info="end when this text was written"),
     ),
     "no_repeat_ngram_bytes": Setting(
         gr.Slider,
@@ -141,4 +143,8 @@ def checked(prompt: str, values: dict[str, Any]) -> dict[str, Any]:
     stop = values["stop"]
     if isinstance(stop, str):
         stop = [stop] if stop else []
+    if len(stop) > MOST_STOPS or any(len(text) > LONGEST_STOP for text in stop):
+        raise ValueError(
+            f"stop may be up to {MOST_STOPS} texts of at most {LONGEST_STOP} characters here"
+        )
     return values | dict(seed=values["seed"] or 0, stop=stop)
