@@ -116,7 +116,8 @@ class Prediction:
         if self.guess is None:
             folded = f"<details><summary>or unfold it</summary>It is {answer}.{note}</details>"
             return f"<p>{escape(self.question)} <i>Guess first, above</i></p>{folded}"
-        verdict = "near" if self.near else "not near"
+        right = "right" if self.choices else "near"
+        verdict = right if self.near else f"not {right}"
         said = escape(say(self.guess))
         return f"<p>You said <b>{said}</b>, it is {answer}: {verdict}.{note} {_so_far()}</p>"
 
@@ -187,7 +188,7 @@ def _so_far() -> str:
     """How many guesses were near, in words."""
     settled = [one for one in _asked.values() if one.settled]
     near = sum(one.near for one in settled)
-    return f"{near} of {len(settled)} guesses near so far."
+    return f"{near} of {len(settled)} guesses right or near so far."
 
 
 def say(value: Guess) -> str:
@@ -258,9 +259,12 @@ class Picture:
         return "Picture of a BLT"
 
 
-def architecture(*parts: str, patches: Sequence[str] = ("The", " by")) -> Picture:
+def architecture(
+    *parts: str, patches: Sequence[str] = ("The", " by"), reads: bool = True
+) -> Picture:
     """A BLT from its bytes (top) to its predictions (bottom), with some parts highlighted.
 
+    reads: draw which latent each byte reads.
     parts: of `COLOUR_OF`, drawn in colour and bold while the others fade; none: all alike. A block
     of MASKs is drawn where "block" is one of them. The last patch is open, all others are closed.
     Raises ValueError for an unknown part.
@@ -271,7 +275,7 @@ def architecture(*parts: str, patches: Sequence[str] = ("The", " by")) -> Pictur
     drawing = _Drawing(parts, ["B", *patches])
     drawing.draw_bytes()
     drawing.draw_stacks()
-    drawing.draw_latents()
+    drawing.draw_latents(reads)
     if "block" in parts:
         drawing.draw_block()
     return Picture(drawing.svg())
@@ -381,10 +385,10 @@ class _Drawing:
             following = self.letters[t + 1] if t < self.last else "?"
             self.text("decoder", self.x(t), LEVELS["next"], following)
 
-    def draw_latents(self) -> None:
-        """A latent for each patch, and which byte reads which."""
+    def draw_latents(self, reads: bool) -> None:
+        """A latent for each patch, and, if asked for, which byte reads which."""
         y = LEVELS["latents"]
-        self.text("latents", 8, y, "latents, one a patch", "start")
+        self.text("latents", 8, y, "latents: by patch", "start")
         for p in range(len(self.patches)):
             at = self.middle(p)
             is_open = p == len(self.patches) - 1
@@ -393,7 +397,7 @@ class _Drawing:
                 self.arrow("global", at, LEVELS["global"] + 15, at, y - 14)
             name = "not yet" if is_open else f"o{p}"
             self.box("latents", at - 28, at + 28, y, name, 26)
-        for t in range(self.last + 1):
+        for t in range(self.last + 1 if reads else 0):
             source = self.middle(self.reads(t))
             self.arrow("latents", source, y + 13, self.x(t), LEVELS["decoder"] - 15)
 

@@ -1,5 +1,6 @@
 """What notebooks share: predictions that count, the picture of the architecture, the glossary."""
 
+import json
 import re
 import subprocess
 import sys
@@ -37,7 +38,7 @@ def test_a_guess_before_the_answer_is_shown_beside_it_and_counts(shown):
     assert rows.guess == 9.5 and "9.5" in told.value
     rows.reveal(8, "One a patch.")
     assert "You said <b>9.5</b>, it is <b>8</b>: near. One a patch." in shown[1].value
-    assert "1 of 1 guesses near" in course.score().data
+    assert "1 of 1 guesses right" in course.score().data
 
 
 def test_without_a_guess_the_answer_stays_folded_until_there_is_one(shown):
@@ -47,7 +48,7 @@ def test_without_a_guess_the_answer_stays_folded_until_there_is_one(shown):
     assert "<details>" in before and "Guess first" in before and "You said" not in before
     assert "0 of 0" in course.score().data
     shown[0].children[1].value = "a lane"
-    assert "it is <b>a &lt;row&gt;</b>: not near" in shown[1].value
+    assert "it is <b>a &lt;row&gt;</b>: not right" in shown[1].value
     assert "0 of 1" in course.score().data
 
 
@@ -122,9 +123,29 @@ def test_bytes_read_the_latent_of_the_last_closed_patch():
     assert [drawing.reads(t) for t in range(7)] == [0, 0, 0, 1, 1, 1, 1]
 
 
+def test_what_bytes_read_can_be_left_out():
+    lines = [course.architecture(reads=reads).svg.count("<line") for reads in (True, False)]
+    assert lines[0] - lines[1] == 7  # a line for each byte
+
+
 def test_an_unknown_part_is_refused():
     with pytest.raises(ValueError, match="parts must be of bytes"):
         course.architecture("stack")
+
+
+# -- slides ----------------------------------------------------------------------------------------
+
+
+def test_slides_have_pages_and_fetch_nothing():
+    exporters = pytest.importorskip("nbconvert").exporters
+    made = exporters.SlidesExporter(
+        template_name="slides", extra_template_basedirs=[str(FOLDER)]
+    ).from_filename(str(FOLDER / "02_latents.ipynb"))[0]
+    outer = re.findall(r"<section[^>]*>\s*<section", made)
+    pages = made.count("<section") - len(outer)
+    cells = json.loads((FOLDER / "02_latents.ipynb").read_text(encoding="utf-8"))["cells"]
+    assert pages == sum(cell["cell_type"] == "markdown" for cell in cells)
+    assert not re.search(r"""(?:src|href)=["'](?:https?:)?//|@import|require\(""", made)
 
 
 # -- the glossary ----------------------------------------------------------------------------------

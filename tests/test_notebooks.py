@@ -87,10 +87,10 @@ def test_every_notebook_is_known_and_asks_its_question(notebook):
 
 def test_it_says_what_it_takes(written):
     first = written.cells[0][1]
-    minutes = r"\*\*Time\.\*\* \d+ minutes with the exercises, \d+ (seconds|minutes) to run"
+    minutes = r"- \*\*Time\.\*\* \d+ minutes with the exercises, \d+ (seconds|minutes) to run"
     assert re.search(minutes, first)
     for word in ("Need", "After", "Paper"):
-        assert f"**{word}.**" in first
+        assert f"- **{word}.**" in first
     assert "[Glossary](GLOSSARY.md)" in first
     assert re.search(r"\*\*Paper\.\*\*.*(section|appendix)s? \w", first)
 
