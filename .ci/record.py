@@ -1,6 +1,7 @@
 """Make everything in assets/ again that shows what the shipped models write.
 
     python .ci/record.py [traces] [tour] [views] [pictures] [text]     (default: all but text)
+    python .ci/record.py --weights blt-d-nano=runs/mine     ships these weights first
 
 traces: what the demo opens with. tour: the traces of its pages, and the pages, whose words are
 looked up in those traces. views: the surveys of Patches and Inside. pictures: the README's
@@ -20,6 +21,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
+import torch  # noqa: E402
 from tqdm.auto import tqdm  # noqa: E402
 
 import bltlab  # noqa: E402
@@ -34,7 +36,7 @@ from bltlab.viz.scene import TICKS  # noqa: E402
 
 ASSETS = ROOT / "assets"
 MODEL = "blt-d-nano"
-OPENING = dict(prompt="In the beginning ", max_new_bytes=96, temperature=0.5, seed=1)
+OPENING = dict(prompt="In the beginning ", max_new_bytes=96, temperature=0.5, seed=3)
 TOLD = dict(prompt="And they went up to ", max_new_bytes=48)  # by the tour
 BYTES = dict(prompt="Größe, 大きさ, size: ", max_new_bytes=16)
 PHRASE = dict(prompt="de: Der 70. Hund schläft im Garten.\nen:", stop="\n", max_new_bytes=64)
@@ -82,10 +84,20 @@ def views() -> None:
 def pictures() -> None:
     """assets/pictures: a phrase by autoregression and by the fastest exact method."""
     folder = ASSETS / "pictures"
+    folder.mkdir(exist_ok=True)
     run = folder / "run.json"
     raced = [record("blt-d-phrases-8", m, run, **PHRASE) for m in RACERS]
     run.unlink()
     to_gif(raced, folder / "phrase.gif", clock="paper", width=1400)
+
+
+def ship(weights: str) -> None:
+    """assets/NAME of "NAME=FOLDER": a model in 16 bits, in files of 16 MiB; its card stays."""
+    name, _, folder = weights.partition("=")
+    card = (ASSETS / name / "README.md").read_text(encoding="utf-8")
+    model = bltlab.BLT.from_pretrained(folder, device="cpu")
+    files_beside = [("README.md", card)]
+    model.save_pretrained(ASSETS / name, torch.float16, shard_bytes=2**24, files=files_beside)
 
 
 def text() -> None:
@@ -216,7 +228,8 @@ def _several_page(trace: Trace) -> Page:
 
 
 def _ahead_page(trace: Trace) -> Page:
-    checked = _first(trace, Verified, lambda e: e.accepted == len(e.drafted), after=8)
+    before = _first(trace, Verified)  # by the second time something was saved
+    checked = _first(trace, Verified, lambda e: e.accepted == len(e.drafted), after=before)
     event = trace.events[checked - 1]
     return dict(
         title="The decoder runs ahead",
@@ -315,9 +328,13 @@ def main() -> None:
     """Make the parts that were named, or all."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=" ".join(PARTS))
-    asked = parser.parse_args().parts or [part for part in PARTS if part != "text"]
+    parser.add_argument("--weights", action="append", default=[], metavar="NAME=FOLDER")
+    arguments = parser.parse_args()
+    asked = arguments.parts or [part for part in PARTS if part != "text"]
     if unknown := set(asked) - set(PARTS):
         parser.error(f"a part is one of {', '.join(PARTS)}, got {', '.join(sorted(unknown))}")
+    for weights in arguments.weights:
+        ship(weights)
     for name in tqdm(asked, unit="part"):
         PARTS[name]()
 
