@@ -159,3 +159,14 @@ def test_the_glossary_has_each_word_once_and_shows_those_asked_for():
     assert "<dt><b>latent</b></dt>" in one and one.count("<dt>") == 1
     with pytest.raises(KeyError):
         course.glossary("chunk")
+
+
+# -- the page for teachers -------------------------------------------------------------------------
+
+
+def test_plans_for_a_class_add_up():
+    text = (FOLDER.parent / ".github" / "TEACHING.md").read_text(encoding="utf-8")
+    plans = re.findall(r"^### ([^\n]+)\n(.+?)^\| \*\*(\d+)\*\*", text, re.M | re.S)
+    assert [name for name, _, _ in plans][:2] == ["90 minutes", "An afternoon"]
+    for name, rows, total in plans:
+        assert sum(map(int, re.findall(r"^\| (\d+) \|", rows, re.M))) == int(total), name
