@@ -376,7 +376,7 @@ class _Drawing:
         for part, text in texts.items():
             self.box(part, left, right, LEVELS[part], text)
         self.box("global", left, right, LEVELS["global"], "global transformer: runs once a patch")
-        self.text("decoder", 8, LEVELS["next"], "predicts the next byte", "start")
+        self.text("decoder", 8, LEVELS["next"], "next byte", "start")
         for t in range(self.last + 1):
             self.arrow(
                 "encoder", self.x(t), LEVELS["bytes"] + 19, self.x(t), LEVELS["encoder"] - 15
