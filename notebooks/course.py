@@ -75,7 +75,7 @@ class Prediction:
             self.guess = str(text) if self.choices else number(text)
         except ValueError:
             return "A number, please."
-        for told in self._watchers:
+        for told in (*self._watchers, *_scoreboards):
             told()
         following = "Now run the next cell." if self.answer is None else "The answer is below."
         return f"Your guess: {say(self.guess)}. {following}"
@@ -153,6 +153,7 @@ class Prediction:
 
 
 _asked: dict[str, Prediction] = {}  # by question, in the order in which they were asked
+_scoreboards: list[Callable[[], None]] = []  # to be told of every guess
 
 
 def predict(
@@ -172,8 +173,23 @@ def predict(
     return known
 
 
-def score() -> HTML:
-    """All guesses of this notebook so far beside their results."""
+def score() -> None:
+    """Show all guesses of this notebook so far beside their results; later ones come in."""
+    _show(_score_widget, score_table())
+
+
+def _score_widget(ui: Any) -> Any:
+    shown = ui.HTML(score_table())
+
+    def told() -> None:
+        shown.value = score_table()
+
+    _scoreboards[:] = [told]
+    return shown
+
+
+def score_table() -> str:
+    """What `score` shows, as HTML."""
     rows = []
     for one in _asked.values():
         mark = ("✓" if one.near else "✗") if one.settled else ""
@@ -181,7 +197,7 @@ def score() -> HTML:
         cells = (one.question, say(one.guess), answer, mark)
         rows.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
     head = "<tr><th>question</th><th>you said</th><th>it is</th><th></th></tr>"
-    return HTML(f"<p>{_so_far()}</p><table>{head}{''.join(rows)}</table>")
+    return f"<p>{_so_far()}</p><table>{head}{''.join(rows)}</table>"
 
 
 def _so_far() -> str:

@@ -17,6 +17,7 @@ import course  # noqa: E402
 @pytest.fixture(autouse=True)
 def nothing_asked(monkeypatch):
     monkeypatch.setattr(course, "_asked", {})
+    monkeypatch.setattr(course, "_scoreboards", [])
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def test_a_guess_before_the_answer_is_shown_beside_it_and_counts(shown):
     assert rows.guess == 9.5 and "9.5" in told.value
     rows.reveal(8, "One a patch.")
     assert "You said <b>9.5</b>, it is <b>8</b>: near. One a patch." in shown[1].value
-    assert "1 of 1 guesses right" in course.score().data
+    assert "1 of 1 guesses right" in course.score_table()
 
 
 def test_without_a_guess_the_answer_stays_folded_until_there_is_one(shown):
@@ -46,10 +47,10 @@ def test_without_a_guess_the_answer_stays_folded_until_there_is_one(shown):
     which.reveal("a <row>")
     before = shown[1].value
     assert "<details>" in before and "Guess first" in before and "You said" not in before
-    assert "0 of 0" in course.score().data
+    assert "0 of 0" in course.score_table()
     shown[0].children[1].value = "a lane"
     assert "it is <b>a &lt;row&gt;</b>: not right" in shown[1].value
-    assert "0 of 1" in course.score().data
+    assert "0 of 1" in course.score_table()
 
 
 def test_a_guess_does_not_change_once_its_answer_is_known(shown):
@@ -60,6 +61,15 @@ def test_a_guess_does_not_change_once_its_answer_is_known(shown):
     assert again is rows and not again.near
     rows.reveal(3)
     assert rows.answer == 8
+
+
+def test_the_score_takes_in_later_guesses(shown):
+    rows = course.predict("How many rows?")
+    rows.reveal(8)
+    course.score()
+    assert "0 of 0" in shown[-1].value and "no guess" in shown[-1].value
+    rows.take("8")
+    assert "1 of 1" in shown[-1].value and "✓" in shown[-1].value
 
 
 def test_what_is_no_number_is_refused_and_asked_again(shown):
