@@ -322,9 +322,7 @@ def _add_trade_off(
         x=[x for x, _ in points],
         y=[y for _, y in points],
         text=names,
-        mode="markers+text",
-        textposition="top center",
-        textfont=dict(size=10),
+        mode="markers",
         name=f"T = {temperature:g}",
         showlegend=column == 1,
         marker=dict(
@@ -335,6 +333,19 @@ def _add_trade_off(
         row=1,
         col=column,
     )
+    for name, (x, y) in zip(names, points, strict=True):
+        figure.add_annotation(
+            x=x,
+            y=y,
+            text=_short(name),
+            textangle=-40,
+            showarrow=False,
+            xanchor="left",
+            yanchor="bottom",
+            font=dict(size=10),
+            row=1,
+            col=column,
+        )
     figure.add_scatter(
         x=[points[i][0] for i in front],
         y=[points[i][1] for i in front],
@@ -345,3 +356,14 @@ def _add_trade_off(
         row=1,
         col=column,
     )
+
+
+def _short(spec: str) -> str:
+    """A method and the values of its options.
+
+    >>> _short("blt-d,block_size=4,unmasking=confidence:0.9")
+    'blt-d 4 0.9'
+    """
+    method, *options = spec.split(",")
+    values = [option.partition("=")[2].rpartition(":")[2] for option in options]
+    return " ".join([method, *values])
