@@ -20,16 +20,6 @@ torch.set_num_threads(1)
 # -- right answers, written without the library's own ---------------------------------------------
 
 
-def right_new_bytes(data):
-    return bytes(
-        i - 4
-        for event in data["events"]
-        if event["type"] == "Committed"
-        for i in event["ids"]
-        if i >= 4
-    )
-
-
 def right_on_screen(trace, step):
     ids = []
     for e in trace.events[:step]:

@@ -27,7 +27,6 @@ from .state import autoregress as autoregress
 from .state import broken_state as broken_state
 from .state import is_sound as is_sound
 from .tour import encode as encode
-from .tour import new_bytes as new_bytes
 from .tour import on_screen as on_screen
 from .training import bits_per_byte as bits_per_byte
 from .training import threshold as threshold

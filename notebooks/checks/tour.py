@@ -1,7 +1,6 @@
 """00: ids, and reading a lane."""
 
 import random
-from typing import Any
 
 import bltlab
 from bltlab.events import Committed, Prefilled
@@ -31,41 +30,8 @@ def encode(yours: Answer) -> None:
 # -- what a trace says -----------------------------------------------------------------------------
 
 
-def _ids_of(data: dict[str, Any], kinds: tuple[str, ...]) -> list[int]:
-    """The ids of all events of some kinds."""
-    return [i for e in data["events"] if e["type"] in kinds for i in e["ids"]]
-
-
 @exercise(
     "0.2",
-    wrong={
-        "the prompt counts as new": lambda data: bytes(
-            i - 4 for i in _ids_of(data, ("Prefilled", "Committed")) if i >= 4
-        ),
-        "the 4 special ids are not taken off": lambda data: bytes(
-            i % 256 for i in _ids_of(data, ("Committed",))
-        ),
-        "guesses are taken, not what was committed": lambda data: bytes(
-            e["id"] - 4 for e in data["events"] if e["type"] == "Drafted" and e["id"] >= 4
-        ),
-    },
-)
-def new_bytes(yours: Answer) -> None:
-    """yours(data) -> the new bytes of a trace, from its JSON."""
-
-    def library(data):
-        return bltlab.Trace.from_json(data).bytes
-
-    def given(data):
-        told = [[event["type"], event.get("ids", [])] for event in data["events"]]
-        return f"a trace of {data['method']['name']} with these events and ids: {told}"
-
-    cases = [(trace.to_json(),) for trace in traces()]
-    compare("new_bytes", yours, library, cases, given)
-
-
-@exercise(
-    "0.3",
     wrong={
         "only what is committed is shown": lambda trace, step: [
             i for e in trace.events[:step] if isinstance(e, (Prefilled, Committed)) for i in e.ids
