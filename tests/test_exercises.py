@@ -103,11 +103,6 @@ def right_bits_per_byte(logits, ids):
     return sum(bits) / len(bits)
 
 
-def right_windows(ids, length):
-    step = length - 1
-    return [[1, *ids[at : at + step].tolist()] for at in range(0, len(ids) - step + 1, step)]
-
-
 def right_threshold(entropies, patch_length):
     low, high = 0.0, 10.0
     for _ in range(40):

@@ -30,7 +30,6 @@ from .tour import encode as encode
 from .tour import on_screen as on_screen
 from .training import bits_per_byte as bits_per_byte
 from .training import threshold as threshold
-from .training import windows as windows
 from .verification import acceptance_rate as acceptance_rate
 from .verification import accepted_share as accepted_share
 from .verification import proposer as proposer

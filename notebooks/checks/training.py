@@ -1,20 +1,18 @@
-"""03: the loss in bits a byte, windows of text, the threshold of patches."""
+"""03: the loss in bits a byte, the threshold of patches."""
 
 import math
-import random
 from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
 import bltlab
-from bltlab import data, diffusion, patching
+from bltlab import diffusion, patching
 from bltlab.config import PatcherConfig
 
 from .comparing import Answer, compare, exercise, refuse, run, say
-from .samples import random_ids, random_logits
+from .samples import random_logits
 
 # -- bits a byte -----------------------------------------------------------------------------------
 
@@ -52,42 +50,11 @@ def bits_per_byte(yours: Answer) -> None:
     compare("bits_per_byte", yours, _bits, cases, given)
 
 
-# -- windows ---------------------------------------------------------------------------------------
-
-
-@exercise(
-    "3.2",
-    wrong={
-        "BOS is left out": lambda ids, n: [
-            ids[i : i + n].tolist() for i in range(0, len(ids) - n + 1, n)
-        ],
-        "a last window that is too short is kept": lambda ids, n: [
-            [1, *ids[i : i + n - 1].tolist()] for i in range(0, len(ids), n - 1)
-        ],
-        "windows overlap": lambda ids, n: [
-            [1, *ids[i : i + n - 1].tolist()] for i in range(len(ids) - n + 2)
-        ],
-    },
-)
-def windows(yours: Answer) -> None:
-    """yours(ids, length) -> training windows of that length, each with BOS in front."""
-    draw = random.Random(0)
-    cases = []
-    for n in range(100):
-        ids = np.array(random_ids(draw, 2, 259, 4 + n), np.int16)
-        cases.append((ids, draw.randint(2, min(20, 4 + n))))
-
-    def given(ids, length):
-        return f"ids {ids.tolist()} and windows of {length}"
-
-    compare("windows", yours, data.windows, cases, given)
-
-
 # -- the threshold ---------------------------------------------------------------------------------
 
 
 @exercise(
-    "3.3",
+    "3.2",
     wrong={
         "the patch length is not asked for": lambda entropies, length: 1.0,
         "the limit of 8 bytes is forgotten": lambda entropies, length: (
