@@ -186,6 +186,36 @@ def right_accepted_share(traces):
     return share
 
 
+def right_wrong_writers(writers, again):
+    texts = ["river" * 6, "a boat", "the sea and", "né" * 12, *("a" * n for n in range(30))]
+    ids = [bltlab.encode(text) for text in texts]
+    sound = {
+        n for n, w in writers.items() if [w(i, 24) for i in ids] == [again(i, 24) for i in ids]
+    }
+    return sorted(set(writers) - sound)
+
+
+def right_gigabytes(decoder, large, sizes):
+    weights = decoder * sizes["decoder"] + large * (sizes["encoder"] + sizes["global_"])
+    return weights / 5e8
+
+
+def right_losing(rows):
+    _, passes, seconds = rows[0]
+    lost = {s: name for name, n, s in rows if n < passes and s > seconds}
+    return [lost[s] for s in sorted(lost, reverse=True)]
+
+
+def right_break_even(small, large, patch):
+    """Searched for, not solved."""
+    low, high = 0.0, 100.0
+    for _ in range(60):
+        r = (low + high) / 2
+        cheaper = (2 * small + large) / r < small + large / patch
+        low, high = (low, r) if cheaper else (r, high)
+    return high
+
+
 def right_propose(state, pick):
     ids, own = state.rows[0].ids, pick(state.logits[:, None], moves.ahead(state, 0, 1))
     text = ids + own[0].tolist()
@@ -193,6 +223,30 @@ def right_propose(state, pick):
     guesses = [] if at is None else text[at + 3 : at + 8]
     proposed = torch.cat([own, torch.tensor([guesses], dtype=torch.long)], 1)
     return moves.Proposal(proposed, torch.ones(proposed.shape), own=1)
+
+
+def right_chain_and_block(state, pick, k, size):
+    known = right_chain(state, pick, k)
+    frontier = state.length
+    logits = state.denoise([[260] * size], after=[known])
+    at = torch.arange(frontier + k + 1, frontier + k + 1 + size)[None]
+    guesses = pick(logits, at)[0].tolist()
+    return moves.Proposal(torch.tensor([known + guesses]), None, own=1)
+
+
+def right_chain(state, pick, k):
+    """The model's own byte and k guesses, by hand."""
+    at, known = state.length, []
+    logits = state.logits
+    for i in range(k + 1):
+        known.append(pick(logits[:, None], torch.tensor([[at + i]])).item())
+        logits = state.draft([known[-1:]]) if i < k else logits
+    state.rollback(at)
+    return known
+
+
+def right_whole_round(state, pick):
+    yield from moves.verify(state, pick, right_propose(state, pick))
 
 
 def right_autoregress(state, ids, n):
@@ -222,6 +276,7 @@ def right_is_sound(make):
 
 RIGHT = {name.removeprefix("right_"): [f] for name, f in globals().items() if "right_" in name}
 RIGHT["proposer"] = RIGHT.pop("propose")
+del RIGHT["chain"]
 RIGHT["encode"] = [lambda text: [1] + [b + 4 for b in text.encode()]]
 
 
@@ -246,11 +301,13 @@ def in_(dtype, name):
         "threshold": lambda h, n: torch.tensor(right_threshold(h, n)).to(dtype).item(),
         "acceptance_rate": lambda trace: narrow(right_acceptance_rate(trace)),
         "accepted_share": lambda traces: narrow(right_accepted_share(traces)),
+        "gigabytes": lambda *bill: narrow(right_gigabytes(*bill)),
+        "break_even": lambda *sizes: narrow(right_break_even(*sizes)),
     }[name]
 
 
 FLOATS = ["entropy", "bits_per_byte", "confident", "bounded", "draw", "threshold"]
-FLOATS += ["acceptance_rate", "accepted_share"]
+FLOATS += ["acceptance_rate", "accepted_share", "break_even", "gigabytes"]
 for name in FLOATS:
     RIGHT[name] += [in_(dtype, name) for dtype in (torch.float32, torch.float64)]
 

@@ -15,14 +15,20 @@ from .blocks import confident as confident
 from .blocks import training_mask as training_mask
 from .comparing import EXERCISES as EXERCISES
 from .comparing import Refused as Refused
+from .costs import gigabytes as gigabytes
+from .costs import losing as losing
 from .drafts import accepted_length as accepted_length
 from .drafts import draw as draw
 from .drafts import write as write
 from .latents import may_read as may_read
 from .latents import reads as reads
+from .own_drafter import chain_and_block as chain_and_block
+from .own_drafter import proposer as proposer
+from .own_drafter import whole_round as whole_round
 from .patching import cut as cut
 from .patching import entropy as entropy
 from .patching import opens_next as opens_next
+from .released import wrong_writers as wrong_writers
 from .state import autoregress as autoregress
 from .state import broken_state as broken_state
 from .state import is_sound as is_sound
@@ -32,4 +38,4 @@ from .training import bits_per_byte as bits_per_byte
 from .training import threshold as threshold
 from .verification import acceptance_rate as acceptance_rate
 from .verification import accepted_share as accepted_share
-from .verification import proposer as proposer
+from .verification import break_even as break_even

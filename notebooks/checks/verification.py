@@ -1,18 +1,13 @@
-"""08: the acceptance rate, the share by place, a drafter of one's own."""
+"""08: the acceptance rate, the share by place, the break-even."""
 
-from typing import Any
-
-import torch
+import random
 
 import bltlab
-from bltlab.decoding import moves
 from bltlab.events import Verified
-from bltlab.sampling import Pick
 from bltlab.viz import figures
 
-from .comparing import Answer, compare, exercise, refuse, say
-from .drafts import check_ids
-from .samples import autoregressive, state_of, traces
+from .comparing import Answer, compare, exercise
+from .samples import traces
 
 
 def _verified(trace: bltlab.Trace) -> list[Verified]:
@@ -95,69 +90,40 @@ def accepted_share(yours: Answer) -> None:
     )
 
 
-# -- a drafter of one's own ------------------------------------------------------------------------
+# -- the break-even --------------------------------------------------------------------------------
 
 
-def _constant(state: bltlab.DecodingState, pick: Pick) -> moves.Proposal:
-    return moves.Proposal(torch.full((1, 4), 100), torch.ones(1, 4), own=1)
+def _break_even(small: float, large: float, patch: float) -> float:
+    return (2 * small + large) / (small + large / patch)
 
 
 @exercise(
     "8.3",
     wrong={
-        "the first byte is a guess, not the model's own": _constant,
-        "nothing is proposed": lambda state, pick: print("thinking"),
-        "ids are returned, not a Proposal": lambda state, pick: [1, 2],
-        "the proposal does not say that it starts with the model's own byte": lambda state, pick: (
-            moves.Proposal(torch.zeros(1, 1).long(), torch.ones(1, 1), own=0)
+        "autoregression runs the large part for every byte": lambda small, large, patch: (
+            (2 * small + large) / (small + large)
+        ),
+        "a round takes only one pass of the decoder": lambda small, large, patch: (
+            (small + large) / (small + large / patch)
+        ),
+        "a round takes two passes of the large part, as in the paper": lambda small, large, patch: (
+            (2 * small + 2 * large) / (small + large / patch)
+        ),
+        "a round is held against a patch, whatever the decoder costs": lambda small, large, patch: (
+            float(patch)
         ),
     },
 )
-def proposer(yours: Answer) -> None:
-    """yours(state, pick) -> a `moves.Proposal`, or a generator of events that returns one.
-
-    Any proposal that starts with the model's own byte keeps the text of autoregression.
-    """
-    n, rounds, committed = 24, 0, 0
-    for seed in range(8):
-        prompt = f"river {seed}, river {seed}"
-        pick = Pick(0.9 * (seed % 2), seeds=(seed,))
-        given = f"a state that holds {prompt!r}, and temperature {pick.temperature}"
-        state = state_of(prompt)
-        start = state.length
-        while state.length < start + n:
-            proposal = _run_proposer(yours, state, pick, given)
-            for _ in moves.verify(state, pick, proposal):
-                pass
-            rounds += 1
-        committed += state.length - start
-        told = f"{given}; the first id must be the model's own"
-        found = state.rows[0].ids[start:]
-        check_ids("proposer", found, autoregressive(prompt, n, pick), told)
-    print(
-        f"proposer: yours keeps the bytes of autoregression on 8 prompts, "
-        f"{committed / rounds:.2f} bytes a round"
+def break_even(yours: Answer) -> None:
+    """yours(small, large, patch) -> bytes a round at which BLT-DV reads as much as AR."""
+    draw = random.Random(0)
+    cases: list[tuple] = [(1, 0, 4), (1, 1, 2), (1, 8, 4)]
+    for _ in range(60):
+        cases.append((draw.uniform(0.1, 2), draw.uniform(0, 20), draw.uniform(1, 8)))
+    compare(
+        "break_even",
+        yours,
+        _break_even,
+        cases,
+        lambda small, large, patch: f"small {small:.4g}, large {large:.4g} and patch {patch:.4g}",
     )
-
-
-def _run_proposer(
-    yours: Answer, state: bltlab.DecodingState, pick: Pick, given: str
-) -> moves.Proposal:
-    """What a learner's proposer proposes. Raises `Refused` where it is not a proposal."""
-    found: Any
-    try:
-        found = yours(state, pick)
-        while hasattr(found, "__next__"):
-            next(found)
-    except StopIteration as end:  # a generator returns its proposal
-        found = end.value
-    except Exception as error:
-        found = error
-    if not isinstance(found, moves.Proposal) or found.own != 1:
-        wanted = "a moves.Proposal with own=1"
-        refuse("proposer", "that is no such proposal.", given, _named(found), wanted)
-    return found
-
-
-def _named(found: Any) -> Any:
-    return found if isinstance(found, Exception) else f"{type(found).__name__} {say(found)}"
