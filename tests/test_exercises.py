@@ -128,6 +128,29 @@ def right_bounded(probs, masked, gamma):
     return [i in chosen for i in range(len(probs))]
 
 
+def right_leftmost(probs, masked, threshold):
+    flags, going, first = [], True, True
+    for slot, m in zip(probs, masked, strict=True):
+        going = going and (not m or first or max(slot) > threshold)
+        flags.append(bool(m and going))
+        first = first and not m
+    return flags
+
+
+def right_corrupt(ids, u, t):
+    return [260 if i == -1 or v < t else i for i, v in zip(ids, u, strict=True)]
+
+
+def right_masked_loss(logits, ids, masked, t):
+    total, count = 0.0, 0
+    for b, row in enumerate(ids.tolist()):
+        for s, i in enumerate(row):
+            count += i >= 0
+            if masked[b, s]:
+                total -= logits[b, s].log_softmax(-1)[i].item() / t[b].item()
+    return total / count
+
+
 def right_training_mask(length, starts, size, under=False, causal=False):
     rows = []
     for q in range(length):
@@ -297,6 +320,8 @@ def in_(dtype, name):
         "bounded": lambda probs, masked, gamma: bltlab.EntropyBound(gamma)(
             narrow([probs]), torch.tensor([masked])
         )[0],
+        "leftmost": lambda probs, masked, t: right_leftmost(narrow(probs).tolist(), masked, t),
+        "masked_loss": lambda z, ids, masked, t: right_masked_loss(z.to(dtype), ids, masked, t),
         "draw": lambda z, t, seed, at: right_draw(z.to(dtype), t, seed, at),
         "threshold": lambda h, n: torch.tensor(right_threshold(h, n)).to(dtype).item(),
         "acceptance_rate": lambda trace: narrow(right_acceptance_rate(trace)),
@@ -308,6 +333,7 @@ def in_(dtype, name):
 
 FLOATS = ["entropy", "bits_per_byte", "confident", "bounded", "draw", "threshold"]
 FLOATS += ["acceptance_rate", "accepted_share", "break_even", "gigabytes"]
+FLOATS += ["leftmost", "masked_loss"]
 for name in FLOATS:
     RIGHT[name] += [in_(dtype, name) for dtype in (torch.float32, torch.float64)]
 

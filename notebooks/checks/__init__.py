@@ -10,9 +10,12 @@ One file for each notebook; `comparing.exercise` declares a check, its number, a
 answers that it refuses.
 """
 
+from .blanks import corrupt as corrupt
+from .blanks import masked_loss as masked_loss
+from .blanks import training_mask as training_mask
 from .blocks import bounded as bounded
 from .blocks import confident as confident
-from .blocks import training_mask as training_mask
+from .blocks import leftmost as leftmost
 from .comparing import EXERCISES as EXERCISES
 from .comparing import Refused as Refused
 from .costs import gigabytes as gigabytes

@@ -1,16 +1,14 @@
-"""06: which slots a rule reveals; and who may read whom while blocks are trained."""
+"""06: which slots a rule reveals."""
 
 import math
-import random
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 
 import bltlab
-from bltlab import masks
 
-from .comparing import Answer, compare, exercise, refuse, run, say
+from .comparing import Answer, compare, exercise, say
 
 Probs = list[list[float]]
 
@@ -109,68 +107,44 @@ def bounded(yours: Answer) -> None:
     compare("bounded", yours, _bounded, cases, given)
 
 
-# -- the training mask -----------------------------------------------------------------------------
-
-Mask = list[list[int]]
+# -- a rule that the library lacks -----------------------------------------------------------------
 
 
-def _training_mask(length: int, starts: list[int], size: int) -> Mask:
-    return masks.training_mask(length, torch.tensor(starts), size).int().tolist()
-
-
-def _edited(length: int, starts: list[int], size: int, under: bool) -> Mask:
-    """The mask with blocks that read the clean bytes under them, or are causal inside."""
-    mask = _training_mask(length, starts, size)
-    for row in range(length, len(mask)):
-        block, slot = divmod(row - length, size)
-        first = length + block * size
-        position = starts[block] + slot
-        if under:
-            mask[row][: position + 1] = [1] * len(mask[row][:length][: position + 1])
-        else:
-            mask[row][first + slot + 1 : first + size] = [0] * (size - slot - 1)
-    return mask
+def _leftmost(probs: Probs, masked: list[bool], threshold: float) -> list[int]:
+    """From the first masked slot on, as long as all are sure; the first in any case."""
+    sure = [not m or max(slot) > threshold for slot, m in zip(probs, masked, strict=True)]
+    first = masked.index(True)
+    sure[first] = True
+    run = sure.index(False) if False in sure else len(sure)
+    return [int(m and i < run) for i, m in enumerate(masked)]
 
 
 @exercise(
     "6.3",
     wrong={
-        "a block reads the clean bytes under it": lambda length, starts, size: _edited(
-            length, starts, size, under=True
-        ),
-        "a block is causal inside": lambda length, starts, size: _edited(
-            length, starts, size, under=False
-        ),
-        "everything is causal by place in the row": lambda length, starts, size: (
-            torch.ones([length + len(starts) * size] * 2).tril().int().tolist()
+        "sure slots behind an unsure one are revealed": lambda probs, masked, threshold: [
+            int(m and (max(slot) > threshold or i == masked.index(True)))
+            for i, (slot, m) in enumerate(zip(probs, masked, strict=True))
+        ],
+        "nothing is revealed where the first is not sure": lambda probs, masked, threshold: [
+            flag if max(probs[masked.index(True)]) > threshold else 0
+            for flag in _leftmost(probs, masked, threshold)
+        ],
+        "a filled slot ends the run": lambda probs, masked, threshold: [
+            int(flag and all(masked[masked.index(True) : i]))
+            for i, flag in enumerate(_leftmost(probs, masked, threshold))
+        ],
+        "filled slots are revealed": lambda probs, masked, threshold: _leftmost(
+            probs, [True] * len(masked), threshold
         ),
     },
 )
-def training_mask(yours: Answer) -> None:
-    """yours(length, starts, size) -> (L, L): who may read whom; clean bytes first, then blocks."""
-    draw = random.Random(0)
-    cases = []
-    for _ in range(60):
-        length = draw.randint(2, 9)
-        count = draw.randint(1, min(3, length - 1))
-        starts = sorted(draw.sample(range(1, length), count))
-        cases.append((length, starts, draw.randint(1, 4)))
-    for case in sorted(cases, key=lambda case: case[0] + len(case[1]) * case[2]):
-        length, starts, size = case
-        given = f"{length} clean bytes and blocks of {size} from {starts} on"
-        _check_mask(given, run(yours, case), _training_mask(*case))
-    print(f"training_mask: yours agrees with the library on {len(cases)} cases")
+def leftmost(yours: Answer) -> None:
+    """yours(probs, masked, threshold) -> the run of sure slots from the first masked one on."""
 
+    def given(probs, masked, threshold):
+        best = [round(max(slot), 3) for slot in probs]
+        return f"best probabilities {best}, masked {say(masked)} and threshold {threshold}"
 
-def _check_mask(given: str, result: Any, wanted: Mask) -> None:
-    """Raise where a mask has another size, or name the first row and column that differ."""
-    size = len(wanted)
-    square = isinstance(result, list) and len(result) == size
-    if not square or any(not isinstance(row, list) or len(row) != size for row in result):
-        refuse("training_mask", "the size is wrong.", given, result, f"{size} rows and columns")
-    for q in range(size):
-        for kv in range(size):
-            if bool(result[q][kv]) != bool(wanted[q][kv]):
-                may = "may" if wanted[q][kv] else "may not"
-                told = f"row {q} {may} read column {kv}, yours says the opposite."
-                refuse("training_mask", told, given, result[q], f"row {q}: {wanted[q]}")
+    cases = list(_random_blocks((2.0, 4.0), (0.5, 0.6)))
+    compare("leftmost", yours, _leftmost, cases, given)
