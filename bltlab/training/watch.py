@@ -15,7 +15,7 @@ from ..diffusion import diffusion_loss, next_byte_loss
 from ..model import BLT
 from .options import TrainOptions
 
-METHODS = ("ar", "blt-s", "blt-d", "blt-dv", "blt-f", "blt-fv")
+METHODS = ("ar", "blt-s", "blt-f", "blt-fv", "blt-d", "blt-dv")
 VERIFYING = ("blt-s", "blt-dv", "blt-fv")
 
 
