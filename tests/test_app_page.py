@@ -360,6 +360,16 @@ def test_nothing_is_wider_than_a_phone(visit, theme):
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, tab
 
 
+def test_a_phone_shows_the_whole_name_of_a_model(visit):
+    page = visit(width=390)
+    lacking = """input => {
+      const pen = document.createElement("canvas").getContext("2d");
+      pen.font = getComputedStyle(input).font;
+      return pen.measureText("blt-d-phrases-16").width - input.clientWidth;
+    }"""
+    assert page.locator(".tools .model input").evaluate(lacking) <= 0
+
+
 # -- models ---------------------------------------------------------------------------------------
 
 
