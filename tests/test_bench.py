@@ -465,7 +465,7 @@ def test_the_plain_step_has_the_loss_of_the_fast_one():
         (["decode", "--prompts", "many"], "at least 1, got many"),
         (
             ["decode", "--method", "fast"],
-            "blt-f, blt-fv, or module:Class for one of your own, got 'fast'",
+            "blt-d, blt-dv, or module:Class for one of your own, got 'fast'",
         ),
         (["decode", "--method", "blt-s,speed=9"], "no option speed; it has draft_length"),
         (["decode", "--method", "blt-d,unmasking=all"], "confidence:0.7"),

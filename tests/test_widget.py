@@ -353,8 +353,9 @@ def test_an_option_of_any_kind_has_a_control():
         controls.boxes[name].value = value
     controls.boxes["open_wide"].value, controls.boxes["open_number"].value = "0", "0.25"
     controls.boxes["open_flag"].value, controls.boxes["open_word"].value = False, "d"
-    assert in_sight(controls) == [("rule", "Ramp", "first"), ("rule", "Ramp", "last")]
-    controls.boxes["rule", "Ramp", "last"].value = 0.8
+    ramp = f"{__name__}:Ramp"  # as text names it
+    assert in_sight(controls) == [("rule", ramp, "first"), ("rule", ramp, "last")]
+    controls.boxes["rule", ramp, "last"].value = 0.8
     controls.boxes["open_choice"].value = "y"
     opened = dict(open_wide=0, open_choice="y", open_number=0.25, open_flag=False, open_word="d")
     assert controls.method == Everything(**changed, **opened, rule=Ramp(0.2, 0.8))

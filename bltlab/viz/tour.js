@@ -18,12 +18,13 @@ var bltlabTour = (() => {
 .tour-count { color: color-mix(in srgb, currentColor 70%, transparent); font-size: 13px; }
 .tour-words h2 { font-size: 26px; font-weight: 650; line-height: 1.2; margin: 2px 0 8px; }
 .tour-text { font-size: 17px; line-height: 1.5; margin: 0; }
+.tour-turn { ${bltlabColours} }
 .tour-turn, .tour-dots { display: flex; flex-wrap: wrap; gap: 8px; align-items: center; }
 .tour-turn button { min-width: 34px; height: 34px; padding: 0 10px; border: 1px solid #8888; border-radius: 6px; font: inherit;
   color: inherit; background: none; cursor: pointer; }
 .tour-dots button { border-color: transparent; color: color-mix(in srgb, currentColor 70%, transparent); }
 .tour-dots [aria-current] { color: inherit; font-weight: 700; border-color: currentColor; }
-.tour-turn .tour-next:not(:disabled) { background: var(--button-primary-background-fill, #0072b2); border-color: transparent;
+.tour-turn .tour-next:not(:disabled) { background: var(--button-primary-background-fill, var(--blue)); border-color: transparent;
   color: var(--button-primary-text-color, #fff); font-weight: 600; min-width: 92px; }
 .tour-turn button:disabled { opacity: 0.4; cursor: default; }
 .tour-turn button:focus-visible { outline: 2px solid currentColor; outline-offset: 2px; }
