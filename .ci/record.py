@@ -36,7 +36,7 @@ from bltlab.viz.scene import TICKS  # noqa: E402
 
 ASSETS = ROOT / "assets"
 MODEL = "blt-d-nano"
-OPENING = dict(prompt="In the beginning ", max_new_bytes=96, temperature=0.5, seed=3)
+OPENING = dict(prompt="The king sent his servants to ", max_new_bytes=96)
 TOLD = dict(prompt="And they went up to ", max_new_bytes=48)  # by the tour
 BYTES = dict(prompt="Größe, 大きさ, size: ", max_new_bytes=16)
 PHRASE = dict(prompt="de: Der 70. Hund schläft im Garten.\nen:", stop="\n", max_new_bytes=64)
@@ -285,7 +285,7 @@ def _saved_page(told: dict[str, Trace]) -> Page:
     own = [name.upper() for name in METHODS if told[name].bytes != written]
     text = (
         "The same prompt by every method, on one clock: memory traffic, as the paper counts it."
-        f" {_listed(same)} write the very bytes of the first lane"
+        f" {_listed(same)} write the very bytes of the first lane here"
     )
     text += f", {_listed(own)} its own." if len(own) == 1 else f", {_listed(own)} their own."
     return {

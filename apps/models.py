@@ -28,9 +28,9 @@ PROMPTS = {  # for the models whose names have this word; the last are for all o
         "de: dreitausendsechshundertzwölf\nen:",
     ),
     "": (
-        "And he said to them, ",
-        "In the beginning ",
         "The king sent his servants to ",
+        "My fellow Americans, ",
+        "In the beginning ",
         "Größe, 大きさ, размер: ",
     ),
 }

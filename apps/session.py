@@ -58,6 +58,11 @@ def frames(events: Stream, stopped: Callable[[], bool] = never) -> Iterator[Trac
         events.close()
 
 
+def held(back: bool) -> Update:
+    """The buttons that decode, held back or not."""
+    return {name: gr.update(interactive=not back) for name in ("run", "race_run")}
+
+
 class Demo:
     """The models, and what the visitors do with them, one at a time.
 
@@ -90,14 +95,18 @@ class Demo:
                 yield dict(note=told(f"Loading {name} …"))
 
     def choose(self, name: str, text: str) -> Iterator[Update]:
-        """The page for another model. text: what stands in Patches."""
+        """The page for another model. text: what stands in Patches.
+
+        Nothing can be decoded before the page is filled: what stands in it is the other model's.
+        """
         try:
+            yield held(True)
             yield from self.loading(name)
-            yield dict(note=told("")) | shown.opening(self.models.get(name))
+            yield dict(note=told("")) | shown.opening(self.models.get(name)) | held(False)
             if text:
                 yield from self.survey(text, name)
         except ERRORS as error:
-            yield refused(error)
+            yield refused(error) | held(False)
 
     # -- decoding
 

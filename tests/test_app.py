@@ -811,6 +811,17 @@ def test_what_cannot_be_drawn_is_one_note(demo, kind, changed, words):
     assert set(told) == {"note"} and words in told["note"]["text"]
 
 
+def test_nothing_is_decoded_while_another_model_fills_the_page(demo):
+    """What stands in the page then is the other model's: its decoder, its prompt."""
+    name = demo.models.names[0]
+    first, *_, last = demo.choose(name, "")
+    for button in ("run", "race_run"):
+        assert not first[button]["interactive"] and last[button]["interactive"]
+    assert last["model"] == name
+    (_, refused) = demo.choose("of nobody", "")
+    assert refused["run"]["interactive"] and refused["note"]
+
+
 # -- the tour --------------------------------------------------------------------------------------
 
 
