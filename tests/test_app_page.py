@@ -324,8 +324,8 @@ def test_inside_shows_an_example_and_then_what_is_typed(visit):
 
 def test_the_tour_turns_by_keys(visit):
     page, pages = visit("tour"), shown.tour()["pages"]
-    keys = ["ArrowRight", "PageDown"] * 4
-    for number, (told, key) in enumerate(zip(pages, keys, strict=True), 1):
+    keys = ["ArrowRight", "PageDown"] * len(pages)
+    for number, (told, key) in enumerate(zip(pages, keys, strict=False), 1):
         assert (
             page.get_by_role("heading", name=told["title"]).is_visible()
             and page.get_by_text(told["text"]).is_visible()
@@ -341,12 +341,12 @@ def test_the_tour_turns_by_keys(visit):
             assert drawn(page, "tour") == written(page, traces[0].canvas(told["step"]))
         page.keyboard.press(key)
     assert (
-        page.get_by_text("8 of 8").is_visible()
+        page.get_by_text("9 of 9").is_visible()
         and page.get_by_role("button", name="Next").is_disabled()
     )
     page.keyboard.press("ArrowLeft")
     assert (
-        page.get_by_text("7 of 8").is_visible()
+        page.get_by_text("8 of 9").is_visible()
         and page.get_by_text("thrown away").first.is_visible()
     )
 

@@ -54,7 +54,8 @@ var bltlabDetail = (() => {
       const bar = ([id, p]) => el("div", "bar", offer(id, small(id, id === chosen ? "chosen" : "other")),
                                   el("span", "track", el("i", "", { style: share(p) })), el("span", "", shown(p)));
       if (!candidates) return "";
-      return el("div", "bars", `${who}'s candidates, step ${step + 1}`, ...candidates.slice(0, MOST).map(bar));
+      const invites = take ? ": click one to go on with it" : "";
+      return el("div", "bars", `${who}'s candidates, step ${step + 1}${invites}`, ...candidates.slice(0, MOST).map(bar));
     });
   }
   // Each step of the whole run that touched a position: what stood there after it, and what else was possible.

@@ -1,0 +1,125 @@
+"""The same bytes and numbers as on the CPU, and what CUDA refuses: see test_pretend_device.py."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import random_ids, random_model
+from pretend_device import DEVICE, PretendDevice
+from training_setup import MINI, OPTIONS
+
+import bltlab
+from bltlab import vocab
+from bltlab.decoding import METHODS
+from bltlab.diffusion import diffusion_loss
+from bltlab.model import BLT
+from bltlab.state import DecodingState
+from bltlab.training.losses import ModelLoss
+
+PROMPTS = ["the river", "to", "a long way from here it went", "x y z"]
+
+
+@pytest.fixture(scope="module")
+def gpu():
+    with PretendDevice() as device:
+        yield device
+
+
+def moved(model):
+    """A copy of a model on the device."""
+    copy = BLT(model.config).to(model.dtype).eval().requires_grad_(False)
+    copy.load_state_dict(model.state_dict())
+    return copy.to(DEVICE)
+
+
+@pytest.fixture(scope="module")
+def pair(gpu):
+    """(model, the same on the device), in float64: rounding moves no byte."""
+    model = random_model(5)
+    return model, moved(model)
+
+
+def written(outs):
+    return [out.bytes for out in outs]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.9])
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_writes_the_same_bytes_there(pair, method, temperature):
+    settings = dict(method=method, max_new_bytes=24, temperature=temperature, seed=3)
+    here, there = (bltlab.generate(model, PROMPTS, **settings) for model in pair)
+    assert written(here) == written(there)
+    bare = bltlab.generate(pair[1], PROMPTS[0], **settings, record=False)
+    assert bare.bytes == here[0].bytes
+
+
+def test_a_state_takes_ids_that_lie_on_the_cpu(pair):
+    ids = random_ids(1, 20)[None]
+    states = [DecodingState(model) for model in pair]
+    read = [state.extend(ids) for state in states]
+    assert torch.allclose(read[0], read[1].cpu())
+    blocks = [state.denoise(torch.full((1, 8), vocab.MASK_ID), ids[:, :2]) for state in states]
+    assert torch.allclose(blocks[0], blocks[1].cpu())
+    assert states[1].logits.device == DEVICE
+
+
+def test_texts_are_cut_and_scored_alike(pair):
+    text = "Some text, some more text and an end."
+    here, there = (bltlab.patchify(model, text) for model in pair)
+    assert here.lengths == there.lengths
+    assert here.entropies == pytest.approx(there.entropies)
+    assert bltlab.score(pair[0], text) == pytest.approx(bltlab.score(pair[1], text))
+
+
+def test_weights_are_drawn_alike(gpu):
+    here = BLT(MINI).initialise(3)
+    with DEVICE:  # as `bench` makes a model of random weights
+        there = BLT(MINI).initialise(3)
+    for a, b in zip(here.parameters(), there.parameters(), strict=True):
+        assert torch.equal(a, b.cpu())
+
+
+def test_losses_and_gradients_are_the_same_there(pair):
+    ids = torch.stack([random_ids(1, 40, documents=2), random_ids(2, 40)])
+    found = []
+    for model in pair:
+        model.requires_grad_(True)
+        seeded = torch.Generator().manual_seed(0)
+        loss = diffusion_loss(model, ids.to(model.device), generator=seeded)
+        loss.total.backward()
+        gradients = {n: p.grad.cpu() for n, p in model.named_parameters() if p.grad is not None}
+        found.append((loss.total.item(), gradients))
+        model.requires_grad_(False)
+        model.zero_grad()
+    (here, ours), (there, theirs) = found
+    assert here == pytest.approx(there) and ours.keys() == theirs.keys()
+    assert all(torch.allclose(ours[n], theirs[n], atol=1e-10) for n in ours)
+
+
+@pytest.mark.parametrize("block_size", [0, 4])
+def test_a_step_in_bf16_runs_by_the_dtypes_of_a_gpu(gpu, block_size):
+    """CUDA's autocast gives sums and softmaxes in fp32, where the CPU's keeps them in bf16."""
+    config = replace(MINI, block_size=block_size or None)
+    model = BLT(config).initialise(0).to(DEVICE)
+    ids = torch.stack([random_ids(1, 64), random_ids(2, 64)])
+    options = replace(OPTIONS, block_size=block_size, precision="bf16").filled()
+    losses = ModelLoss(model, options)
+    opens = torch.rand(2, 64, generator=torch.Generator().manual_seed(1)) < 0.25
+    batch = losses.draw(ids, opens, torch.Generator().manual_seed(0)).share(slice(None), DEVICE)
+    exact, _ = losses(batch)
+    with torch.autocast(DEVICE.type, torch.bfloat16):
+        loss, next_byte = losses(batch)
+    loss.backward()
+    assert loss.dtype == next_byte.dtype == torch.float32
+    assert 0 < abs(loss.item() - exact.item()) < 0.05 * exact.item()
+
+
+def test_what_cuda_refuses_is_refused(gpu):
+    here, there = torch.ones(2), torch.ones(2, device=DEVICE)
+    with pytest.raises(RuntimeError, match="two devices"):
+        there + here
+    with pytest.raises(RuntimeError, match="generator"):
+        torch.rand(2, device=DEVICE, generator=torch.Generator())
+    assert (there + torch.tensor(1.0)).tolist() == [2, 2]
+    gpu.seen.clear()
+    assert there[0].item() == 1 and gpu.count("waits") == 1
