@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="needs chromium"),
 ]
 
-TRACE = Path(__file__).parent.parent / "assets" / "traces" / "blt-dv.json"
+TRACE = Path(__file__).parent / "recorded_dv.json"  # by weights of former days
 PATIENCE = 120_000  # ms, for a slow machine that starts Lab, a kernel and a page
 PLAYER = """
 import bltlab
@@ -235,7 +235,7 @@ def test_an_exported_notebook_plays_without_a_kernel_and_without_a_network(tmp_p
     pytest.importorskip("nbconvert", reason="needs nbconvert")
     notebook(tmp_path / "play.ipynb", PLAYER.format(path=str(TRACE), step=44))
     command = [sys.executable, "-m", "nbconvert", "--execute", "--to", "html", "play.ipynb"]
-    paths = os.pathsep.join([str(TRACE.parents[2]), os.environ.get("PYTHONPATH", "")])
+    paths = os.pathsep.join([str(TRACE.parents[1]), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": paths}, capture_output=True
     )

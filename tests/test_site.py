@@ -79,7 +79,7 @@ def test_the_site_works_from_a_disk_and_asks_nobody(browser, tmp_path):
     page.on("request", lambda request: asked.append(request.url))
     page.goto((tmp_path / "index.html").as_uri())
     page.get_by_role("button", name="Next").click()
-    page.get_by_text("2 of 8").wait_for()
+    page.get_by_text("2 of 9").wait_for()
     for title, shown in (
         ("Race", ".bltp-several .bltp-lane"),
         ("blt-s", ".bltp-one .bltp-lane"),

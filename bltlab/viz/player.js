@@ -267,7 +267,7 @@ var bltlabPlayer = (() => {
   & .~headline b { font-size: 20px; } & .~ghosts { height: 33px; } & :is(.~stats, .~where) { display: none; }
   & .~said { flex-wrap: nowrap; white-space: nowrap; overflow: hidden; & span { overflow: hidden; text-overflow: ellipsis; } } }
 .~foot { display: flex; flex-wrap: wrap; gap: 14px 40px; align-items: flex-start; border-top: var(--line); padding-top: 12px; }
-.~numbers { border-collapse: collapse; font-size: 13px; & :is(th, td) { padding: 1px 0 1px 18px; text-align: right; }
+.~numbers { display: block; max-width: 100%; overflow-x: auto; border-collapse: collapse; font-size: 13px; & :is(th, td) { padding: 1px 0 1px 18px; text-align: right; }
   & tbody th { font-weight: 400; text-align: left; padding-left: 0; color: var(--soft); } &[hidden] { display: none; } }
 .~legend { flex: 1 1 300px; gap: 8px 16px; font-size: 13px; & .~whole { padding-top: 17px; } }
 @container (max-width: 860px) { .~several { grid-template-columns: minmax(0, 1fr); } }
