@@ -15,6 +15,7 @@ import lzma
 import re
 import sys
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +51,15 @@ SHIPPED = re.compile(r"(BBE|WEB|factbook)/|sotu/(193[4-9]|19[4-9]|20)")
 Page = dict[str, Any]
 
 
+@lru_cache
+def loaded(model: str) -> bltlab.BLT:
+    """A model, read once."""
+    return bltlab.BLT.from_pretrained(model, device="cpu")
+
+
 def record(model: str, method: str, path: Path, **settings: Any) -> Trace:
     """Write a trace of one text."""
-    loaded = bltlab.BLT.from_pretrained(model, device="cpu")
-    trace = bltlab.generate(loaded, method=method, **settings).trace
+    trace = bltlab.generate(loaded(model), method=method, **settings).trace
     trace.save(path)
     return trace
 
@@ -78,7 +84,7 @@ def tour() -> None:
 
 def views() -> None:
     """assets/views: surveys of texts, a look inside."""
-    inspection.record(bltlab.BLT.from_pretrained(MODEL, device="cpu"), ASSETS / "views")
+    inspection.record(loaded(MODEL), ASSETS / "views")
 
 
 def pictures() -> None:
@@ -142,88 +148,90 @@ def pages(told: dict[str, Trace]) -> list[Page]:
     ]
 
 
+def _page(
+    title: str, text: str, trace: str, step: int, highlight: int, start: int | None = None
+) -> Page:
+    """A page that shows one trace, event by event from `start` on, up to event `step`."""
+    page = dict(
+        title=title, text=text, traces=[trace], clock="event", step=step, highlight=highlight
+    )
+    return page if start is None else page | {"from": max(1, start)}
+
+
 def _bytes_page(trace: Trace) -> Page:
-    place = 1 + trace.prompt.index("大".encode())
-    return dict(
-        title="Letters are made of bytes",
-        text="This model reads and writes bytes, not words. A plain letter is one byte, ö is two"
-        " and 大 is three: an arch joins the bytes of one character. So every script is welcome,"
-        " and none needs a vocabulary.",
-        traces=["bytes"],
-        clock="event",
+    return _page(
+        "Letters are made of bytes",
+        "This model reads and writes bytes, not words. A plain letter is one byte, ö is two and 大"
+        " is three: an arch joins the bytes of one character. So every script is welcome, and none"
+        " needs a vocabulary.",
+        "bytes",
         step=1,
-        highlight=place,
+        highlight=1 + trace.prompt.index("大".encode()),
     )
 
 
 def _one_by_one_page(trace: Trace) -> Page:
     at = _first(trace, Committed, after=8)
-    return dict(
-        title="One byte after the other",
-        text="The usual way: guess the next byte, keep it, read it, guess again. Every byte costs"
-        " a pass of the decoder, so a thousand bytes take a thousand passes.",
-        traces=["ar"],
-        clock="event",
+    return _page(
+        "One byte after the other",
+        "The usual way: guess the next byte, keep it, read it, guess again. Every byte costs a pass"
+        " of the decoder, so a thousand bytes take a thousand passes.",
+        "ar",
         step=at,
         highlight=trace.events[at - 1].position,
-        **{"from": 1},
+        start=1,
     )
 
 
 def _patch_page(trace: Trace) -> Page:
-    threshold = trace.model["threshold"]
-
     def opens(event: Event) -> bool:
         return event.opens[0] and event.position > 1 + len(trace.prompt)
 
     at = _first(trace, Committed, opens, after=8)
+    place = trace.events[at - 1].position
     before = [e for e in trace.events[: at - 1] if isinstance(e, Committed)][-1]
-    written = trace.prompt + trace.bytes
-    shown = written[: trace.events[at - 1].position - 1].split(b" ")
-    word = vocab.to_text(shown[-1] or shown[-2] + b" ").replace(" ", "␣")
-    return dict(
-        title="A patch opens where it is hard to guess",
-        text=f"Vertical lines mark patches. After “{word}” the model is unsure:"
-        f" {before.entropies[-1]:.1f} nats, above its threshold of {threshold:.2f}, so the next"
-        " byte opens a patch. The large global transformer runs once a patch, not once a byte.",
-        traces=["ar"],
-        clock="event",
+    *_, last, word = (trace.prompt + trace.bytes)[: place - 1].split(b" ")
+    return _page(
+        "A patch opens where it is hard to guess",
+        f"Vertical lines mark patches. After “{_shown(word or last + b' ')}” the model is unsure:"
+        f" {before.entropies[-1]:.1f} nats, above its threshold of {trace.model['threshold']:.2f},"
+        " so the next byte opens a patch. The large global transformer runs once a patch, not once"
+        " a byte.",
+        "ar",
         step=at,
-        highlight=trace.events[at - 1].position,
-        **{"from": max(1, at - 4)},
+        highlight=place,
+        start=at - 4,
     )
 
 
 def _masks_page(trace: Trace) -> Page:
-    at = _first(trace, Unmasked, lambda e: 1 <= len(e.revealed) < len(e.block))
+    at = _first(trace, Unmasked, _in_part)
     event = trace.events[at - 1]
-    return dict(
-        title="A block of masks",
-        text=f"BLT-D puts {_in_words(len(event.block))} masks behind the text and asks the decoder"
-        f" for all of them in one pass. It reveals what it is sure of, here {_revealed(event)}."
-        " The rest stays masked.",
-        traces=["blt-d"],
-        clock="event",
+    return _page(
+        "A block of masks",
+        f"BLT-D puts {_in_words(len(event.block))} masks behind the text and asks the decoder for"
+        f" all of them in one pass. It reveals what it is sure of, here {_revealed(event)}. The"
+        " rest stays masked.",
+        "blt-d",
         step=at,
         highlight=event.position + event.revealed[0],
-        **{"from": at - 1},
+        start=at - 1,
     )
 
 
 def _several_page(trace: Trace) -> Page:
-    masked = _first(trace, Unmasked, lambda e: 1 <= len(e.revealed) < len(e.block))
+    masked = _first(trace, Unmasked, _in_part)
     at = _first(trace, Unmasked, lambda e: len(e.revealed) > 1, after=masked)
     event = trace.events[at - 1]
-    return dict(
-        title="Several bytes in one step",
-        text=f"With some bytes in place the rest is easier: this step reveals {_revealed(event)} at"
+    return _page(
+        "Several bytes in one step",
+        f"With some bytes in place the rest is easier: this step reveals {_revealed(event)} at"
         " once. When the block is full it is kept as it is, right or wrong. The large transformer"
         f" runs once for all {_in_words(len(event.block))}.",
-        traces=["blt-d"],
-        clock="event",
+        "blt-d",
         step=at,
         highlight=event.position + event.revealed[0],
-        **{"from": masked},
+        start=masked,
     )
 
 
@@ -231,51 +239,48 @@ def _ahead_page(trace: Trace) -> Page:
     before = _first(trace, Verified)  # by the second time something was saved
     checked = _first(trace, Verified, lambda e: e.accepted == len(e.drafted), after=before)
     event = trace.events[checked - 1]
-    return dict(
-        title="The decoder runs ahead",
-        text=f"BLT-S lets the small decoder write {_in_words(len(event.drafted))} bytes further on"
-        " its own. Then the whole model reads them in one pass and keeps those it would have"
-        " written itself: here all of them.",
-        traces=["blt-s"],
-        clock="event",
+    return _page(
+        "The decoder runs ahead",
+        f"BLT-S lets the small decoder write {_in_words(len(event.drafted))} bytes further on its"
+        " own. Then the whole model reads them in one pass and keeps those it would have written"
+        " itself: here all of them.",
+        "blt-s",
         step=_first(trace, Committed, after=checked),
         highlight=event.position,
-        **{"from": checked - len(event.drafted) - 1},
+        start=checked - len(event.drafted) - 1,
     )
 
 
 def _foreseen_page(trace: Trace) -> Page:
     at = _first(trace, Foreseen, lambda e: 1 <= e.accepted < len(e.drafted))
     event = trace.events[at - 1]
-    return dict(
-        title="Guesses about guesses",
-        text="BLT-FV spares the decoder most of that: it guesses a block at once, and reads the"
-        f" guesses in one pass. Here it agrees with the first {_in_words(event.accepted)} of"
+    return _page(
+        "Guesses about guesses",
+        "BLT-FV spares the decoder most of that: it guesses a block at once, and reads the guesses"
+        f" in one pass. Here it agrees with the first {_in_words(event.accepted)} of"
         f" {_in_words(len(event.drafted))} and goes on from there. The whole model still has the"
         " last word.",
-        traces=["blt-fv"],
-        clock="event",
+        "blt-fv",
         step=at,
         highlight=event.position,
-        **{"from": max(1, at - 2)},
+        start=at - 2,
     )
 
 
 def _thrown_away_page(trace: Trace) -> Page:
     at = _first(trace, Verified, lambda e: 1 <= e.accepted < len(e.drafted) - 2)
     event = trace.events[at - 1]
-    own = vocab.to_text(vocab.decode([event.replacement])).replace(" ", "␣")
-    return dict(
-        title="Guessed at once, and thrown away",
-        text=f"BLT-DV guesses {_in_words(len(event.drafted))} bytes in a single step, then checks"
-        f" them. Here {_in_words(event.accepted)} agree with the model and stay. The next becomes"
-        f" the model’s own “{own}”, and the rest is thrown away: a wrong guess costs time, never a"
+    own = _shown(vocab.decode([event.replacement]))
+    return _page(
+        "Guessed at once, and thrown away",
+        f"BLT-DV guesses {_in_words(len(event.drafted))} bytes in a single step, then checks them."
+        f" Here {_in_words(event.accepted)} agree with the model and stay. The next becomes the"
+        f" model’s own “{own}”, and the rest is thrown away: a wrong guess costs time, never a"
         " wrong byte.",
-        traces=["blt-dv"],
-        clock="event",
+        "blt-dv",
         step=at,
         highlight=event.position + event.accepted,
-        **{"from": max(1, at - 3)},
+        start=at - 3,
     )
 
 
@@ -316,8 +321,17 @@ def _first(
 def _revealed(event: Unmasked) -> str:
     """Which bytes a step revealed, in words."""
     ids = [event.block[slot] for slot in event.revealed]
-    text = vocab.to_text(vocab.decode(ids)).replace(" ", "␣")
-    return f"{_in_words(len(ids))} (“{text}”)"
+    return f"{_in_words(len(ids))} (“{_shown(vocab.decode(ids))}”)"
+
+
+def _in_part(event: Unmasked) -> bool:
+    """Did a step reveal some bytes of its block, not all?"""
+    return 1 <= len(event.revealed) < len(event.block)
+
+
+def _shown(text: bytes) -> str:
+    """Text as the player writes it."""
+    return vocab.to_text(text).replace(" ", "␣")
 
 
 def _in_words(count: int) -> str:

@@ -99,6 +99,22 @@ def random_model(
     return model
 
 
+def drawn_model(draw, seed, windows, block_sizes, **drawn_from):
+    """A random model of a shape that `draw`, a `random.Random`, chooses.
+
+    drawn_from: further arguments of `random_model`, each with what it is drawn from.
+    """
+    return random_model(
+        seed,
+        bytes_per_patch=draw.choice([1.0, 2, 3, 5, 8]),
+        max_patch_length=draw.choice([None, 3, 8]),
+        decoder_input=draw.choice(["encoder", "embedding"]),
+        window=draw.choice(windows),
+        **{name: draw.choice(values) for name, values in drawn_from.items()},
+        block_size=draw.choice(block_sizes),
+    )
+
+
 @pytest.fixture
 def build():
     """The function that makes random models."""

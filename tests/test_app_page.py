@@ -398,7 +398,10 @@ def test_another_decoder_decodes_at_once(visit):
     page = visit()
     pick(page, "BLT-F")
     (trace,) = decoded(page)
-    assert trace.method["name"] == "blt-f" and trace.prompt.decode() == "The king sent his servants to "
+    assert (
+        trace.method["name"] == "blt-f"
+        and trace.prompt.decode() == "The king sent his servants to "
+    )
 
 
 # -- visitors --------------------------------------------------------------------------------------

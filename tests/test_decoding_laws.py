@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import pytest
 import torch
-from conftest import random_model
+from conftest import drawn_model, random_model
 
 import bltlab
 from bltlab import vocab
@@ -34,14 +34,7 @@ def case(seed):
     would be written.
     """
     draw = random.Random(seed)
-    model = random_model(
-        seed,
-        bytes_per_patch=draw.choice([1.0, 2, 3, 5, 8]),
-        max_patch_length=draw.choice([None, 3, 8]),
-        decoder_input=draw.choice(["encoder", "embedding"]),
-        window=draw.choice([5, 12, 40]),
-        block_size=draw.choice([1, 4, 8]),
-    )
+    model = drawn_model(draw, seed, windows=[5, 12, 40], block_sizes=[1, 4, 8])
     prompt = bytes(draw.randint(97, 108) for _ in range(draw.randint(0, 20)))
     settings = dict(
         max_new_bytes=draw.randint(1, 40),

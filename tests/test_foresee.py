@@ -4,7 +4,7 @@ import random
 
 import pytest
 import torch
-from conftest import random_model
+from conftest import drawn_model, random_model
 
 import bltlab
 from bltlab import vocab
@@ -26,14 +26,7 @@ def returned(move):
 
 def case(seed):
     draw = random.Random(seed)
-    model = random_model(
-        seed,
-        bytes_per_patch=draw.choice([1.0, 2, 3, 5, 8]),
-        max_patch_length=draw.choice([None, 3, 8]),
-        decoder_input=draw.choice(["encoder", "embedding"]),
-        window=draw.choice([5, 12, 40]),
-        block_size=draw.choice([2, 4, 8]),
-    )
+    model = drawn_model(draw, seed, windows=[5, 12, 40], block_sizes=[2, 4, 8])
     if draw.random() < 0.5:  # some byte that would be written ends the text
         rows = model.decoder.output.weight
         written = bltlab.generate(model, "abc", max_new_bytes=12).bytes

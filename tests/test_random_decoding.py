@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from functools import lru_cache
 
 import pytest
-from conftest import random_model
+from conftest import drawn_model
 
 import bltlab
 from bltlab import vocab
@@ -42,14 +42,14 @@ def swap(weight, a, b, copy=False):
 def model_of(seed):
     """A random model. In most, a byte that would be written ends the text, or has a twin."""
     draw = random.Random(seed)
-    model = random_model(
+    model = drawn_model(
+        draw,
         seed,
-        bytes_per_patch=draw.choice([1.0, 2, 3, 5, 8]),
-        max_patch_length=draw.choice([None, 3, 8]),
-        decoder_input=draw.choice(["encoder", "embedding"]),
-        window=draw.choice([3, 5, 12, 40]),  # where a block reaches past it, and there is one
-        n_decoder=draw.choice([1, 2]),  # layer, slots that read the same tie
-        block_size=draw.choice([1, 2, 4, 8, 12]),
+        # Where a block reaches past the window, and there is one layer, slots that read the same
+        # tie.
+        windows=[3, 5, 12, 40],
+        n_decoder=[1, 2],
+        block_sizes=[1, 2, 4, 8, 12],
     )
     written = bltlab.generate(model, "abc", max_new_bytes=16).bytes or b"abc"
     one, other = (byte + vocab.OFFSET for byte in draw.choices(written, k=2))

@@ -60,12 +60,21 @@ def repeated(text: bytes, length: int = 8) -> float:
 
 def variety(prompts: Sequence[bytes], texts: Sequence[bytes]) -> tuple[float, float]:
     """(different words / words, mean share of `repeated` runs) of texts cut off after prompts."""
+    found = _words_after(prompts, [(text, True) for text in texts])
+    return _distinct(found), statistics.mean(map(repeated, texts))
+
+
+def _words_after(prompts: Sequence[bytes], texts: Sequence[tuple[bytes, bool]]) -> list[str]:
+    """All whole words of texts after prompts, each with whether it was cut off."""
     found = []
-    for prompt, text in zip(prompts, texts, strict=True):
-        found += whole_words(prompt, text, cut=True)
-    different = len(set(found)) / max(1, len(found))
-    again = statistics.mean(map(repeated, texts))
-    return different, again
+    for prompt, (text, cut) in zip(prompts, texts, strict=True):
+        found += whole_words(prompt, text, cut)
+    return found
+
+
+def _distinct(found: Sequence[str]) -> float:
+    """Different words / words."""
+    return len(set(found)) / max(1, len(found))
 
 
 def judged(judge: BLT, prompts: Sequence[bytes], texts: Sequence[bytes]) -> float:
@@ -135,10 +144,7 @@ def _sampled(
 def _rows(
     by_label: dict[str, list[tuple[bytes, bool]]], prompts: list[bytes], known: set[str]
 ) -> list[Row]:
-    found: dict[str, list[str]] = {}
-    for label, texts in by_label.items():
-        pairs = zip(prompts, texts, strict=True)
-        found[label] = [word for prompt, text in pairs for word in whole_words(prompt, *text)]
+    found = {label: _words_after(prompts, texts) for label, texts in by_label.items()}
     fewest = min(map(len, found.values()))
     rows = []
     for label, texts in by_label.items():
@@ -149,7 +155,7 @@ def _rows(
             method=label,
             words=len(has),
             known_percent=100 * share_known,
-            distinct=len(set(has[:fewest])) / max(1, fewest),
+            distinct=_distinct(has[:fewest]),
             repeated_percent=100 * again,
         )
         rows.append(row)
