@@ -1,6 +1,6 @@
 """The named endpoints for `gradio_client`. Bad input is an error of one sentence.
 
-A text is a string, or any bytes as a list of numbers.
+A text is a string, or any bytes as a list of numbers; a model is one that the page offers, by name.
 
 client = Client("http://127.0.0.1:7860")
 trace = client.predict("In the beginning ", "blt-dv", api_name="/decode")      # bltlab.trace/1
@@ -14,6 +14,7 @@ from typing import Any
 
 import gradio as gr
 from links import Link
+from models import Shown
 from session import Demo, frames
 from settings import text_of
 from shown import ERRORS, LANES
@@ -30,6 +31,7 @@ def _is_number(value: Any) -> bool:
 # What an argument must be: in words, and the test for it
 KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "method": ("a text", lambda value: isinstance(value, str)),
+    "model": ("a text", lambda value: isinstance(value, str)),
     "methods": ("a list of texts", _is_texts),
     "options": ("an object", lambda value: isinstance(value, dict)),
     "stop": ("a text or a list of texts", lambda value: isinstance(value, str) or _is_texts(value)),
@@ -81,6 +83,7 @@ class Endpoints:
         seed: int = 0,
         stop: list[str] | None = None,
         no_repeat_ngram_bytes: int = 0,
+        model: str | None = None,
         request: gr.Request | None = None,
     ) -> dict:
         """Decode, and stream the trace (bltlab.trace/1).
@@ -92,8 +95,9 @@ class Endpoints:
         )
         with one_sentence():
             check_kinds(settings | dict(method=method, options=options))
-            text = text_of(prompt)
+            text, chosen = text_of(prompt), self._chosen(model)
         link = Link("watch", text, [method], settings, {method: options or {}})
+        link.models = [chosen.name]
         for (trace,) in self._traces(link, request):
             yield trace
 
@@ -109,36 +113,43 @@ class Endpoints:
         seed: int = 0,
         stop: list[str] | None = None,
         no_repeat_ngram_bytes: int = 0,
+        model: str | None = None,
         request: gr.Request | None = None,
     ) -> list[dict]:
-        """One prompt with several methods, by default all of the model's; streams the traces.
+        """One prompt with several methods, by default all that the model has; streams the traces.
 
         options: by method, {"blt-d": {"block_size": 4}}.
         """
         settings = _settings(
             max_new_bytes, temperature, top_k, top_p, seed, stop, no_repeat_ngram_bytes
         )
-        names = self.demo.models.get().methods[:LANES] if methods is None else methods
         with one_sentence():
             check_kinds(settings | dict(methods=methods, options=options))
             for of_one in (options or {}).values():
                 check_kinds(dict(options=of_one))
-            text = text_of(prompt)
-        yield from self._traces(Link("race", text, names, settings, options or {}), request)
+            text, chosen = text_of(prompt), self._chosen(model)
+        names = chosen.methods[:LANES] if methods is None else methods
+        link = Link("race", text, names, settings, options or {}, models=[chosen.name])
+        yield from self._traces(link, request)
 
-    def patches(self, text: str | list[int]) -> dict:
+    def patches(self, text: str | list[int], model: str | None = None) -> dict:
         """Where the model's patches begin: bytes, the entropy before each in nats, and the rule."""
         with one_sentence():
-            return self.demo.survey_of(text_of(text))
+            return self.demo.survey_of(text_of(text), self._chosen(model).name)
 
-    def inside(self, text: str | list[int], seed: int = 0) -> dict:
+    def inside(self, text: str | list[int], seed: int = 0, model: str | None = None) -> dict:
         """Inside the model for a short text (bltlab.inside/1).
 
         Masks, training blocks, a denoised block and hashes.
         """
         with one_sentence():
             check_kinds(dict(seed=seed))
-            return self.demo.look_at(text_of(text), seed)
+            return self.demo.look_at(text_of(text), seed, self._chosen(model).name)
+
+    def _chosen(self, name: str | None) -> Shown:
+        """The model of this name, the first by default. Raises TypeError or ValueError."""
+        check_kinds(dict(model=name))
+        return self.demo.models.get(name)
 
     def _traces(self, link: Link, request: gr.Request | None) -> Iterator[list[dict[str, Any]]]:
         """Decode with one method after the other; the traces so far as JSON, again and again.

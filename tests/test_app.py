@@ -28,6 +28,7 @@ from conftest import Fifth, random_model  # noqa: E402
 from controls import Key  # noqa: E402
 from models import Models  # noqa: E402
 
+import bltlab  # noqa: E402
 from bltlab import vocab  # noqa: E402
 from bltlab.decoding import METHODS, Stream, register  # noqa: E402
 from bltlab.options import load_class, option, options_of, plain_options  # noqa: E402
@@ -751,6 +752,27 @@ def test_the_api_refuses_what_is_no_text_in_one_sentence(demo, given):
     for ask in (api.decode, api.race, api.patches, api.inside):
         with pytest.raises(gr.Error, match="a text m"):
             list(ask(given))
+
+
+def test_the_api_decodes_with_a_model_of_the_page_and_no_other():
+    first, other = random_model(0, block_size=None), random_model(1)
+    first.name, other.name = "first", "other"
+    api = Endpoints(demo_of(first, other))
+    for name, model in [(None, first), ("other", other)]:
+        *_, trace = api.decode("abc", max_new_bytes=9, model=name)
+        assert Trace.from_json(trace).bytes == bltlab.generate(model, "abc", max_new_bytes=9).bytes
+        *_, race = api.race("abc", max_new_bytes=2, model=name)
+        made = {(t["model"]["name"], t["method"]["name"]) for t in race}
+        able = list(METHODS) if model is other else ["ar", "blt-s"]
+        assert made == {(model.name, method) for method in able}
+        seen = api.inside("abc abc", model=name)
+        assert seen["block_size"] == model.config.block_size
+        told = bltlab.patchify(model, "abc abc").entropies[:7]
+        assert api.patches("abc abc", model=name)["entropies"] == pytest.approx(told)
+    for name, words in [("/etc", "model must be one of first, other, blt-"), (5, "must be a text")]:
+        for ask in (api.decode, api.race, api.patches, api.inside):
+            with pytest.raises(gr.Error, match=words):
+                list(ask("abc", model=name))
 
 
 # -- a byte by hand, and files to keep -------------------------------------------------------------

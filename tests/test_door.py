@@ -99,9 +99,8 @@ def demo():
     from test_app import session as of_app
 
     found = of_app.Demo()
-    found.models = SimpleNamespace(
-        names=[], get=lambda name=None: SimpleNamespace(model=random_model(0), methods=["ar"])
-    )
+    only = SimpleNamespace(name="blt", model=random_model(0), methods=["ar"])
+    found.models = SimpleNamespace(names=[], get=lambda name=None: only)
     return found
 
 
@@ -122,6 +121,7 @@ def test_a_decoding_that_nobody_waits_for_ends(demo, monkeypatch):
         (dict(prompt=[1] * 10**6), "at most 2,000"),
         (dict(method=5), "method must be a text, got int"),
         (dict(method=["ar"]), "method must be a text, got list"),
+        (dict(model=["blt"]), "model must be a text, got list"),
         (dict(options=[1]), "options must be an object, got list"),
         (dict(max_new_bytes="9"), "max_new_bytes must be a number, got str"),
         (dict(max_new_bytes=10**9), "max_new_bytes must be 1 to 1024 here"),
@@ -159,7 +159,7 @@ def test_a_wrong_argument_of_a_race_is_one_sentence(demo):
 
 def arguments(methods, max_new_bytes):
     """Those of `decode` or `race`, in order."""
-    return ["abc", methods, {}, max_new_bytes, 0.0, 0, 1.0, 0, [], 0]
+    return ["abc", methods, {}, max_new_bytes, 0.0, 0, 1.0, 0, [], 0, None]
 
 
 def post(port, path, body, visitor):
