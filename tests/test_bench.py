@@ -223,9 +223,13 @@ def test_a_judge_adds_quality_and_a_figure_of_what_it_costs(folder, corpus, tmp_
         assert (row["distinct_words"], row["repeated_8_bytes"]) == pytest.approx(wanted)
     text = page.read_text()
     assert "bits a byte, by the judge" in text and not re.search(r'src="https?:', text)
-    flags = ["bench", "decode", "--figure", str(tmp_path / "none.html")]
-    assert main(flags) == 2 and not (tmp_path / "none.html").exists()
-    assert "give --judge too" in capsys.readouterr().err
+    page.unlink()
+    for flags, words_said in [
+        (["--figure", page], "give --judge too"),
+        (["--judge", "no-such-model", "--figure", tmp_path / "no" / "a.html"], "a folder that is"),
+    ]:
+        assert main(["bench", "decode", *map(str, flags)]) == 2 and not page.exists()
+        assert words_said in capsys.readouterr().err
 
 
 def test_decode_prints_what_was_asked_and_how_it_ran(folder, corpus, capsys):

@@ -160,3 +160,5 @@ def test_quality_against_cost_marks_what_nothing_beats_in_both():
     assert seconds.marker.symbol == ("circle-open", "circle-open", "circle")
     assert (front.x, front.y) == ((0.5, 1), (0.9, 0.7)) and other_front.x == (0.4,)
     assert figure.layout.xaxis.title.text.startswith("projected 1B traffic")
+    warmer = figures.quality_against_cost(rows(*(("ar", t, 1, 1, 0.7) for t in range(7))))
+    assert len(warmer.data) == 28  # more temperatures than colours

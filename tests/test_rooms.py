@@ -47,6 +47,7 @@ NEEDS_TORCH = {"viz/explorer.py"}  # it decodes
 METHODS = ["autoregressive", "self_speculation", "block_diffusion", "diffusion_verification"]
 METHODS += ["foreseen_chain", "foreseen_verification"]
 HEAVY = {"torch", "gradio", "plotly", "datasets", "PIL", "anywidget", "ipywidgets", "IPython"}
+OPTIONAL = HEAVY - {"torch", "datasets"} | {"transformers", "sacrebleu", "num2words", "babel"}
 TOP = {"notebooks", "bltlab", "apps", "assets", "tests"}
 TOP |= {"requirements.txt", "README.md", "pyproject.toml", "LICENSE"}
 
@@ -144,3 +145,12 @@ def test_the_top_level_holds_what_it_may():
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout
     top = {name.split("/")[0] for name in listed.split("\n") if name}
     assert {name for name in top if not name.startswith(".")} <= TOP
+
+
+def test_the_command_line_needs_no_optional_package():
+    code = f"import sys; sys.modules |= dict.fromkeys({OPTIONAL}); import bltlab.__main__ as line"
+    code += "; line.main(['bench', 'decode', '--figure', 'a.html', '--judge', 'none'])"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0 and run.stderr.endswith(
+        "--figure needs plotly: pip install plotly\n"
+    )

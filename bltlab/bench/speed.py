@@ -8,17 +8,17 @@ import argparse
 import statistics
 from collections.abc import Mapping
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
 
-from .. import files
+from .. import files, viz
 from ..evaluation.prompts import Prompts, held_out, methods_for
 from ..evaluation.summary import agreement, check_written, summarise
 from ..evaluation.words import judged, variety
 from ..model import BLT, PARTS
-from ..viz.figures import quality_against_cost
 from .flags import (
     DTYPE,
     METHOD,
@@ -93,7 +93,8 @@ def decode(arguments: argparse.Namespace, model: BLT) -> Report:
     Time by part is the host's: on a GPU, until work is handed over. With --judge rows say how good
     the text is beside what it cost, and --figure draws that.
     """
-    judge = _judge(arguments)
+    _check_figure(arguments)
+    judge = BLT.from_pretrained(arguments.judge) if arguments.judge else None
     prompts = held_out(arguments.prompts_from, arguments.prompts, arguments.prompt_bytes)
     jobs = {
         label: (prompts.texts, method) for label, method in methods_for(model, arguments.method)
@@ -124,18 +125,21 @@ def decode(arguments: argparse.Namespace, model: BLT) -> Report:
         judge=arguments.judge or None,
     )
     if arguments.figure:
-        with files.replacing(Path(arguments.figure)) as path:
-            quality_against_cost(rows).write_html(path, include_plotlyjs=True)
+        figure = viz.figures.quality_against_cost(rows)
+        files.write(arguments.figure, figure.to_html(include_plotlyjs=True))
     return about, rows
 
 
-def _judge(arguments: argparse.Namespace) -> BLT | None:
-    """The model that judges. Raises ValueError for a figure without one."""
-    if arguments.judge:
-        return BLT.from_pretrained(arguments.judge)
-    if arguments.figure:
+def _check_figure(arguments: argparse.Namespace) -> None:
+    """Raise ValueError, before anything is measured, for a figure that could not be made."""
+    if not arguments.figure:
+        return
+    if not arguments.judge:
         raise ValueError("--figure shows what another model thinks of the text: give --judge too")
-    return None
+    if find_spec("plotly") is None:
+        raise ValueError("--figure needs plotly: pip install plotly")
+    if not Path(arguments.figure).resolve().parent.is_dir():
+        raise ValueError(f"--figure must be a file in a folder that is there: {arguments.figure}")
 
 
 def _add_quality(row: Row, judge: BLT, prompts: list[bytes], texts: list[bytes]) -> None:

@@ -317,6 +317,7 @@ def _add_trade_off(
 ) -> None:
     """The points of one temperature, full ones on the front, and a line through these."""
     front = best_of(points)
+    look %= len(COLOURS)
     symbol = MARKERS[look]
     figure.add_scatter(
         x=[x for x, _ in points],
