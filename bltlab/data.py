@@ -196,10 +196,14 @@ def _shards(streams: list[tuple[str, Any]], only: str | None) -> Iterator[tuple[
 
 
 def _reason(error: Exception) -> str:
-    """An error's message as one short line."""
+    """An error's message as one short line.
+
+    >>> _reason(ValueError("zstd/a.jsonl has no text"))
+    'zstd/a.jsonl has no text'
+    """
     # `datasets` ends an empty file with StopIteration, which has no message.
     text = " ".join(str(error).split()) or "it is empty"
-    if "zstd" in text:
+    if "type zstd not supported" in text:
         return "it needs the zstandard package: pip install zstandard"
     return text if len(text) < 160 else text[:160] + "..."
 
