@@ -30,6 +30,7 @@ from api import endpoints
 from controls import keys, method_controls
 from door import Door
 from gradio.components import Component
+from links import link_of
 from models import Models, Place, Shown
 from network import free_port, invitation, keep_local
 from session import Demo
@@ -170,7 +171,7 @@ def _options(box: Box, first: Trace, start: str) -> dict[Component, str]:
             with gr.Accordion("options", open=False, visible=bool(options_of(kind))):
                 controls += method_controls(kind)
         cards[card] = name
-    held = first.settings | dict(stop=next(iter(first.settings.get("stop") or []), ""))
+    held = link_of([first], "watch").settings
     with gr.Accordion("length, temperature, seed, stop", open=False):
         box.update(zip(SETTINGS, setting_controls(held), strict=True))
     box.update(zip(keys(), controls, strict=True))

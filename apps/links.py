@@ -148,7 +148,7 @@ def branch_link(choice: dict[str, Any]) -> tuple[Link, Trace]:
     link = link_of([old], "watch")
     link.prompt = prompt.decode("utf-8", "surrogateescape")
     most = max(settings["max_new_bytes"], 1)
-    link.settings = link.all_settings | dict(max_new_bytes=most)
+    link.settings = link.all_settings | dict(max_new_bytes=most, stop=settings["stop"])
     return link, old
 
 
@@ -159,7 +159,7 @@ def link_of(traces: list[Trace], tab: str) -> Link:
     for name, value in first.settings.items():
         if name in SETTINGS and name != "stop":
             link.settings[name] = value
-    link.settings["stop"] = next(iter(first.settings.get("stop") or []), "")
+    link.settings["stop"] = next(map(to_text, first.stops), "")
     for trace in traces:
         name = trace.method["name"]
         link.methods.append(name)

@@ -4,7 +4,7 @@
 var bltlabPage = (() => {
   const viewers = {}, values = {};                       // by kind: the viewer, and the data it shows
   const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
-  const { text } = bltlabBase;
+  const { text, stops } = bltlabBase;
   const el = (tag, text = "", attributes) => Object.assign(document.createElement(tag), { textContent: text }, attributes);
 
   // A viewer lives in a tree of its own: Gradio's rules and those of the other viewers stay out.
@@ -128,10 +128,10 @@ var bltlabPage = (() => {
     const said = { tab: at }, all = values[at] ?? {};
     const shown = at === "watch" ? { ...all, traces: all.traces?.slice(-1) } : all, first = shown.traces?.[0];
     if ((at === "watch" || at === "race") && first) {
-      const { stop, ...settings } = first.settings;
+      const { stop: _, ...settings } = first.settings, [stop] = stops(first.settings);
       const models = shown.traces.map(({ model }) => model.name), one = new Set(models).size === 1;
       Object.assign(said, { model: one ? models[0] : models.join(), prompt: text(first.prompt.slice(1).map(id => id - 4)) },
-        { method: shown.traces.map(({ method }) => method.name).join() }, settings, stop?.length ? { stop: stop[0] } : {});
+        { method: shown.traces.map(({ method }) => method.name).join() }, settings, stop ? { stop } : {});
       for (const { method: { name, ...options } } of shown.traces)
         for (const key in options)                       // where lanes of one method differ, each model has its own
           if (shown.traces.every(({ method }) => method.name !== name || method[key] === options[key]))

@@ -149,7 +149,7 @@ def _answers(trace: Trace, link: Link) -> bool:
     settings = link.all_settings
     settings["stop"] = [settings["stop"]] if settings["stop"] else []
     options = link.options_of(trace.method["name"])
-    held = defaults() | trace.settings
+    held = defaults() | trace.settings | dict(stop=[*map(bltlab.vocab.to_text, trace.stops)])
     same_settings = all(held[k] == v for k, v in settings.items())
     same_options = all(trace.method.get(k, v) == v for k, v in options.items())
     return trace.prompt == link.prompt.encode() and same_settings and same_options

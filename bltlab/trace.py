@@ -88,6 +88,13 @@ class Trace:
         """(guessed, agreed) of each pass that held guesses against the decoder's own chain."""
         return [(len(e.drafted), e.accepted) for e in self.events_of(Foreseen)]
 
+    @property
+    def stops(self) -> list[bytes]:
+        """The texts that it was to end after; in `settings` each byte of them is a character."""
+        given = self.settings.get("stop") or []
+        texts = given if isinstance(given, list) else [given]
+        return [str(text).encode("latin-1", "replace") for text in texts]
+
     def canvas(self, step: int | None = None) -> Canvas:
         """The `Canvas` after the first `step` events (all by default)."""
         canvas = Canvas()

@@ -433,6 +433,13 @@ def test_a_link_brings_the_same_bytes_and_the_same_view_back(demo):
     assert "made with other; this page runs blt" in note["note"]["text"]
 
 
+def test_texts_to_stop_after_come_back_as_they_were_written():
+    trace = bltlab.generate(random_model(0), "ab", max_new_bytes=2, stop=["é", "b"]).trace
+    assert links.link_of([trace], "watch").settings["stop"] == "é"
+    link, _ = links.branch_link(dict(trace=trace.to_json(), at=3, byte=98))
+    assert link.settings["stop"] == ["é".encode(), b"b"]
+
+
 def test_a_link_to_what_the_page_shows_decodes_nothing(demo, monkeypatch):
     model = demo.models.get()
     assert [trace.method["name"] for trace in model.traces] == model.methods == [*METHODS]

@@ -560,6 +560,8 @@ def test_a_link_opens_the_same_view_for_somebody_else(visit):
     assert view_of(other) == view_of(page) and view_of(page)["pinned"] == 10
     assert Trace.from_json(other.evaluate("bltlabPage.values.watch.traces[0]")).bytes == trace.bytes
     assert field(other, "prompt").input_value() == "abca é"
+    page.evaluate("bltlabPage.values.watch.traces[0].settings.stop = ['\xc3\xa9']")
+    assert "stop=%C3%A9&" in page.evaluate("bltlabPage.query()")
     assert drawn(other, "watch") == drawn(page, "watch")
 
 

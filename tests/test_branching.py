@@ -62,6 +62,14 @@ def test_what_is_no_byte_of_the_text_is_refused(at, byte, error, words):
         branch_of(written("ar"), at, byte)
 
 
+def test_a_branch_ends_after_the_same_texts_whatever_their_bytes():
+    stops = ["é", b"\xff"]
+    out = bltlab.generate(MODEL, "abc ", max_new_bytes=4, stop=stops)
+    other = bltlab.branch(MODEL, bltlab.Trace.from_json(out.trace.to_json()), 5, 1)
+    assert out.trace.stops == other.trace.stops == ["é".encode(), b"\xff"]
+    assert other.trace.settings["stop"] == out.trace.settings["stop"]
+
+
 def test_a_trace_is_needed():
     with pytest.raises(TypeError, match="a trace"):
         bltlab.branch(MODEL, "text", 0, 1)

@@ -4,12 +4,14 @@ and live traces work.
 
 import json
 import random
+from dataclasses import replace
 
 import pytest
 from test_player import EVIL, RECORDED, TRACES, evil, same_canvas, speculative
 
 from bltlab.trace import Trace
 from bltlab.viz import player
+from bltlab.viz.scene import facts_of
 
 ODD = speculative(
     "In \ufeffné 京 😀 e\u0301 שלום \x00\x01 ".encode() + b"\xff\xfe\xe4\xba ok.",
@@ -295,6 +297,13 @@ def test_the_headline_holds_numbers_of_the_trace(open_page):
     assert said.startswith(f"{totals.new_bytes} bytes in {totals.paper_gb:#.3g} GB by the")
     assert "(estimated): " in said and said.count("% saved") == 1
     assert "seconds" in said and page.locator(".bltp-headline em").last.text_content() == ""
+
+
+def test_a_text_to_stop_after_is_shown_as_it_was_written(open_page):
+    recorded = RECORDED["ar"]
+    trace = replace(recorded, settings=recorded.settings | dict(stop=["\xc3\xa9", "\xff"]))
+    assert 'stop ["é","\ufffd"]' in open_page([trace]).locator(".bltp-head").text_content()
+    assert "stop é, \ufffd" in facts_of(trace)
 
 
 def test_a_button_is_called_what_it_says_and_a_bar_says_why_it_is_empty(open_page):

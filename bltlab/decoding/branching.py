@@ -47,6 +47,7 @@ def branch_of(trace: Any, at: int, byte: int | bytes | str) -> tuple[bytes, dict
     prompt = text[:at] + one_byte(byte)
     known = signature(stream).parameters
     settings = {name: value for name, value in trace.settings.items() if name in known}
+    settings["stop"] = trace.stops
     most = settings.get("max_new_bytes", len(trace.bytes))
     settings["max_new_bytes"] = max(len(trace.prompt) + most - len(prompt), 0)
     return prompt, settings

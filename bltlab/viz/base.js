@@ -35,6 +35,7 @@ var bltlabBase = (() => {
   const many = (n, word) => `${n} ${word}${n === 1 ? "" : /(s|ch)$/.test(word) ? "es" : "s"}`;
   const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });                      // that is: U+FEFF is a character like others
   const text = bytes => utf8.decode(Uint8Array.from(bytes));
+  const stops = ({ stop }) => [stop ?? []].flat().map(one => text(Array.from(String(one), c => c.charCodeAt(0))));
   function character(ids) {                              // a whole character, or its code point where it has no picture
     const own = text(ids.map(id => id - OFFSET)), code = hex(own.codePointAt(0));
     if (/^[\p{C}\p{Z}\ufffd]/u.test(own) && own !== " ") return `U+${code.padStart(4, "0")}`;
@@ -119,6 +120,6 @@ var bltlabBase = (() => {
 .~opens::before { width: 2px; background: currentColor;
   inset: calc(-4px - var(--b)) auto calc(-6px - var(--low)) calc(-3px - var(--b)); }
 `;
-  return { OFFSET, EOS, MASK, DASH, STATES, spans, text, character, hex, isHex, glyph, named, shown, odds, many,
+  return { OFFSET, EOS, MASK, DASH, STATES, spans, text, stops, character, hex, isHex, glyph, named, shown, odds, many,
            el, write, cell, pair, group, button, choose, style };
 })();

@@ -2,7 +2,7 @@
    changed are written (`low` is the first position that the latest events may have touched), and the bytes stand in lines of
    our own making, so that the browser lays out and paints the lines in view and no others. */
 var bltlabLane = (() => {
-  const { OFFSET, MASK, DASH, isHex, glyph, named, odds, spans, character, many, el, write, cell, group } = bltlabBase;
+  const { OFFSET, MASK, DASH, isHex, glyph, named, odds, spans, stops, character, many, el, write, cell, group } = bltlabBase;
   const { blank, apply, reach, touched, totals, alone, bill, verdict, CLOCKS, count, phase, sentence, boast } = bltlabFold;
   const STATS = { "new bytes": s => s.bytes, "patcher passes": s => s.nfe[0], "encoder passes": s => s.nfe[1],
     "global passes": s => s.nfe[2], "decoder passes": s => s.nfe[3],
@@ -46,7 +46,7 @@ var bltlabLane = (() => {
     get finished() { return this.events.at(-1)?.type === "Finished"; }
     load(trace) {                                        // true where it goes on with what is drawn already
       const { name, ...fields } = trace.method, { events } = trace, old = this.events.length, last = JSON.stringify;
-      this.facts = Object.entries({ ...fields, ...trace.settings, model: trace.model.name ?? "" })
+      this.facts = Object.entries({ ...fields, ...trace.settings, stop: stops(trace.settings), model: trace.model.name ?? "" })
         .map(([key, value]) => [key.replace(/_+/g, " "), phrase(value ?? "")]).filter(([, value]) => value && value !== "[]");
       const goesOn = old > 0 && old <= events.length && last(this.events[old - 1]) === last(events[old - 1]);
       if (!goesOn) {

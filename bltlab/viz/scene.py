@@ -93,6 +93,7 @@ def clock_times(trace: Trace, clock: str) -> list[float]:
 def facts_of(trace: Trace) -> list[str]:
     """A run's method and settings in words, its model last."""
     facts = trace.method | trace.settings | {"model": trace.model.get("name")}
+    facts["stop"] = [vocab.to_text(stop) for stop in trace.stops]
     del facts["name"]
     words = []
     for name, value in facts.items():

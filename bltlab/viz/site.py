@@ -37,7 +37,7 @@ def pace_of(traces: Iterable[Trace]) -> dict[str, float]:
     for trace in traces:
         found = trace.totals
         if trace.method["name"] == "ar" and found.new_bytes:
-            pace[trace.model["name"]] = found.seconds / found.new_bytes
+            pace[trace.model.get("name", "")] = found.seconds / found.new_bytes
     return pace
 
 
