@@ -72,7 +72,12 @@ def _rates(trace: Trace) -> dict[str, str]:
 
 
 def _percent(rate: float | None) -> str:
-    return f"{100 * rate:.0f} %" if rate else number(rate)
+    """A share in 0..1, if there is one.
+
+    >>> _percent(0.0), _percent(None)
+    ('0 %', '–')
+    """
+    return DASH if rate is None else f"{100 * rate:.0f} %"
 
 
 def compare(traces: list[Trace]) -> Table:

@@ -500,7 +500,9 @@ def add_view(verbs: Any) -> None:
         example="view ar.json blt-d.json --clock passes --gif race.gif",
     )
     flag = verb.add_argument
-    flag("traces", nargs="*", help="files that generate --trace and the app's Save write")
+    flag(
+        "traces", nargs="*", help="files of traces, by generate --trace or Save on the app's Watch"
+    )
     flag(
         "--site",
         metavar="FOLDER",
@@ -518,13 +520,14 @@ def add_view(verbs: Any) -> None:
 
 def run_view(arguments: argparse.Namespace) -> None:
     """Write the files that were asked for; without any, print the text at a step."""
+    alone = not any([arguments.html, arguments.svg, arguments.png, arguments.gif])
+    if not arguments.traces and not (arguments.site and alone):
+        raise ValueError("name at least one trace; --site FOLDER alone shows those that ship")
     if arguments.site:
         site.write(arguments.site, assets(), _recordings(arguments.traces))
         print(f"wrote {Path(arguments.site) / 'index.html'}")
     if arguments.traces:
         _show(arguments)
-    elif not arguments.site:
-        raise ValueError("name at least one trace, or --site FOLDER for those that ship")
 
 
 def _recordings(paths: Sequence[str]) -> list[Trace]:

@@ -267,8 +267,8 @@ def effective_rates(blocks: Blocks, weighting: str) -> Tensor:
     """(B, M, 1): what the loss of a block's masked bytes is divided by.
 
     inverse_t: t. inverse_count: k / (n + 1) where k of its n bytes are masked; its inverse is the
-    mean of 1 / t over all t that could have masked so many: the same loss on average, with less
-    variance. mean: 1.
+    mean of 1 / t over all t in 0..1 that could have masked so many. So it is the same loss on
+    average, with less variance, where no block is fully masked on purpose. mean: 1.
     """
     if weighting == "mean":
         rates = torch.ones_like(blocks.t)

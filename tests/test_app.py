@@ -1,6 +1,7 @@
 """The app: controls come from options, decoding streams and stops, links bring a view back."""
 
 import base64
+import doctest
 import importlib.util
 import json
 import re
@@ -38,8 +39,15 @@ from bltlab.unmasking import RULES, format_rule  # noqa: E402
 SETTINGS = dict(
     max_new_bytes=24, temperature=0.7, top_k=0, top_p=1.0, seed=0, stop="", no_repeat_ngram_bytes=0
 )
+MODULES = sorted(path.stem for path in Path(app.__file__).parent.glob("*.py"))
 VISITOR = SimpleNamespace(session_hash="one")
 REFUSED = "That does not work: "
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_in_its_docstrings_hold(name):
+    module = importlib.import_module(name)
+    assert doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0
 
 
 @pytest.fixture(scope="module")

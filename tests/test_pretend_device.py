@@ -13,4 +13,3 @@ def test_a_device_by_cuda_s_rules_writes_the_same_bytes_and_learns_the_same():
     environment = os.environ | {"BLTLAB_PRETEND": "1", "PYTHONPATH": str(HERE.parent)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=HERE.parent)
     assert done.returncode == 0, done.stdout[-4000:]
-    assert " passed" in done.stdout or "100%" in done.stdout

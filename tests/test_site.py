@@ -66,8 +66,9 @@ def test_nothing_is_half_written(tmp_path, monkeypatch, capsys):
         site.write(tmp_path, assets(), [RECORDED["ar"]])
     assert names(tmp_path) == {"index.html"}
     assert (tmp_path / "index.html").read_text() == "before"
-    assert main(["view"]) == 2
-    assert "name at least one trace, or --site FOLDER" in capsys.readouterr().err
+    for flags in ([], ["--site", str(tmp_path / "site"), "--html", str(tmp_path / "a.html")]):
+        assert main(["view", *flags]) == 2 and names(tmp_path) == {"index.html"}
+        assert "name at least one trace; --site FOLDER alone" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -93,8 +93,8 @@ def by_recipe(kind: type, help: str, **limits: Any) -> Any:
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What a run depends on; None stands for "choose it", and `filled` puts the preset's numbers
-    there.
+    """What a run depends on; None stands for "choose it", and `filled` puts there what goes with
+    the preset and the recipe.
 
     batch_size counts the windows of a whole step, on all devices: neither `accumulate` nor the
     number of processes changes what is learnt. Raises ValueError, naming the option, for a value
@@ -275,7 +275,7 @@ class TrainOptions:
         check_options(self)
 
     def filled(self) -> "TrainOptions":
-        """These options with nothing left to the preset.
+        """These options with nothing left to preset and recipe.
 
         Raises ValueError for values that do not go together.
         """
