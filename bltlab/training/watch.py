@@ -10,20 +10,17 @@ from typing import Any
 import torch
 
 from .. import vocab
-from ..decoding import generate
+from ..decoding import METHODS, generate, why_not
 from ..diffusion import diffusion_loss, next_byte_loss
 from ..model import BLT
 from .options import TrainOptions
-
-METHODS = ("ar", "blt-s", "blt-f", "blt-fv", "blt-d", "blt-dv")
-VERIFYING = ("blt-s", "blt-dv", "blt-fv")
 
 
 @dataclass(frozen=True)
 class Sample:
     """What one decoder writes after a held-out prompt, sampled at temperature 0.7.
 
-    method: one of `METHODS`. prompt, text: before and after.
+    method: a name in `METHODS`. prompt, text: before and after.
     Rates are means over all prompts, None where a decoder has none:
     acceptance_rate: share of guesses that the model agreed with.
     mean_acceptance_length: bytes committed a round.
@@ -143,18 +140,20 @@ def write_samples(
 
     It shows the text after the first prompt, and rates over all prompts.
     """
-    methods = METHODS if model.config.block_size else METHODS[:2]
+    methods = [name for name in METHODS if why_not(name, model) is None]
     samples = []
     for method in methods:
         written = generate(model, prompts, method, max_new_bytes=new_bytes, temperature=temperature)
         totals = [generation.trace.totals for generation in written]
+        acceptance_rate = _mean_of("acceptance_rate", totals)
+        verifies = acceptance_rate is not None
         sample = Sample(
             method=method,
             prompt=vocab.to_text(prompts[0]),
             text=written[0].text,
-            acceptance_rate=_mean_of("acceptance_rate", totals),
+            acceptance_rate=acceptance_rate,
             mean_acceptance_length=(
-                _mean_of("mean_acceptance_length", totals) if method in VERIFYING else None
+                _mean_of("mean_acceptance_length", totals) if verifies else None
             ),
             denoising_steps_per_block=_mean_of("denoising_steps_per_block", totals),
             foreseen_rate=_mean_of("foreseen_rate", totals),
