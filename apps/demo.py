@@ -180,7 +180,7 @@ def _options(box: Box, first: Trace, start: str) -> dict[Component, str]:
 
 def _hero(box: Box, model: Shown, first: Trace, start: str) -> dict[Component, str]:
     """The player, the text, the numbers; {explanation: its method}, of which one is visible."""
-    held = shown.watched(first, pace=shown.pace_of(model.traces))
+    held = shown.watched(first, pace=shown.pace_of([first], model.traces))
     box["watch"] = view("watch", held["watch"])
     box["text"] = gr.Textbox(
         held["text"],
@@ -204,7 +204,7 @@ def _hero(box: Box, model: Shown, first: Trace, start: str) -> dict[Component, s
 def race_tab(box: Box, model: Shown, models: list[str]) -> None:
     """Up to six decodings of one prompt, side by side: decoders, models, or both."""
     traces = model.traces[: shown.LANES]
-    held = shown.raced(traces, pace=shown.pace_of(traces))
+    held = shown.raced(traces, pace=shown.pace_of(traces, model.traces))
     with gr.Row(elem_classes="bar"):
         box["race_prompt"] = gr.Textbox(
             bltlab.vocab.to_text(traces[0].prompt),

@@ -45,7 +45,7 @@ var bltlabPage = (() => {
   }
   let chosen = null;                                     // the byte that was taken by hand
   function take({ lane, ...choice }) {
-    chosen = { ...choice, trace: values.watch.traces[lane] };
+    chosen = { ...choice, trace: values.watch.traces[lane], pace: values.watch.pace?.[lane] };
     document.querySelector("button.branch, .branch button").click();
   }
   const keep = ({ clock, speed }) => ({ clock, speed }); // what the next run takes over

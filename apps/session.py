@@ -7,7 +7,7 @@ import threading
 import time
 import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import asdict
 from secrets import token_hex
@@ -200,12 +200,13 @@ class Demo:
 
     def branch(self, request: gr.Request, choice: dict[str, Any] | None) -> Iterator[Update]:
         """Take a byte by hand in a trace that Watch shows, and go on from there beside it."""
+        choice = choice or {}
         try:
-            link, old = branch_link(choice or {})
+            link, old = branch_link(choice)
         except ERRORS as error:
             yield self._refuse(request, error)
             return
-        yield from self.show(request, link, [old])
+        yield from self.show(request, link, old, choice.get("pace"))
 
     def _refuse(self, request: gr.Request, error: Exception) -> Update:
         """A note for a visitor whose decoding cannot begin."""
@@ -227,11 +228,15 @@ class Demo:
         return lanes
 
     def show(
-        self, request: gr.Request, link: Link, beside: Sequence[Trace] = ()
+        self,
+        request: gr.Request,
+        link: Link,
+        beside: Trace | None = None,
+        pace: float | None = None,
     ) -> Iterator[Update]:
         """Decode with one method after the other, and yield what the tab shows.
 
-        beside: traces that stand before them.
+        beside: a trace that stands before them, and its pace as the page knew it.
         """
         visitor, begin = request.session_hash, time.monotonic()
         self._clicks[visitor] -= 1
@@ -247,7 +252,10 @@ class Demo:
                 streams = self.streams(link)
             notes = [f"Note: {w.message}." for w in warned if w.category is UserWarning]
             note = dict(note=told(" ".join(notes)))
-            for pictures in self._pictures(link, streams, stop, beside):
+            paces = [self.shown(name).pace() for name, _ in link.lanes]
+            done = [] if beside is None else [beside]
+            paces = [pace] * len(done) + paces
+            for pictures in self._pictures(link, streams, stop, done, paces):
                 yield note | pictures
         except ERRORS as error:
             yield refused(error)
@@ -262,13 +270,14 @@ class Demo:
         link: Link,
         streams: list[Stream],
         stop: threading.Event,
-        beside: Sequence[Trace],
+        done: list[Trace],
+        paces: list[float | None],
     ) -> Iterator[Update]:
-        """What the tab shows while decodings run, one after the other. A stop ends them all."""
+        """What the tab shows while decodings run, one after the other. A stop ends them all.
+
+        done: what stands before them. paces: of these and of the decodings.
+        """
         run = token_hex(4)
-        models = {self.shown(name) for name, _ in link.lanes}
-        pace = {model.name: model.pace for model in models}
-        done = [*beside]
         for events in streams:
             is_last = events is streams[-1]
             with closing(frames(events, stop.is_set)) as traces:
@@ -276,7 +285,7 @@ class Demo:
                     ended = isinstance(trace.events[-1], Finished)
                     live = not (ended and (is_last or stop.is_set()))
                     view = None if live else link.view
-                    more = dict(run=run, live=live, view=view, pace=pace)
+                    more = dict(run=run, live=live, view=view, pace=paces)
                     yield shown.played(link.tab, [*done, trace], **more)
             if trace.events[-1].reason == "interrupted":
                 yield dict(note=told("Stopped: this is the trace so far."))
@@ -385,7 +394,7 @@ class Demo:
         what |= shown.filled_in(link_of(traces, link.tab) if traces else link)
         if not traces:
             return what | dict(pending=asdict(link))
-        more = dict(view=link.view, pace=shown.pace_of(model.traces))
+        more = dict(view=link.view, pace=shown.pace_of(traces, model.traces))
         return what | shown.played(link.tab, traces, **more)
 
     def _asked_for(self, link: Link) -> Shown:

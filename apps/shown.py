@@ -3,6 +3,7 @@
 import inspect
 import json
 import time
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from secrets import token_hex
@@ -42,16 +43,16 @@ def lanes(
     run: str | None = None,
     live: bool = False,
     view: dict | None = None,
-    pace: dict[str, float] | None = None,
+    pace: Sequence[float | None] = (),
 ) -> dict[str, Any]:
     """The value of a player.
 
     run: the values of one run share it, so that the player goes on instead of starting anew.
     live: more is to come. view: where the player stands, from a link.
-    pace: by model, the seconds a byte that autoregression takes on it.
+    pace: for each trace, the seconds a byte that autoregression took when it was made.
     """
     shown = [trace.to_json() for trace in traces]
-    return dict(run=run or token_hex(4), live=live, view=view or {}, pace=pace, traces=shown)
+    return dict(run=run or token_hex(4), live=live, view=view or {}, pace=[*pace], traces=shown)
 
 
 def watched(*traces: Trace, **more: Any) -> dict[str, Any]:
@@ -82,10 +83,10 @@ def played(tab: str, traces: list[Trace], **more: Any) -> dict[str, Any]:
 
 def opening(model: Shown) -> dict[Any, Any]:
     """Everything on the page that a model decides: what it can do, its prompts, its own traces."""
-    traces, (*_, last) = model.traces, model.traces
-    pace = pace_of(traces)
+    traces, (*_, last) = model.traces[:LANES], model.traces
     what = filled_in(link_of(traces, "race")) | filled_in(link_of([last], "watch"))
-    what |= watched(last, pace=pace) | raced(traces[:LANES], pace=pace)
+    what |= watched(last, pace=pace_of([last], model.traces))
+    what |= raced(traces, pace=pace_of(traces, model.traces))
     return what | dict(
         model=model.name,
         race_models=[model.name],

@@ -232,6 +232,8 @@ def test_a_candidate_is_taken_by_a_click_and_the_branch_stands_beside(visit, mod
     assert first == old and new.prompt[:6] == (old.prompt + old.bytes)[:6]
     assert bltlab.branch(model, old, 6, new.prompt[6]).bytes == new.bytes
     assert page.locator(".watch .bltp-several .bltp-lane").count() == 2
+    page.get_by_text("taken at byte 6").first.wait_for()
+    assert page.locator(".watch .bltp-taken").count() == 1
     for kind in ("HTML", "SVG", "PNG", "GIF"):
         with page.expect_download() as found:
             page.get_by_role("button", name=kind, exact=True).click()

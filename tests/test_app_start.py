@@ -63,7 +63,7 @@ def test_a_folder_of_ones_own_opens_with_its_own(folders):
     assert theirs.methods == [t.method["name"] for t in theirs.traces] == ["ar", "blt-s"]
     for model in (mine, theirs):
         assert {t.model["name"] for t in model.traces} == {model.name}
-        assert model.pace > 0 and model.inside["model"]["name"] == model.name
+        assert model.pace() > 0 and model.inside["model"]["name"] == model.name
         assert model.surveys[0]["threshold"] == model.model.config.patcher.threshold
 
 

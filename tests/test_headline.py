@@ -5,7 +5,9 @@ import shutil
 import subprocess
 
 import pytest
+from conftest import random_model
 
+import bltlab
 from bltlab import checkpoints
 from bltlab.costs import paper_gb
 from bltlab.trace import Committed, Trace
@@ -15,9 +17,12 @@ from bltlab.viz.scene import TICKS
 ASSETS = checkpoints.assets()
 TOUR = json.loads((ASSETS / "tour" / "pages.json").read_text(encoding="utf-8"))
 NODE = shutil.which("node")
-BILLS = """
-const { source, lanes } = JSON.parse(require("fs").readFileSync(0, "utf8"));
+READ = """
+const { source, ...given } = JSON.parse(require("fs").readFileSync(0, "utf8"));
 const js = new Function(`${source}; return { ...bltlabBase, ...bltlabFold }`)();
+"""
+BILLS = """
+const { lanes } = given;
 const lane = trace => trace &&
   ({ ...trace, size: trace.model.parameters, sums: js.totals(trace), alone: js.alone(trace) });
 const bill = ({ trace, ar, pace }, at, clock) => {
@@ -39,9 +44,14 @@ def bills(lanes):
         dict(trace=trace.to_json(), ar=ar and ar.to_json(), pace=pace, at=at)
         for trace, ar, pace, at in lanes
     ]
+    return answer(BILLS, lanes=told)
+
+
+def answer(script, **given):
+    """What a script logs that knows `given` and, as js, what fold.js gives away."""
     source = player.BASE + player.SOURCE.removeprefix(player.BASE).partition("/* bltlabLane")[0]
-    given = json.dumps(dict(source=source, lanes=told))
-    done = subprocess.run([NODE, "-e", BILLS], input=given, capture_output=True, text=True)
+    text = json.dumps(dict(source=source, **given))
+    done = subprocess.run([NODE, "-e", READ + script], input=text, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -94,6 +104,58 @@ def test_seconds_that_nobody_measured_are_not_told():
     assert seconds["rival"] is None and seconds["said"] == ["", 0]
 
 
+def test_before_a_byte_is_kept_the_headline_says_why():
+    script = """console.log(JSON.stringify([given.trace, given.none].map(({ events }) =>
+      [...events, 0].map((_, i) => js.beginning(events, i - 1)))));"""
+    trace = TRACES["blt-s"].to_json()
+    nothing = bltlab.generate(random_model(0), "abc", max_new_bytes=0).trace.to_json()
+    found, ended = answer(script, trace=trace, none=nothing)
+    later = "What they cost shows once some are kept."
+    assert found[:3] == [
+        ["play, or step forward", later],
+        ["the prompt has been read", later],
+        ["the first are on their way", later],
+    ]
+    assert ended[-1] == ["the budget is used up", "Nothing was written, so nothing was saved."]
+
+
+def test_a_few_bytes_are_too_few_for_a_verdict_until_the_text_ends():
+    trace = TRACES["ar"]
+    at = [i + 1 for i, event in enumerate(trace.events) if isinstance(event, Committed)]
+    (found,) = bills([(trace, None, 1.0, [*at, len(trace.events)])])
+    for number, (paper, seconds) in enumerate(found, 1):
+        early = number < 8
+        assert (paper["early"], seconds["early"]) == (early, early)
+        assert (seconds["said"] == ["", 0]) == early
+    short = bltlab.generate(random_model(0), "abc", max_new_bytes=3).trace
+    (((paper, _),),) = bills([(short, None, None, [len(short.events)])])
+    assert paper["bytes"] == 3 and paper["said"] == ["no saving", 0]
+
+
+def test_seconds_that_were_not_measured_beside_are_told_in_tens():
+    trace, n = TRACES["blt-d"], len(TRACES["blt-d"].events)
+    pace = trace.totals.seconds / trace.totals.new_bytes
+    expected = {
+        0.5: "about 100 % more",
+        0.97: "no saving",
+        1.06: "about 10 % saved",
+        4: "about 80 % saved",
+    }
+    found = bills([(trace, None, pace * times, [n]) for times in expected])
+    assert [seconds["said"][0] for ((_, seconds),) in found] == [*expected.values()]
+
+
+def test_a_branch_is_known_by_the_byte_that_was_taken():
+    model = random_model(0)
+    old = bltlab.generate(model, "abc", max_new_bytes=9).trace
+    other = 4 + (old.bytes[5] + 1) % 256
+    branch = bltlab.branch(model, old, 8, other - 4).trace
+    script = """console.log(JSON.stringify(given.pairs.map(pair => js.branchedAt(...pair))));"""
+    pairs = [(old, branch), (old, old), (branch, old)]
+    pairs = [[one.to_json() for one in pair] for pair in pairs]
+    assert answer(script, pairs=pairs) == [9, 0, 0]
+
+
 @pytest.mark.parametrize("number", range(1, len(TOUR) + 1))
 def test_no_page_of_the_tour_says_the_opposite_of_its_text(number):
     """Where lanes save, the headline says so: a page that rests in a draft would not."""
@@ -107,5 +169,5 @@ def test_no_page_of_the_tour_says_the_opposite_of_its_text(number):
     if flows:
         assert page["step"] >= TICKS, "a race rests where every lane is done"
     for (trace, *_), ((paper, _),) in zip(lanes, bills(lanes), strict=True):
-        if trace.method["name"] != "ar" and paper["bytes"]:
+        if trace.method["name"] != "ar" and paper["bytes"] and not paper["early"]:
             assert paper["said"][1] > 0, (trace.method["name"], paper)

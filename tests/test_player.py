@@ -705,7 +705,7 @@ def test_an_unknown_clock_is_refused():
 
 
 def test_the_page_is_small():
-    assert len(player.SOURCE) < 76_000 and player.SOURCE.startswith(player.BASE)
+    assert len(player.SOURCE) < 79_000 and player.SOURCE.startswith(player.BASE)
     trace = TRACES["speculative"].to_json()
     assert len(player.to_page([trace])) < len(player.SOURCE) + len(json.dumps(trace)) + 2_000
 

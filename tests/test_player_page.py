@@ -438,6 +438,18 @@ def test_a_host_can_set_what_it_was_told(open_page):
     }
 
 
+def test_playing_rests_where_it_was_told_to(open_page):
+    page = open_page([RECORDED["blt-s"]])
+    page.evaluate("viewer.show(2)")
+    button = "document.querySelector('.bltp-main-button').ariaLabel"
+    started = "viewer.play({ to: 5, rate: 20, done: () => { globalThis.rests = true; } })"
+    assert page.evaluate(f"() => {{ {started}; return {button}; }}") == "Pause"
+    page.wait_for_function("() => globalThis.rests")
+    assert (
+        page.evaluate("viewer.step") == 5 and page.get_by_role("button", name="Play").is_visible()
+    )
+
+
 def test_a_candidate_is_taken_by_a_click_where_the_page_can_go_on_from_it(open_page):
     page = open_page([RECORDED["blt-s"]])
     assert page.locator(".bltp-take").count() == 0  # an exported file has no model

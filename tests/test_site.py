@@ -75,12 +75,15 @@ def test_nothing_is_half_written(tmp_path, monkeypatch, capsys):
 def test_the_site_works_from_a_disk_and_asks_nobody(browser, tmp_path):
     main(["view", "--site", str(tmp_path)])
     asked, faults = [], []
-    page = browser.new_page(reduced_motion="reduce")
+    page = browser.new_page(reduced_motion="no-preference")
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("request", lambda request: asked.append(request.url))
     page.goto((tmp_path / "index.html").as_uri())
     page.get_by_role("button", name="Next").click()
     page.get_by_text("2 of 9").wait_for()
+    page.get_by_role("button", name="Pause").wait_for()  # the page of the tour plays by itself
+    page.get_by_role("button", name="Play").wait_for()  # and rests at what its text speaks of
+    page.locator(".bltp-pinned").wait_for()
     for title, shown in (
         ("Race", ".bltp-several .bltp-lane"),
         ("blt-s", ".bltp-one .bltp-lane"),

@@ -43,20 +43,22 @@ var bltlabDetail = (() => {
   function bars(lane, position, chosen, take) {
     const said = guesses(lane, position);
     const offer = (id, node) => {                        // a byte that may be taken by hand
-      if (!take || id < OFFSET || id >= MASK) return node;
+      if (!take || id === chosen || id < OFFSET || id >= MASK) return node;
       const taken = el("button", "take", node, { type: "button", "aria-label": `take ${named(id)} here and go on from it` });
       taken.title = taken.ariaLabel;
       taken.addEventListener("click", () => take(id));
       return taken;
     };
-    return ["drafter", "model"].map((who, model) => {
+    const heads = ["drafter", "model"].map((who, model) => {
       const { step, candidates } = said.findLast(guess => guess.model == model && guess.candidates?.length) ?? {};
       const bar = ([id, p]) => el("div", "bar", offer(id, small(id, id === chosen ? "chosen" : "other")),
                                   el("span", "track", el("i", "", { style: share(p) })), el("span", "", shown(p)));
       if (!candidates) return "";
-      const invites = take ? ": click one to go on with it" : "";
-      return el("div", "bars", `${who}'s candidates, step ${step + 1}${invites}`, ...candidates.slice(0, MOST).map(bar));
+      return el("div", "bars", `${who}'s candidates, step ${step + 1}`, ...candidates.slice(0, MOST).map(bar));
     });
+    const invites = take && heads.some(Boolean);
+    return [invites ? el("p", "bars invite", "Want another byte here? Click one: decoding goes on from it.") : "",
+            ...heads];
   }
   // Each step of the whole run that touched a position: what stood there after it, and what else was possible.
   function history({ events, touching }, position, go) {
@@ -124,7 +126,9 @@ var bltlabDetail = (() => {
 .~bars.~bars { padding-top: 10px; font-size: 12px; }
 .~bar { --h: 21px; --type: 14px; display: grid; align-items: center; gap: 8px;
   grid-template-columns: 25px 1fr 3.6em; & .~cell { --fill: 0%; } & .~chosen { border-color: currentColor; font-weight: 700; } }
-.~view.~view .~take { height: 23px; min-width: 25px; padding: 0; border: 0; & .~cell { margin: 0; border-color: var(--soft); } }
+.~view.~view .~take { height: 23px; min-width: 25px; padding: 0; border: 0; & .~cell { margin: 0; border-color: var(--accent); }
+  &:hover .~cell { --fill: 30%; --c: var(--accent); } }
+.~view .~bars.~invite { color: inherit; font-size: 13px; }
 .~track { height: 8px; background: var(--thin); border-radius: 4px; overflow: hidden; & i { display: block; height: 8px;
   background: var(--accent); } }
 .~title { font-weight: 600; padding-bottom: 8px; & small { font-weight: 400; float: right; } & .~cell { margin-right: 10px; } }

@@ -71,6 +71,14 @@ var bltlabFold = (() => {
     return Array.from({ length: n ?? 0 }, (_, i) => e.position + i);
   }
 
+  // Where a trace's prompt leaves, by its last byte, what another trace wrote: the position, 0 if it does not.
+  const prompt = ({ events }) => events[0]?.ids ?? [];
+  function branchedAt(old, trace) {
+    const own = prompt(trace), at = own.length - 1, committed = old.events.filter(e => e.type === "Committed");
+    const text = [...prompt(old), ...committed.flatMap(e => e.ids)], begins = own.slice(0, at).every((id, i) => id === text[i]);
+    return at >= prompt(old).length && at < text.length && begins && own[at] !== text[at] ? at : 0;
+  }
+
   // ---- The numbers
   // Running totals after 0, 1, ... events, the prompt's prefill apart; they never fall, so that they can be a clock.
   // accepted of guessed: by the model; agreed of foreseen: by the decoder, before that. sums: those of a shorter trace that
@@ -103,7 +111,8 @@ var bltlabFold = (() => {
     measured: { label: "GB read, measured", unit: "GB measured", flows: true, read: ({ traffic }) => traffic / 1e9 },
     seconds: { label: "measured seconds", unit: "seconds", flows: true, read: ({ seconds }) => seconds },
   };
-  const count = ({ flows }, value) => !flows ? String(value) : value === 0 ? "0" : value.toPrecision(3);
+  const count = ({ flows }, value, digits = 3) => !flows || value === 0 ? String(value) :
+    value >= 10 ** digits ? String(Math.round(value)) : value.toPrecision(digits);
   // What the same text costs one byte at a time, after 0, 1, ... new bytes: each byte one pass of patcher, encoder and decoder,
   // and one of the global model wherever a byte closes a patch, which shows in the next byte (the first one's is the prompt's)
   // or, at the end, in the last byte's entropy.
@@ -121,18 +130,21 @@ var bltlabFold = (() => {
   // What was paid for the bytes that stand, as of the last commit: a draft under way has cost already and has no bytes yet.
   // ar: the lane of autoregression beside it, if it ran; pace: the seconds a byte that it takes, if they are known.
   // rival: what autoregression pays for as many bytes, NaN where that is not known; estimated: it did not run beside.
+  // early: the first bytes of a text say little about what a method saves. rough: seconds that were not measured here.
+  const FEW = 8;
   function bill({ events, sums, alone, size }, at, clock, ar, pace) {
     const sum = sums[events.findLastIndex((e, i) => i < at && e.type === "Committed") + 1], { bytes } = sum;
     const run = ar?.sums.find(other => other.bytes >= bytes);
     const estimate = clock === CLOCKS.seconds ? pace * bytes : clock.read(alone[bytes], size);
     const rival = !bytes ? NaN : run ? clock.read(run, ar.size) : estimate;
-    return { bytes, used: clock.read(sum, size), rival, estimated: !run };
+    const early = bytes < FEW && events[at - 1]?.type !== "Finished", rough = !run && clock === CLOCKS.seconds;
+    return { bytes, used: clock.read(sum, size), rival, estimated: !run, early, rough };
   }
-  function verdict({ used, rival }) {                    // in words, and whether it is for the better
-    const saved = 1 - used / rival;
-    if (!(rival > 0 && Number.isFinite(saved))) return ["", 0];
-    return Math.abs(saved) < 0.005 ? ["no saving", 0] :
-      [`${Math.round(100 * Math.abs(saved))} % ${saved > 0 ? "saved" : "more"}`, Math.sign(saved)];
+  function verdict({ used, rival, early, rough }) {      // in words, and whether it is for the better
+    const saved = 1 - used / rival, unit = rough ? 10 : 1, percent = Math.round(100 * Math.abs(saved) / unit) * unit;
+    if (early || !(rival > 0 && Number.isFinite(saved))) return ["", 0];
+    return percent ? [`${rough ? "about " : ""}${percent} % ${saved > 0 ? "saved" : "more"}`, Math.sign(saved)] :
+      ["no saving", 0];
   }
 
   // ---- The words
@@ -156,6 +168,15 @@ var bltlabFold = (() => {
       Finished: () => `finished: ${REASONS[e.reason] ?? e.reason}`,
     }[e?.type]?.() ?? "nothing has been read yet";
   }
+  // Why no byte is kept yet, and what to expect of the headline.
+  function beginning(events, i) {
+    const e = events[i], known = { Prefilled: "the prompt has been read", Finished: REASONS[e?.reason] ?? e?.reason }[e?.type];
+    return [known ?? (e ? "the first are on their way" : "play, or step forward"),
+            e?.type === "Finished" ? "Nothing was written, so nothing was saved." : "What they cost shows once some are kept."];
+  }
+  // By what a guess is kept: {temperature} of the settings.
+  const keeping = ({ temperature }) => "A guess is kept " + (temperature ? "where the check, with the same random number for that " +
+    "place, draws the same byte, however likely it was" : "where the check finds the same byte likeliest") + ", up to the first miss.";
   function boast(events, i) {                            // what just happened to several bytes, and the event that did it
     const e = events[i], last = e?.type === "Committed" && events[i - 1]?.drafted?.length ? events[i - 1] : e;
     const right = last?.accepted, wrong = last?.drafted?.length - right;
@@ -166,5 +187,6 @@ var bltlabFold = (() => {
       e?.type === "Committed" && e.ids.length > 1 ? `${e.ids.length} kept` : "";
     return [text, last?.type ?? ""];
   }
-  return { blank, apply, fold, reach, touched, totals, alone, bill, verdict, CLOCKS, count, isOwn, phase, sentence, boast };
+  return { blank, apply, fold, reach, touched, branchedAt, totals, alone, bill, verdict, CLOCKS, count, isOwn, phase, sentence,
+           beginning, keeping, boast };
 })();

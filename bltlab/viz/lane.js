@@ -3,7 +3,7 @@
    our own making, so that the browser lays out and paints the lines in view and no others. */
 var bltlabLane = (() => {
   const { OFFSET, MASK, DASH, isHex, glyph, named, odds, spans, stops, character, many, el, write, cell, group } = bltlabBase;
-  const { blank, apply, reach, touched, totals, alone, bill, verdict, CLOCKS, count, phase, sentence, boast } = bltlabFold;
+  const { blank, apply, reach, touched, totals, alone, bill, verdict, CLOCKS, count, phase, sentence, beginning, keeping, boast } = bltlabFold;
   const STATS = { "new bytes": s => s.bytes, "patcher passes": s => s.nfe[0], "encoder passes": s => s.nfe[1],
     "global passes": s => s.nfe[2], "decoder passes": s => s.nfe[3],
     "bytes a round": s => s.rounds ? (s.bytes / s.rounds).toFixed(2) : DASH,
@@ -24,13 +24,13 @@ var bltlabLane = (() => {
       this.phase = el("b", "phase");
       this.said = el("span", "");
       this.grid = el("div", "grid", { role: "listbox", "aria-orientation": "horizontal" });
-      this.waste = el("p", "waste");
+      [this.waste, this.keeps] = [el("p", "waste"), el("p", "keeps")];
       this.ghosts = el("div", "ghosts", group("guesses thrown away, newest first"), { tabindex: 0 });
       this.values = Object.keys(STATS).map(() => [el("dd", ""), el("td", "")]);      // in a list, and in the race's table
       const stats = Object.keys(STATS).map((key, i) => el("div", "", el("dt", "", key), this.values[i][0]));
       this.stats = el("dl", "stats", ...stats);
       this.root = el("section", "lane", this.head, el("p", "headline", ...this.line),
-                     el("p", "said", this.phase, this.said), this.grid, this.waste, this.ghosts, this.stats);
+                     el("p", "said", this.phase, this.said), this.grid, this.waste, this.keeps, this.ghosts, this.stats);
       const of = event => event.target.closest(".bltp-cell")?.position;
       for (const [event, kind] of [["pointerover", "over"], ["focusin", "focus"], ["click", "pin"]])
         this.grid.addEventListener(event, e => of(e) && tell(kind, this, of(e)));
@@ -62,7 +62,8 @@ var bltlabLane = (() => {
         [this.grid, `bytes of ${name}; left and right arrows go from byte to byte, Enter pins one`]]) node.ariaLabel = label;
       this.root.role = "group";
       this.grid.classList.toggle("bltp-tall", this.multibyte);
-      this.ghosts.hidden = this.waste.hidden = !events.some(e => e.accepted < e.drafted?.length);
+      this.ghosts.hidden = this.waste.hidden = this.keeps.hidden = !events.some(e => e.accepted < e.drafted?.length);
+      write(this.keeps, keeping(trace.settings));
       const foreseen = Object.keys(STATS).indexOf("foreseen right");       // only where anything is guessed ahead
       this.stats.children[foreseen].hidden = !events.some(e => e.type === "Foreseen");
       return goesOn;
@@ -83,20 +84,29 @@ var bltlabLane = (() => {
       if (moved) this.arrange(0);
       this.follow();
     }
+    branch(position) {                                   // where the last byte of its prompt was taken by hand, 0 where none was
+      this.branched = position;
+      this.hand = position ? `${named(this.events[0].ids[position])} taken at byte ${position - 1}` : "";
+    }
     introduce(shared) {                                  // name and settings, without what all lanes share
-      const facts = this.facts.filter(([key]) => !shared.has(key));
-      this.head.replaceChildren(el("b", "", el("bdi", "", this.name)),
+      const facts = this.facts.filter(([key]) => !shared.has(key)), hand = this.hand ? [el("span", "by-hand", this.hand)] : [];
+      this.head.replaceChildren(el("b", "", el("bdi", "", this.name)), ...hand,
                                 ...facts.map(([key, value]) => el("span", "", `${key} `, el("bdi", "", value))));
     }
-    // What the bytes cost by one clock, in seconds beside it, and what as many cost one at a time. ar, pace: as `bill` says.
+    // What the bytes cost by one clock, in seconds beside it, and what as many cost one at a time; before any is kept, why.
+    // ar, pace: as `bill` says.
     headline(clock, ar, pace) {
       const own = this.name === "ar", of = rule => bill(this, this.at, rule, ar, pace);
-      const told = (rule, paid) => own || !(paid.rival > 0) ? ` ${rule.unit}` :
-        ` ${rule.unit}, one at a time ${count(rule, paid.rival)}${paid.estimated ? " (estimated)" : ""}: `;
-      const [main, time] = [of(clock), of(CLOCKS.seconds)], { bytes } = main, twice = clock === CLOCKS.seconds || !bytes;
+      const told = (rule, paid) => own || paid.early || !(paid.rival > 0) ? ` ${rule.unit}` :
+        ` ${rule.unit}, one at a time ${count(rule, paid.rival, paid.rough ? 2 : 3)}${paid.estimated ? " (estimated)" : ""}: `;
+      const [main, time] = [of(clock), of(CLOCKS.seconds)], { bytes, early } = main, twice = clock === CLOCKS.seconds;
       const [said, side] = own ? ["", 0] : verdict(main), [later, lateSide] = own || twice ? ["", 0] : verdict(time);
-      const texts = [String(bytes), ` ${many(bytes, "byte").replace(/^\d+ /, "")} in `, count(clock, main.used),
-        told(clock, main), said, twice ? "" : ` In ${count(CLOCKS.seconds, time.used)}${told(CLOCKS.seconds, time)}`, later];
+      const [why, next] = beginning(this.events, this.at - 1);
+      const second = early && !own ? " Too early to say what that saves." : twice ? "" :
+        ` In ${count(CLOCKS.seconds, time.used)}${told(CLOCKS.seconds, time)}`;
+      const texts = !bytes ? ["0", ` bytes kept so far: ${why}`, "", "", "", ` ${next}`, ""] :
+        [String(bytes), ` ${many(bytes, "byte").replace(/^\d+ /, "")} in `, count(clock, main.used), told(clock, main), said,
+         second, later];
       this.line.forEach((node, i) => write(node, texts[i]));
       for (const [at, sign] of [[4, side], [6, lateSide]])
         this.line[at].className = sign > 0 ? "bltp-saved" : sign < 0 ? "bltp-lost" : "";
@@ -161,16 +171,16 @@ var bltlabLane = (() => {
       for (const row of this.lines.splice(items.length || j0 ? line + 1 : 0)) row.remove();
     }
     drawCell(i, cells, now, together) {
-      const { id, state, opens, step } = cells[i], pinned = this.pinned === i + 1;
+      const { id, state, opens, step } = cells[i], [pinned, taken] = [this.pinned, this.branched].map(at => at === i + 1);
       const linked = i > 0 && step === cells[i - 1].step && state !== "prompt" && id !== MASK && cells[i - 1].id !== MASK;
       const byte = this.bytes[i] ??= { node: el("span", "", { role: "option" }) };
       const key = `${id} ${state} ${opens} ${linked} ${now} ${together} ${pinned}`;
       if (byte.key === key) return;
       byte.key = key;
       byte.node.className = ["cell", state, isHex(id) && "hex", linked && "linked", now && "now", now && together && "together",
-        opens != null && "rail", opens && "opens", pinned && "pinned"].filter(Boolean).map(name => `bltp-${name}`).join(" ");
+        opens != null && "rail", opens && "opens", pinned && "pinned", taken && "taken"].filter(Boolean).map(name => `bltp-${name}`).join(" ");
       Object.assign(byte.node, { position: i + 1, tabIndex: i + 1 === this.current ? 0 : -1, textContent: glyph(id),
-        ariaSelected: String(pinned), ariaLabel: `byte ${i}: ${named(id)}, ${state}${opens ? ", opens a patch" : ""}` });
+        ariaSelected: String(pinned), ariaLabel: `byte ${i}: ${named(id)}, ${state}${taken ? ", taken by hand" : ""}${opens ? ", opens a patch" : ""}` });
     }
     drawFalls(event) {                                   // what happened to several bytes at once; rejected ones fall
       const ghost = this.canvas.ghosts.at(-1), age = this.at - 1 - ghost?.step;
@@ -242,13 +252,14 @@ var bltlabLane = (() => {
 .~head { gap: 2px 14px; align-items: baseline; & b { font-size: 18px; } }
 .~view :is(.~head span, .~stats dt, .~where, .~hint, .~bars, .~facts dt, small, .~headline span) { color: var(--soft); }
 .~stats { gap: 6px 16px; padding: 14px 0 2px; & dt { font-size: 12px; } & dd { font-size: 15px; min-width: 2.4em; } }
-.~headline.~headline { font-size: 16px; line-height: 1.3; padding: 6px 0 2px; & b { font-size: 26px; }
+.~headline.~headline { font-size: 16px; line-height: 1.3; min-height: 62px; padding: 6px 0 2px; & b { font-size: 26px; }
   & span:nth-of-type(3):not(:empty)::before { content: "\\a"; white-space: pre; } & :is(span, em) { font-size: 14px; } }
 .~headline em { font-style: normal; font-weight: 600; } .~saved, .~lost { font-style: normal; font-weight: 600; white-space: nowrap; border-bottom: 3px solid var(--green); }
 .~lost { border-color: var(--red); }
 .~said.~said { gap: 2px 10px; min-height: 26px; padding: 6px 0; }
 .~phase { display: inline-block; min-width: 6.4em; padding: 1px 8px; border-radius: 99px; border: 1.5px solid var(--c);
-  --c: var(--soft); text-align: center; font-size: 12px; background: color-mix(in srgb, var(--c) 16%, transparent); }
+  --c: var(--soft); text-align: center; font-size: 12px; background: color-mix(in srgb, var(--c) 16%, transparent);
+  &:empty { visibility: hidden; } }
 .~drafted, .~unmasked { --c: var(--proposed); } .~guessed, .~foreseen { --c: var(--foreseen); } .~verified { --c: var(--accepted); } .~committed { --c: var(--kept); }
 .~phase:is(.~drafted, .~unmasked) { border-style: dashed; } 
 .~phase:is(.~guessed, .~foreseen) { border-style: dotted; }
@@ -267,12 +278,14 @@ var bltlabLane = (() => {
 .~grid .~now:not(.~prompt) { --fill: 42%; }
 .~grid :is(.~pinned, .~pointed) { outline: 2px solid; outline-offset: 1px; z-index: 1; }
 .~grid .~pinned { outline-width: 3px; }
+.~grid .~taken { --c: var(--accent); --fill: 30%; color: inherit; border: 2px solid var(--c); font-weight: 700; }
+.~view .~head .~by-hand { color: inherit; border-bottom: 3px solid var(--accent); }
 .~ghosts { overflow-y: auto; contain: layout paint; height: 98px; scrollbar-width: thin; }
 .~ghost { --w: 19px; --h: 22px; --type: 14px; gap: 2px 8px; min-height: 31px;
   padding: 2px 8px; font-size: 13px; & .~word .~cell { margin: 0 1px; } }
 .~ghost { --by: var(--rejected); } .~by-decoder { --by: var(--dropped); } .~who-threw { min-width: 3.8em; font-weight: 600; }
 .~instead { display: inline-flex; align-items: center; gap: 6px; white-space: nowrap; }
-.~newest { background-color: color-mix(in srgb, var(--by) 9%, transparent); border-left: 3px solid var(--by);
+.~view .~keeps { padding-bottom: 4px; font-size: 13px; color: var(--soft); } .~newest { background-color: color-mix(in srgb, var(--by) 9%, transparent); border-left: 3px solid var(--by);
   padding-left: 5px; } .~by-decoder.~newest { border-left-style: dotted; } .~round { min-width: 8.6em; }
 .~word { flex-wrap: wrap; } .~view .~waste { padding: 4px 0; border-top: var(--line); font-weight: 600; }
 @media (prefers-reduced-motion: no-preference) {

@@ -1,17 +1,19 @@
 /* bltlabPlayer(element, traces, options) plays decoding runs: one lane a trace, all lanes on one clock.
    options, all of them optional: clock (a name in CLOCKS of fold.js), step, speed, autoplay; highlight, the position of a byte
-   to pin, and its lane; pace, by model the seconds a byte that autoregression takes there; onStep(step); onState(state), called when anything of state() has changed.
-   Returns { show(step), play(), pause(), update(traces), step, length, canvas(step, lane), state(), set(state) }. A step is
+   to pin, and its lane; pace, for each trace the seconds a byte that autoregression took there and then; onStep(step);
+   onState(state), called when anything of state() has changed; onBranch({ lane, at, byte }), when a candidate is clicked.
+   Returns { show(step), play({ to, rate, done }), pause(), update(traces), step, length, canvas(step, lane), state(), set(state) }. A step is
    a tick of the clock: on "event" the number of events shown, on a count that many passes, on GB and seconds a share of 240.
    state() is { clock, step, speed, pinned, lane }; set() takes it, or some of it, and shows that view again, as do options
    (pinned is the highlight there).
    update() draws new traces in place: a decoding under way stays at its end; clock, speed and pinned byte are kept. */
 var bltlabPlayer = (() => {
   const { OFFSET, MASK, STATES, el, write, cell, many, group, button, choose, style } = bltlabBase;
-  const { fold, touched, sentence, CLOCKS, count } = bltlabFold, { Lane, STATS } = bltlabLane, { Detail } = bltlabDetail;
+  const { fold, touched, branchedAt, sentence, CLOCKS, count } = bltlabFold, { Lane, STATS } = bltlabLane, { Detail } = bltlabDetail;
   const TICKS = 240, BLUR = 80,                          // steps that follow within so many milliseconds are not animated
         SPEEDS = [0.25, 0.5, 1, 2, 4, 8], PLACES = ["1st", "2nd", "3rd"];
   const AWAY = "Point at a byte to see it in numbers. Click one, or press Enter on it, to follow it over time.";
+  const BY_HAND = " Its candidates can be taken in its place, by a click.";
   const WAIT = "Pause to see the newest byte in numbers, or click a byte to follow it over time.";
 
   // A row of the race: what is written, what is guessed beyond it, and the place once it is done.
@@ -85,10 +87,13 @@ var bltlabPlayer = (() => {
       const same = lanes.map((lane, i) => lane.load(list[i])).every(Boolean);
       const common = new Map(lanes.length > 1 ? lanes[0].facts.filter(([key, value]) =>
         lanes.every(lane => lane.facts.some(([k, v]) => k === key && v === value))) : []);
-      for (const lane of lanes) lane.introduce(common);
+      for (const lane of lanes) {
+        lane.branch(lane.index && branchedAt(list[0], list[lane.index]));
+        lane.introduce(common);
+      }
       shared.replaceChildren(...[...common].map(([key, value]) => el("span", "", `${key} `, el("bdi", "", value))));
       const mixed = new Set(lanes.map(({ model }) => model)).size > 1;
-      runs = lanes.map(({ name, model }) => track(mixed ? `${name}, ${model}` : name, "lane-run"));
+      runs = lanes.map(({ name, model, hand }) => track([name, mixed && model, hand].filter(Boolean).join(", "), "lane-run"));
       if (lanes.length === 1 && lanes[0].name !== "ar") runs.push(track("one byte at a time", "rival-run"));
       race.replaceChildren(...lanes.length > 1 ? [shared] : [], ...runs.map(run => run.root));
       race.hidden = !lanes.length;
@@ -127,10 +132,10 @@ var bltlabPlayer = (() => {
         runs[i].draw(bytes, lane.text.length - lane.prompt - bytes, goal, many(bytes, "byte") + (done && lanes.length > 1 ?
           `, ${PLACES[place] ?? `${place + 1}th`} at ${count(CLOCKS[clock], end)}` : ""));
         const ar = lanes.find(other => other !== lane && other.name === "ar" && other.model === lane.model);
-        lane.headline(rule, ar, options.pace?.[lane.model]);
+        lane.headline(rule, ar, options.pace?.[i]);
       });
       if (runs.length > lanes.length) {
-        const [{ alone, sums, at, size, model }] = lanes, used = rule.read(sums[at], size), pace = options.pace?.[model];
+        const [{ alone, sums, at, size }] = lanes, used = rule.read(sums[at], size), pace = options.pace?.[0];
         const timed = rule === CLOCKS.seconds && pace > 0;
         const bytes = timed ? Math.min(Math.floor(used / pace), goal) : alone.findLastIndex(sum => rule.read(sum, size) <= used);
         runs[1].draw(Math.max(bytes, 0), 0, goal, bytes < 0 ? "not run, so not measured" : many(bytes, "byte"));
@@ -145,7 +150,7 @@ var bltlabPlayer = (() => {
       if (node !== pointed.node) pointed.node?.classList.remove("bltp-pointed");
       node?.classList.add("bltp-pointed");
       pointed.node = node;
-      detail.show(here.lane, here.position, playing ? WAIT : AWAY);
+      detail.show(here.lane, here.position, (playing ? WAIT : AWAY) + (options.onBranch ? BY_HAND : ""));
       detail.follow(lane);
     }
     function show(tick) {
@@ -183,18 +188,22 @@ var bltlabPlayer = (() => {
       start.ariaLabel = start.textContent;               // what a screen reader says
       if (!frame) { drawDetail(); speak(); }
     }
-    function play() {
-      if (playing || !length) return;
+    // to: where it pauses, and calls done(); rate: ticks a second at speed 1, by default a whole run in about 20 seconds.
+    function play({ to = length, rate = Math.min(Math.max(length / 20, 4), 40), done } = {}) {
+      const end = Math.min(to, length);
+      if (playing || !end) return;
       for (const lane of lanes) lane.strayed = false;
       if (step >= length) show(0);
-      let last = null, owed = 0;                         // ticks due: a whole run takes about 20 seconds at speed 1
+      let last = null, owed = 0;                         // ticks due
       setPlaying(requestAnimationFrame(function frame(now) {
-        owed += Math.min(now - (last ?? now), 250) / 1000 * Math.min(Math.max(length / 20, 4), 40) * speedBox.lastChild.value;
+        owed += Math.min(now - (last ?? now), 250) / 1000 * rate * speedBox.lastChild.value;
         last = now;
         let due = step;
-        for (let wait; due < length && owed >= (wait = dwell(due)); due++) owed -= wait;
+        for (let wait; due < end && owed >= (wait = dwell(due)); due++) owed -= wait;
         if (due > step) show(due);
-        playing && step < length && root.isConnected ? playing = requestAnimationFrame(frame) : pause();
+        if (playing && step < end && root.isConnected) return playing = requestAnimationFrame(frame);
+        pause();
+        if (step >= end) done?.();
       }));
     }
     // One lane, event by event: what happens to several bytes at once is looked at for longer.
@@ -264,7 +273,7 @@ var bltlabPlayer = (() => {
 .~lanes { flex: 999 1 320px; min-width: 0; display: grid; gap: 30px 34px; align-content: start; }
 .~several { --w: 19px; --h: 24px; --type: 14px; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 22px 34px;
   & .~grid { --gap: 16px; --most: 4; } & .~tall { --most: 3; } & .~head b { font-size: 16px; } & .~headline { font-size: 14px; }
-  & .~headline b { font-size: 20px; } & .~ghosts { height: 33px; } & :is(.~stats, .~where) { display: none; }
+  & .~headline b { font-size: 20px; } & .~ghosts { height: 33px; } & :is(.~stats, .~where, .~keeps) { display: none; }
   & .~said { flex-wrap: nowrap; white-space: nowrap; overflow: hidden; & span { overflow: hidden; text-overflow: ellipsis; } } }
 .~foot { display: flex; flex-wrap: wrap; gap: 14px 40px; align-items: flex-start; border-top: var(--line); padding-top: 12px; }
 .~numbers { display: block; max-width: 100%; overflow-x: auto; border-collapse: collapse; font-size: 13px; & :is(th, td) { padding: 1px 0 1px 18px; text-align: right; }

@@ -5,7 +5,7 @@ or a disk (file://) shows them.
 """
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ TOUR = script("fold", "lane", "detail", "player", "tour")  # the global `bltlabT
 
 
 def tour(assets: Path) -> dict[str, Any]:
-    """The pages of the tour, the traces that they show, by name, and the pace of these.
+    """The pages of the tour, and by name the traces that they show and the pace of these.
 
     Nothing where it does not ship.
     """
@@ -28,17 +28,19 @@ def tour(assets: Path) -> dict[str, Any]:
     names = {name for page in pages for name in page["traces"]}
     traces = {name: shipped(assets, "tour", f"{name}.json") for name in sorted(names)}
     timed = [Trace.from_json(trace) for trace in traces.values()]
-    return dict(pages=pages, traces=traces, pace=pace_of(timed))
+    pace = dict(zip(traces, pace_of(timed), strict=True))
+    return dict(pages=pages, traces=traces, pace=pace)
 
 
-def pace_of(traces: Iterable[Trace]) -> dict[str, float]:
-    """The seconds a byte that autoregression took, by model, where it is among the traces."""
-    pace = {}
-    for trace in traces:
-        found = trace.totals
-        if trace.method["name"] == "ar" and found.new_bytes:
-            pace[trace.model.get("name", "")] = found.seconds / found.new_bytes
-    return pace
+def pace_of(traces: Sequence[Trace], among: Sequence[Trace] = ()) -> list[float | None]:
+    """For each trace the seconds a byte of the longest autoregression with its model.
+
+    among: where that is looked for, by default these traces; None where it is not there.
+    """
+    alone = [trace for trace in among or traces if trace.method["name"] == "ar" and trace.bytes]
+    alone.sort(key=lambda trace: len(trace.bytes))
+    pace = {trace.model.get("name"): trace.totals.seconds / len(trace.bytes) for trace in alone}
+    return [pace.get(trace.model.get("name")) for trace in traces]
 
 
 def shipped(assets: Path, *path: str) -> Any:
@@ -86,13 +88,13 @@ def _views(assets: Path, traces: Sequence[Trace]) -> dict[str, View]:
     """What each page shows, by its title."""
     views = {"Tour": View("bltlabTour", TOUR, tour(assets), {})}
     lanes = [trace.to_json() for trace in traces]
-    told = {"pace": pace_of(traces)}
+    paces = pace_of(traces)
     if len(lanes) > 1:
-        race = {"clock": "passes"} | told
+        race = {"clock": "passes", "pace": paces}
         views["Race"] = View("bltlabPlayer", player.SOURCE, lanes, race)
-    for lane in lanes:
+    for lane, pace in zip(lanes, paces, strict=True):
         title = _unused(lane["method"]["name"], views)
-        views[title] = View("bltlabPlayer", player.SOURCE, [lane], told)
+        views[title] = View("bltlabPlayer", player.SOURCE, [lane], {"pace": [pace]})
     texts = shipped(assets, "views", "patches.json")
     views["Patches"] = View("bltlabPatches", patches.SOURCE, texts, {})
     inner = shipped(assets, "views", "inside.json")

@@ -1,10 +1,10 @@
 /* bltlabTour(element, { pages, traces, pace, stage }, state) turns pages: each shows recorded traces at one step and says what
-   to see. stage(node) is where in a node the player stands, the node itself by default.
+   to see. traces, pace: by name. stage(node) is where in a node the player stands, the node itself by default.
    A page is { title, text, traces: names, clock, from, step, highlight, lane }; it plays slowly from `from` to `step`, and
    rests there. PageDown and PageUp turn anywhere, the right and left arrows outside the player (there they step).
    Returns { state(), set(state) }: { page, clock, step, speed, pinned, lane }. */
 var bltlabTour = (() => {
-  const PACE = 450, LONGEST = 5000;                      // milliseconds from step to step while a page plays, and in all
+  const PACE = 2.2, LONGEST = 5;                         // steps a second while a page plays, and seconds in all
   const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
   function el(tag, name, ...parts) {
     const node = Object.assign(document.createElement(tag), { className: name });
@@ -32,7 +32,7 @@ var bltlabTour = (() => {
   .tour-dots { display: none; } .tour-turn { flex: 1; justify-content: space-between; } .tour-words { min-height: 0; } }
 `;
   return function tour(element, { pages, traces, pace, stage: place = node => node }, state = {}) {
-    let at = -1, player, timer;
+    let at = -1, player;
     bltlabBase.style(element, "tour", CSS);
     const stage = el("div", "tour-player"), title = el("h2", ""), text = el("p", "tour-text");
     const count = el("span", "tour-count");
@@ -45,20 +45,16 @@ var bltlabTour = (() => {
     const words = el("div", "tour-words", count, title, text);
     words.setAttribute("aria-live", "polite");
     element.replaceChildren(el("div", "tour-head", words, el("div", "tour-turn", back, dots, next)), stage);
+    const paces = page => page.traces.map(name => pace?.[name]);
     function open(page, { clock = page.clock, step, speed, pinned = page.highlight, lane = page.lane } = {}) {
-      clearInterval(timer);
-      const moves = step == null && page.from != null && !still();
+      const moves = step == null && page.from != null && !still(), rate = Math.max(PACE, (page.step - page.from) / LONGEST);
+      player?.pause();
       player = bltlabPlayer(place(stage), page.traces.map(name => traces[name]), {
-        clock, speed, lane, pace, highlight: moves ? undefined : pinned, step: moves ? page.from : step ?? page.step });
-      if (moves) timer = setInterval(() => {
-        if (!stage.isConnected || player.step >= Math.min(page.step, player.length)) return arrive(page, pinned, lane);
-        player.show(player.step + 1);
-      }, Math.min(PACE, LONGEST / (page.step - page.from)));
+        clock, speed, lane, pace: paces(page), highlight: moves ? undefined : pinned, step: moves ? page.from : step ?? page.step });
+      if (moves) player.play({ to: page.step, rate, done: () => arrive(pinned, lane) });
     }
-    function arrive(page, highlight, lane) {             // and the byte that the page speaks of is pinned
-      clearInterval(timer);
-      if (stage.isConnected) player = bltlabPlayer(place(stage), page.traces.map(name => traces[name]), {
-        ...player.state(), lane, pace, highlight, step: page.step });
+    function arrive(pinned, lane) {                      // the byte that the page speaks of is pinned, if the reader pinned none
+      if (player.state().pinned == null) player.set({ pinned, lane });
     }
     function turn(to, given) {
       if (to === at && !given || !pages[to]) return;
@@ -70,8 +66,6 @@ var bltlabTour = (() => {
       next.disabled = at === pages.length - 1;
       open(page, given);
     }
-    stage.addEventListener("pointerdown", () => clearInterval(timer), true);       // the reader takes over
-    stage.addEventListener("keydown", () => clearInterval(timer), true);
     document.addEventListener("keydown", event => {
       const by = { PageDown: 1, PageUp: -1, ArrowRight: 1, ArrowLeft: -1 }[event.key], { target } = event;
       if (!by || event.ctrlKey || event.metaKey || event.altKey || !element.offsetParent) return;
