@@ -13,6 +13,7 @@ import textwrap
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import fields
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -34,11 +35,15 @@ from .data import ALL, SPLITS
 from .decoding import METHODS, Stream, method_of, stream
 from .evaluation import TASKS, Request
 from .evaluation.check import findings
+from .evaluation.harness import Settings, evaluate, told_row
+from .evaluation.rows import RowFile
 from .evaluation.summary import table
+from .evaluation.tasks import is_task, known_tasks
 from .events import Committed
 from .model import BLT
 from .options import Option, build, options_of
 from .patching import patchify, threshold_for
+from .report import paper_told, write_report
 from .textfiles import given_text
 from .trace import Trace
 from .training import TrainOptions
@@ -419,56 +424,121 @@ def add_evaluate(verbs: Any) -> None:
     """The flags of `evaluate`."""
     verb = verbs.add_parser(
         "evaluate",
-        help="how good a model is: bits per byte, translations, words",
-        example="evaluate phrases --task translation --method blt-d --limit 500",
+        help="how good a model is: tasks for models and methods, or the bits per byte of a text",
+        example="evaluate translation,code --model blt-d-phrases-8 --method blt-d --limit 50",
     )
     asked = Request()
-    verb.add_argument(
-        "text", nargs="?", default=asked.text, help="shipped corpus, any file, folder or hub id"
+    flag = verb.add_argument
+    flag(
+        "text",
+        nargs="?",
+        default=asked.text,
+        metavar="TASK[,TASK...] or TEXT",
+        help="tasks, each a row for every model and method, NAME:CORPUS for another corpus ("
+        + "; ".join(f"{name}: {task.help}" for name, task in known_tasks().items())
+        + "); else a shipped corpus, any file, folder or hub id that --task reads",
     )
-    verb.add_argument(
+    flag(
         "--task",
-        default="likelihood",
         choices=tuple(TASKS),
-        help="; ".join(f"{name}: {task.help}" for name, task in TASKS.items()),
+        help="of a text, likelihood by default; "
+        + "; ".join(f"{name}: {task.help}" for name, task in TASKS.items()),
     )
-    verb.add_argument(
+    flag(
         "--split",
         choices=(*SPLITS, ALL),
-        help="default: test, or all of it where it has no test split, as a file has none",
+        help="of a text (default: test, or all of one that has no test split, as a file)",
     )
-    add_checkpoint(verb)
+    flag(
+        "--checkpoint",
+        "--model",
+        dest="model",
+        default="blt-d-nano",
+        help="shipped name, folder or hub id (default blt-d-nano); several with commas for tasks",
+    )
     name, settings = METHOD
-    verb.add_argument(name, **settings)
-    verb.add_argument(
+    flag(name, **settings)
+    flag(
         "--limit",
         type=at_least_one,
-        help="documents, pairs or sampled texts (default: all; words: 32)",
+        help="items of a task (500, some tasks fewer); documents, pairs or sampled texts of a text"
+        " (default: all; words: 32)",
     )
-    verb.add_argument(
-        "--temperature",
-        type=temperature,
-        default=asked.temperature,
-        help=f"of the words task (default {asked.temperature})",
+    flag("--temperature", type=temperature, help="of sampled text (default: the task's)")
+    flag("--seed", type=int, default=asked.seed, help="of sampled text (default 0)")
+    flag("--samples", type=at_least_one, help="texts for each item of a task, for pass@k")
+    flag("--top-p", type=float, default=1.0, help="of a task's sampled text (default 1)")
+    flag("--max-new-bytes", type=at_least_one, help="of each answer (default: the task's)")
+    flag(
+        "--allow-code-execution",
+        action="store_true",
+        help="let tasks that need it run what a model wrote, in a sandbox",
     )
-    verb.add_argument("--seed", type=int, default=asked.seed, help="of the words task (default 0)")
+    flag(
+        "--out",
+        default="runs/evaluation",
+        help="folder for the rows of tasks, rows.jsonl, and their report; what it holds already is"
+        " not measured again (default runs/evaluation)",
+    )
+    flag("--report", metavar="FILE", help="only write the report of these rows, beside them")
+    flag(
+        "--paper",
+        action="store_true",
+        help="only print how the paper's traffic follows from its counts",
+    )
     verb.set_defaults(run=run_evaluate)
 
 
 def run_evaluate(arguments: argparse.Namespace) -> None:
-    """Print the report of a task."""
-    task = TASKS[arguments.task]
+    """Measure what was asked for and print it."""
+    if arguments.paper:
+        print(paper_told())
+    elif arguments.report:
+        _write_report(arguments.report)
+    elif arguments.task is None and _are_tasks(arguments.text):
+        _run_tasks(arguments)
+    else:
+        _read_text(arguments)
+
+
+def _are_tasks(text: str) -> bool:
+    """Does a text name tasks? One that does makes tasks of the others, so that a slip is told."""
+    return any(map(is_task, text.split(",")))
+
+
+def _write_report(rows: str | Path) -> None:
+    for path in write_report(rows):
+        print(f"wrote {path}")
+
+
+def _run_tasks(arguments: argparse.Namespace) -> None:
+    """A line for each row as it is there, and the report in the end."""
+    names = [f.name for f in fields(Settings)]
+    settings = Settings(**{name: getattr(arguments, name) for name in names})
+    rows = RowFile(Path(arguments.out) / "rows.jsonl")
+    models, tasks = arguments.model.split(","), arguments.text.split(",")
+    is_main = int(os.environ.get("RANK", 0)) == 0  # of several processes
+    for row in evaluate(models, tasks, arguments.method, settings, rows):
+        if is_main:
+            tqdm.write(f"{row['model']} {row['task']} {row['method']}: {told_row(row)}")
+    if is_main:
+        _write_report(rows.path)
+
+
+def _read_text(arguments: argparse.Namespace) -> None:
+    """Print the report of a task over a text."""
+    name = arguments.task or "likelihood"
+    task = TASKS[name]
     if arguments.method and not task.writes:
         writers = " and ".join(name for name, task in TASKS.items() if task.writes)
-        raise ValueError(
-            f"--method belongs to the tasks {writers}: {arguments.task} is read, not written"
-        )
+        raise ValueError(f"--method belongs to the tasks {writers}: {name} is read, not written")
+    heat = arguments.temperature
     request = Request(
         text=arguments.text,
         split=arguments.split,
         limit=arguments.limit,
         methods=tuple(arguments.method),
-        temperature=arguments.temperature,
+        temperature=Request.temperature if heat is None else heat,
         seed=arguments.seed,
     )
     print(task.run(BLT.from_pretrained(arguments.model), request))

@@ -24,6 +24,7 @@ LAYERS = """
     data training
     evaluation
     viz inspection
+    report
     corpora bench
     __main__
 """

@@ -4,7 +4,6 @@ Times are medians of runs 0, 1, ...; run -1 warms up, so that allocation and com
 counted. The clock waits for the device. Only new bytes count.
 """
 
-import platform
 import statistics
 import time
 from collections import Counter
@@ -19,6 +18,7 @@ from tqdm.auto import tqdm
 from .. import vocab
 from ..config import BLTConfig
 from ..decoding import stream
+from ..evaluation.machine import device_name
 from ..evaluation.prompts import running_text
 from ..events import Prefilled
 from ..layers import lay_out_by_column
@@ -101,25 +101,6 @@ def describe(model: BLT) -> Row:
         threads=torch.get_num_threads() if on_cpu else None,
         torch=torch.__version__,
     )
-
-
-def device_name(device: torch.device) -> str:
-    """The name of the processor that a device stands for."""
-    if device.type != "cpu":
-        return torch.get_device_module(device).get_device_name(device)
-    return _cpu_name() or platform.processor() or platform.machine()
-
-
-def _cpu_name() -> str | None:
-    """The processor's name where the system is Linux."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            for line in lines:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return None
 
 
 # -- time ----------------------------------------------------------------------------------------

@@ -9,19 +9,26 @@ from .. import data, vocab
 from ..decoding import METHODS, fitted, method_of, why_not
 from ..model import BLT
 
-PAIR = re.compile(r"(\w+: [^\n]+\n\w+:) ?([^\n]*)\n?")
+LINES = r"\w+: [^\n]+\n\w+:"  # a line in one language, and the name of another
+FUNCTION = r'def [^\n]+\n    """[^\n]+"""\n    return'
+PAIR = re.compile(rf"({LINES}|{FUNCTION}) ?([^\n]*)\n?")
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A source line and the language to answer in, "fr: Oui.\\nen:"; and the answer, "Yes."."""
+    """A source line and the language to answer in, "fr: Oui.\\nen:"; and the answer, "Yes.".
+
+    Or a function up to its `return`, and what it returns.
+    """
 
     prompt: str
     answer: str
 
 
 def pairs_of(texts: Iterable[str]) -> list[Pair]:
-    r"""Texts of the form "fr: ...\nen: ...\n" as pairs. Raises ValueError for any other text.
+    r"""Texts of the form "fr: ...\nen: ...\n" as pairs, and functions of one line.
+
+    Raises ValueError for any other text.
 
     >>> pairs_of(["fr: Bonjour.\nen: Hello.\n"])
     [Pair(prompt='fr: Bonjour.\nen:', answer='Hello.')]
@@ -33,6 +40,11 @@ def pairs_of(texts: Iterable[str]) -> list[Pair]:
             raise ValueError(rf"a pair looks like 'fr: ...\nen: ...\n', got {text[:40]!r}")
         pairs.append(Pair(*match.groups()))
     return pairs
+
+
+def held_out_pairs(source: str) -> list[Pair]:
+    """The pairs of a corpus's test split, or of all of one without."""
+    return pairs_of(data.documents(source, data.held_out_split(source)))
 
 
 @dataclass(frozen=True)

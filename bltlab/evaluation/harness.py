@@ -1,0 +1,358 @@
+"""One row for each model, task and method: how good the text is, and what it took.
+
+Items are decoded one by one, so that passes are counted and seconds measured as for one reader.
+Autoregression comes first, and every row is held against it. Under torchrun each process takes its
+share of the items, and the rows are those of one process.
+"""
+
+import hashlib
+import json
+import shlex
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+import torch.distributed as dist
+from tqdm.auto import tqdm
+
+from .. import vocab
+from ..costs import ratio
+from ..decoding import METHODS, Generation, fitted, generate, header_of, method_of, why_not
+from ..model import BLT
+from ..trace import Trace, accepted_share
+from ..training.distributed import ProcessGroup, process_group
+from .intervals import difference, mcnemar, mean_of
+from .machine import machine_name
+from .prompts import evenly
+from .rows import SCHEMA, RowFile
+from .summary import Row, agreement, summarise
+from .tasks import Answers, Item, Reading, Task, task_of
+
+READ = "read"  # the method of a row that needed none
+TRAFFIC = ("paper", "measured", "projected_1b", "projected_3b")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How items are asked; what is None is the task's own."""
+
+    limit: int | None = None
+    max_new_bytes: int | None = None
+    temperature: float | None = None
+    samples: int | None = None
+    top_p: float = 1.0
+    seed: int = 0
+    allow_code_execution: bool = False
+
+    def filled(self, task: Task) -> "Settings":
+        """With the task's numbers where none were given."""
+
+        left = [f.name for f in fields(self) if getattr(self, f.name) is None]
+        own = {name: getattr(task, name) for name in left}
+        return replace(self, **own)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A task over a corpus, with its items and settings. spec: as it was asked for."""
+
+    spec: str
+    task: Task
+    text: str
+    items: list[Item]
+    settings: Settings
+
+    @property
+    def key(self) -> Row:
+        """What determines its rows, model and method apart."""
+        asked = []
+        for item in self.items:
+            asked += [vocab.to_bytes(item.prompt).hex(), repr(item.reference)]
+        key: Row = asdict(self.settings)
+        del key["allow_code_execution"]
+        return key | dict(task=self.task.name, text=self.text, items=digest(asked))
+
+
+def digest(value: Any) -> str:
+    """A short hash of plain values."""
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
+
+
+def weights_of(model: BLT) -> str:
+    """A short hash of a model's shape and weights."""
+    found = hashlib.sha256(repr(model.config).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        found.update(name.encode())
+        found.update(tensor.detach().cpu().contiguous().float().numpy().tobytes())
+    return found.hexdigest()[:16]
+
+
+def question(spec: str, settings: Settings) -> Question:
+    """A task by its name, with its items. Raises ValueError where there are none."""
+    task, text = task_of(spec)
+    settings = settings.filled(task)
+    if task.runs_code and not settings.allow_code_execution:
+        raise ValueError(
+            f"task {task.name} runs code that a model wrote: say --allow-code-execution"
+        )
+    items = evenly(task.items(text), settings.limit)
+    if not items:
+        raise ValueError(f"task {task.name} has no item to ask in {text or 'its data'}")
+    return Question(spec, task, text, items, settings)
+
+
+def evaluate(
+    models: Sequence[str],
+    tasks: Sequence[str],
+    methods: Sequence[str] = (),
+    settings: Settings | None = None,
+    rows: RowFile | None = None,
+) -> Iterator[Row]:
+    """Yield a row for each model, task and method; one that `rows` holds already is not made again.
+
+    methods: specs as `method_of` reads them; without any, all that a model can run. One that a
+    model cannot run is left out with a warning where there are several models.
+
+    Raises ValueError for what is wrong before anything runs.
+    """
+    rows = rows or RowFile("/dev/null")
+    for spec in tasks:
+        task_of(spec)
+    questions = [question(spec, settings or Settings()) for spec in tasks]
+    for spec in methods:
+        method_of(spec)
+    with process_group() as group:
+        group.wait()  # all have read the rows that are there
+        for name in models:
+            model = BLT.from_pretrained(name, device=group.device)
+            specs = _runnable(model, methods, alone=len(models) == 1)
+            for asked in questions:
+                yield from _rows_of(model, name, asked, specs, rows, group)
+
+
+def _runnable(model: BLT, methods: Sequence[str], alone: bool) -> list[str]:
+    """The methods for a model, autoregression first."""
+    if not methods:
+        methods = [name for name in METHODS if why_not(name, model) is None]
+    specs = []
+    for spec in dict.fromkeys(["ar", *methods]):
+        reason = why_not(spec, model)
+        if reason and alone:
+            raise ValueError(reason)
+        if reason:
+            warnings.warn(f"{model.name} is left out of {spec}: {reason}", stacklevel=2)
+        else:
+            specs.append(spec)
+    return specs
+
+
+def _rows_of(
+    model: BLT, name: str, asked: Question, specs: list[str], rows: RowFile, group: ProcessGroup
+) -> Iterator[Row]:
+    """Yield the rows of a model and a task; those of a task that is read are one."""
+    key = asked.key | dict(weights=weights_of(model))
+    base: Row | None = None
+    for spec in [READ] if isinstance(asked.task, Reading) else specs:
+        method = None if spec == READ else fitted(spec, model)
+        own_key = key | dict(method=header_of(method) if method else {"name": READ})
+        row = rows.get(own_key)
+        if row is None:
+            row = _named(model, name, asked, spec) | dict(key=own_key)
+            row |= _measured(model, asked, method, base, group)
+            if group.is_main:
+                rows.append(row)
+        base = base or row
+        yield row
+
+
+def _named(model: BLT, name: str, asked: Question, spec: str) -> Row:
+    """What a row is of, where and when it is made, and by which command."""
+    return dict(
+        schema=SCHEMA,
+        model=name,
+        task=asked.task.name,
+        method=spec,
+        command=command_of(name, asked, spec),
+        machine=machine_name(model.device),
+        when=time.strftime("%Y-%m-%d"),
+        measure=asked.task.measure,
+        n=len(asked.items),
+        paper=list(asked.task.paper),
+    )
+
+
+def _measured(
+    model: BLT, asked: Question, method: Any, base: Row | None, group: ProcessGroup
+) -> Row:
+    """The numbers of a row. method: None of a task that is read."""
+    if method is None:
+        return _read(model, asked, group)
+    return _written(model, asked, method, base, group)
+
+
+def command_of(name: str, asked: Question, spec: str) -> str:
+    """The command that makes a row again."""
+    words = ["python", "-m", "bltlab", "evaluate", asked.spec, "--model", name]
+    words += [] if spec == READ else ["--method", spec]
+    standard = Settings()
+    for f in fields(asked.settings):
+        value = getattr(asked.settings, f.name)
+        if value not in (getattr(standard, f.name), getattr(asked.task, f.name, None)):
+            flag = "--" + f.name.replace("_", "-")
+            words += [flag] if value is True else [flag, f"{value}"]
+    return shlex.join(words)
+
+
+def told_row(row: Row) -> str:
+    """A row in a line: its score, its interval, its costs against autoregression."""
+    line = f"{row['measure']} {row['score']:.3g} ({row['low']:.3g} to {row['high']:.3g})"
+    costs = row.get("relative") or {}
+    if costs.get("projected_1b") is None:
+        return line
+    traffic, seconds = costs["projected_1b"], costs["seconds"]
+    return f"{line}, {traffic:.2f} of the 1B traffic, {seconds:.2f} of the seconds"
+
+
+# -- what is written -------------------------------------------------------------------------------
+
+
+def _written(
+    model: BLT, asked: Question, method: Any, base: Row | None, group: ProcessGroup
+) -> Row:
+    """Scores, costs and answers of one method. base: autoregression's row, None for itself."""
+    outs = _shared(group, _generations(model, asked, method, group))
+    texts = [out.bytes.decode("utf-8", "surrogateescape") for out in outs]
+    samples = asked.settings.samples
+    scores = []
+    for i, text in enumerate(texts):
+        scores.append(asked.task.score(asked.items[i // samples], text))
+    known = base["answers"] if base else None
+    answers = Answers(asked.items, texts, scores, samples, known)
+    traces = [out.trace for out in outs]
+    costs = _costs(traces)
+    return dict(
+        **_estimate(asked.task, answers),
+        **_against(scores, texts, costs, base),
+        costs=costs,
+        figures=asked.task.figures(answers),
+        scores=scores,
+        answers=texts,
+    )
+
+
+def _generations(model: BLT, asked: Question, method: Any, group: ProcessGroup) -> list[Generation]:
+    """This process's share of the texts: every size-th, from its rank on."""
+    s, task = asked.settings, asked.task
+    bar = tqdm(
+        range(group.rank, len(asked.items) * s.samples, group.size),
+        desc=f"{model.name} {task.name} {method.name}",
+        leave=False,
+        disable=None if group.is_main else True,
+    )
+    outs = []
+    for i in bar:
+        out = generate(
+            model,
+            asked.items[i // s.samples].prompt,
+            method,
+            max_new_bytes=s.max_new_bytes,
+            temperature=s.temperature,
+            top_p=s.top_p,
+            seed=s.seed + i,
+            stop=task.stop,
+            record="totals",
+        )
+        outs.append(out)
+    return outs
+
+
+def _shared(group: ProcessGroup, own: list) -> list:
+    """What all processes have, in the order of the items."""
+    if group.size == 1:
+        return own
+    parts: list[list] = [[] for _ in range(group.size)]
+    dist.all_gather_object(parts, own)
+    found = [None] * sum(map(len, parts))
+    for rank, part in enumerate(parts):
+        found[rank :: group.size] = part
+    return found
+
+
+def _costs(traces: list[Trace]) -> Row:
+    """`summarise` of all texts, seconds, and which guesses of a round were accepted."""
+    new_bytes = sum(trace.totals.new_bytes for trace in traces)
+    seconds = sum(trace.totals.seconds for trace in traces)
+    found = summarise(traces) if new_bytes else {}
+    guesses = [pair for trace in traces for pair in trace.guesses]
+    return dict(
+        **found,
+        accepted_by_position=accepted_share(guesses),
+        new_bytes=new_bytes,
+        seconds=seconds,
+        seconds_per_byte=ratio(seconds, new_bytes),
+    )
+
+
+def _estimate(task: Task, answers: Answers) -> Row:
+    """The score and its interval, shares in percent."""
+    found = task.estimate(answers)
+    scale = 100 if task.percent else 1
+    return dict(score=scale * found.score, low=scale * found.low, high=scale * found.high)
+
+
+def _against(scores: list[float], texts: list[str], costs: Row, base: Row | None) -> Row:
+    """A row against autoregression's: the same text, the difference of scores, relative costs."""
+    if base is None:
+        theirs, answers, base_costs = scores, texts, costs
+    else:
+        theirs, answers, base_costs = base["scores"], base["answers"], base["costs"]
+    change = difference(scores, theirs)
+    whole = {*scores, *theirs} <= {0, 1}
+    ours = list(map(vocab.to_bytes, texts))
+    same, _ = agreement(ours, list(map(vocab.to_bytes, answers)))
+    return dict(
+        agreement=same,
+        difference=dict(mean=change.score, low=change.low, high=change.high),
+        p=mcnemar(scores, theirs) if whole else None,
+        relative=relative_costs(costs, base_costs),
+    )
+
+
+def relative_costs(costs: Row, base: Row) -> Row:
+    """Traffic and seconds a byte, over autoregression's."""
+    names = {kind: f"{kind}_mb_per_byte" for kind in TRAFFIC} | {"seconds": "seconds_per_byte"}
+    found = {}
+    for name, of in names.items():
+        ours, theirs = costs.get(of), base.get(of)
+        found[name] = None if ours is None else ratio(ours, theirs or 0)
+    return found
+
+
+# -- what is read ----------------------------------------------------------------------------------
+
+
+def _read(model: BLT, asked: Question, group: ProcessGroup) -> Row:
+    """Scores of a task that is read, and the mean of each other number."""
+    task: Any = asked.task
+    mine = asked.items[group.rank :: group.size]
+    bar = tqdm(mine, desc=f"{model.name} {task.name}", leave=False)
+    began = time.perf_counter()
+    read = _shared(group, [task.read(model, item) for item in bar])
+    seconds = time.perf_counter() - began
+    scores = [one["score"] for one in read]
+    scale = 100 if asked.task.percent else 1
+    found = mean_of(scores)
+    figures = {}
+    for name in read[0]:
+        if name != "score":
+            figures[name] = mean_of([one[name] for one in read]).score
+    return dict(
+        score=scale * found.score,
+        low=scale * found.low,
+        high=scale * found.high,
+        costs=dict(seconds=seconds),
+        figures=figures,
+        scores=scores,
+    )

@@ -1,0 +1,29 @@
+"""Translation: exact answers, and how near the others come, by sacrebleu."""
+
+from .. import metrics
+from ..prompts import held_out_pairs
+from ..summary import Row
+from .base import Answers, Item, Task
+
+
+class Translation(Task):
+    """Pairs of lines, French or German and English: exact answers, BLEU, spBLEU and chrF."""
+
+    name = "translation"
+    measure = "exact"
+    text = "phrases"
+    paper = ("translation fr-en", "translation de-en")
+    stop = ("\n",)
+
+    def items(self, text: str) -> list[Item]:
+        """The held-out pairs of a corpus."""
+        return [Item(pair.prompt, pair.answer) for pair in held_out_pairs(text)]
+
+    def score(self, item: Item, answer: str) -> float:
+        """1 for the very line."""
+        return float(answer.strip() == item.reference.strip())
+
+    def figures(self, answers: Answers) -> Row:
+        """sacrebleu's scores with their intervals, and p against autoregression."""
+        right = [item.reference.strip() for item in answers.items]
+        return metrics.translation_figures(answers.texts, right, answers.base)

@@ -1,0 +1,216 @@
+"""The harness: rows that are made once, held against autoregression, and told as a report."""
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+from conftest import random_model
+
+from bltlab import __main__ as command_line
+from bltlab.__main__ import main
+from bltlab.evaluation import harness, intervals, tasks
+from bltlab.evaluation.rows import RowFile, read_rows
+from bltlab.evaluation.tasks.base import Item
+from bltlab.evaluation.tasks.code import Code, asserts_of
+from bltlab.report import paper
+
+LINES = [f"fr: {'abc'[: 1 + i % 3]} {i}\nen: {i} mats\n" for i in range(6)]
+OWN_TASK = """
+from bltlab.evaluation.tasks import Item, Task
+
+class Backwards(Task):
+    "Words written backwards."
+
+    name = "backwards"
+    measure = "exact"
+    max_new_bytes = 4
+
+    def items(self, text):
+        return [Item(f"{word}:", word[::-1]) for word in ("stone", "air", "orange")]
+
+    def score(self, item, answer):
+        return float(answer.strip() == item.reference)
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A random BLT-D, pairs, and a task of one's own."""
+    folder = tmp_path_factory.mktemp("evaluation")
+    random_model(4).float().save_pretrained(folder / "model")
+    records = [json.dumps(dict(text=text, split="test")) for text in LINES]
+    (folder / "pairs.jsonl").write_text("\n".join(records))
+    (folder / "backwards.py").write_text(OWN_TASK)
+    return folder
+
+
+@pytest.fixture
+def run(folder, tmp_path, monkeypatch, capsys):
+    """`evaluate` in that folder, its rows below tmp_path: (exit code, what was printed)."""
+    monkeypatch.chdir(folder)
+
+    def run(*words):
+        code = main(["evaluate", *words, "--model", "model", "--out", str(tmp_path)])
+        return code, "".join(capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def rows_of(folder, tmp_path, monkeypatch):
+    """The rows of the task of one's own, those that were in the file taken from there."""
+    monkeypatch.chdir(folder)
+
+    def rows_of(task="backwards:Backwards", methods=METHODS, **settings):
+        settings = harness.Settings(**settings)
+        file = RowFile(tmp_path / "rows.jsonl")
+        return list(harness.evaluate(["model"], [task], methods, settings, file))
+
+    return rows_of
+
+
+METHODS = ("blt-s", "blt-d,block_size=4")
+
+
+def same(row):
+    """A row without what differs from run to run."""
+    costs = {k: v for k, v in row["costs"].items() if not k.startswith("seconds")}
+    relative = {k: v for k, v in row["relative"].items() if k != "seconds"}
+    return row | dict(costs=costs, relative=relative, when="")
+
+
+def test_a_row_has_all_and_is_made_once(rows_of, tmp_path, monkeypatch):
+    rows = rows_of()
+    assert rows == read_rows(tmp_path / "rows.jsonl")
+    assert [row["method"] for row in rows] == ["ar", *METHODS]
+    ar, blt_s, blt_d = rows
+    assert ar["relative"] == dict.fromkeys(ar["relative"], 1.0) and ar["agreement"] == 1
+    assert blt_s["answers"] == ar["answers"] and blt_s["agreement"] == 1 and blt_s["p"] == 1
+    assert blt_d["answers"] != ar["answers"] and blt_d["agreement"] < 1
+    assert blt_s["costs"]["accepted_by_position"] and not blt_d["costs"]["accepted_by_position"]
+    assert blt_d["costs"]["steps_per_block"] >= 1 and ar["n"] == len(ar["scores"]) == 3
+    monkeypatch.setattr(harness, "generate", None)  # nothing is decoded again
+    assert rows_of() == rows
+
+
+def test_a_killed_run_goes_on_and_its_half_row_is_no_loss(rows_of, tmp_path):
+    whole = rows_of()
+    path = tmp_path / "rows.jsonl"
+    path.write_text(path.read_text()[:-300])
+    assert len(RowFile(path).rows) == 2
+    assert list(map(same, rows_of())) == list(map(same, whole))
+    assert list(map(same, read_rows(path))) == list(map(same, whole))
+
+
+def test_the_printed_command_makes_the_row_again(rows_of, run, tmp_path, monkeypatch):
+    row = rows_of(temperature=0.5, samples=2, limit=2)[1]
+    assert len(row["scores"]) == 4
+    words = row["command"].split()[4:]
+    assert words[0] == "backwards:Backwards" and "--samples" in words
+    (tmp_path / "rows.jsonl").unlink()
+    del words[words.index("--model") : words.index("--model") + 2]
+    monkeypatch.setattr(command_line, "write_report", lambda path: [])
+    assert run(*words)[0] is None
+    assert same(read_rows(tmp_path / "rows.jsonl")[-1]) == same(row)
+
+
+def test_other_weights_items_or_settings_are_other_rows(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    one = harness.question("backwards:Backwards", harness.Settings(limit=3))
+    fewer = harness.question("backwards:Backwards", harness.Settings(limit=2))
+    warm = harness.question("backwards:Backwards", harness.Settings(temperature=0.5))
+    other = replace(one, items=[*one.items[:2], Item("x:", "y")])
+    assert len({json.dumps(asked.key) for asked in (one, fewer, warm, other)}) == 4
+    assert harness.weights_of(random_model(4)) != harness.weights_of(random_model(5))
+
+
+def test_shares_of_processes_come_together_in_order(monkeypatch):
+    items = list(range(7))
+    parts = [items[rank::3] for rank in range(3)]
+    gather = lambda found, own: found.__setitem__(slice(None), parts)  # noqa: E731
+    monkeypatch.setattr(harness.dist, "all_gather_object", gather)
+    group = harness.ProcessGroup(1, 3, "cpu", "ddp")
+    assert harness._shared(group, parts[1]) == items
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["translation,nonsense"], "task must be one of"),
+        (["translation:nothing.jsonl"], "nothing.jsonl is no file"),
+        (["code:pairs.jsonl"], "takes one of xs, s, ws"),
+        (["translation:backwards.py"], "a pair looks like"),
+        (["translation:pairs.jsonl", "--method", "blt-x"], "method must be one of"),
+        (["translation:pairs.jsonl", "--limit", "0"], "at least 1"),
+        (["--report", "none.jsonl"], "it is the file that evaluate writes rows to"),
+        (["--report", "pairs.jsonl"], "has no row"),
+    ],
+)
+def test_bad_input_gets_a_sentence_and_no_row(run, tmp_path, words, said):
+    try:
+        code, printed = run(*words)
+    except SystemExit as error:  # argparse's own
+        assert error.code == 2
+    else:
+        assert code == 2 and said in printed and printed.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_translations_are_scored_by_sacrebleu(rows_of):
+    pytest.importorskip("sacrebleu")
+    ar, blt_d = rows_of("translation:pairs.jsonl", ["blt-d"], max_new_bytes=8, limit=3)
+    figures = blt_d["figures"]
+    assert {"bleu", "chrf", "bleu_low", "bleu_p", "chrf_p"} <= set(figures)
+    assert "tok:13a" in figures["bleu_signature"] and "bleu_p" not in ar["figures"]
+
+
+def test_the_report_is_made_from_rows_alone(rows_of, run, tmp_path):
+    rows_of()
+    code, printed = run("--report", str(tmp_path / "rows.jsonl"))
+    assert code is None and printed.count("wrote") == 2
+    text = (tmp_path / "report.md").read_text()
+    assert "| model | blt-d,block_size=4 | " in text
+    assert "python -m bltlab evaluate backwards:Backwards --model model --method blt-s" in text
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<table>") == 2 and "acceptance by position" in page
+    assert not re.search(r"<(script|link|img)[^>]*(src|href)=", page)  # nothing is fetched
+
+
+def test_a_function_passes_when_its_values_are_right():
+    prompt = 'def f(xs):\n    """sort them, then take the first 2"""\n    return'
+    item = Item(prompt, "sorted(xs)[:2]")
+    right = [" sorted(xs)[:2]\n", "sorted(xs)[0:2]", "sorted([x for x in xs])[:2]"]
+    wrong = ["sorted(xs)[:3]", "xs[:2]", "sorted(xs", "", "open('x')", "sorted(xs, reverse=True)"]
+    assert [Code().score(item, answer) for answer in right + wrong] == [1.0] * 3 + [0.0] * 6
+    program = f"{prompt} {item.reference}\n{asserts_of(item)}"
+    assert program.count("assert") == 5
+    exec(program, {})
+
+
+def test_every_task_says_what_it_is():
+    for name, task in tasks.known_tasks().items():
+        assert task.name == name and task.help and task.measure
+
+
+def test_intervals_hold_what_they_should():
+    assert intervals.mean_of([1.0] * 60).low == pytest.approx(0.9398, abs=1e-4)
+    found = intervals.mean_of([0.25, 0.5, 0.75, 0.5] * 20)
+    assert found.low < 0.5 == found.score < found.high and found.high - found.low < 0.1
+    change = intervals.difference([1, 0, 1, 1] * 20, [1, 0, 0, 1] * 20)
+    assert 0 < change.low < change.score == 0.25 < change.high
+    assert intervals.pass_at(1, 10, [3]) == pytest.approx(0.3)
+    assert intervals.pass_at(5, 10, [3]) == pytest.approx(1 - 21 / 252)  # C(7, 5) of C(10, 5)
+    with pytest.raises(ValueError, match=r"1\.\.2"):
+        intervals.pass_at(3, 2, [1])
+
+
+def test_the_papers_traffic_follows_from_its_counts(capsys):
+    errors = paper.traffic_errors()
+    assert len(errors) == 223 and len(paper.paper_rows()) == 263
+    assert errors[0][0] < 0.023 and errors[111][0] < 0.002
+    assert max(paper.in_global_passes(row) for _, row in errors) < 1.5
+    assert main(["evaluate", "--paper"]) is None
+    assert "223 traffic figures" in capsys.readouterr().out
+    points = list(paper.relative_points(["humaneval"]))
+    assert len(points) == 56 and points[0]["traffic"] == points[0]["score"] == 1
