@@ -63,6 +63,14 @@ def test_own_text_is_what_the_model_writes_after_its_prompts(greedy):
         assert torch.equal(texts.next_opens[row, : real - 1], opens[: real - 1])
 
 
+def test_windows_may_be_as_long_as_the_model_s_longest_text():
+    model, windows = random_model(3).float(), windows_of(4)
+    model.config = replace(model.config, max_length=64)
+    texts = write_own_text(model, windows, 1.0, seed=8)
+    assert texts.prompts.tolist() == [30, 33, 33, 33]  # 29 bytes, and half a window
+    assert ((texts.ids >= 0).sum(1) > texts.prompts).all()
+
+
 def test_the_masked_loss_falls_past_the_prompt_only_and_the_next_byte_s_on_real_text():
     model = random_model(4).float()
     texts = write_own_text(model, windows_of(8), 1.0, seed=1)

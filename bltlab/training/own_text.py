@@ -110,20 +110,21 @@ def _write(
 ) -> None:
     """Go on with the prompts, and put what was written into these rows of `texts`."""
     width = texts.ids.shape[1]
-    shortest = min(map(len, prompts))
+    lengths = [1 + len(prompt) for prompt in prompts]
+    room = model.config.max_length - max(lengths)  # short prompts may then not fill their window
     written = generate(
         model,
         prompts,
         method,
-        max_new_bytes=width - 1 - shortest,
+        max_new_bytes=min(width - min(lengths), room),
         temperature=temperature,
         seed=[seed + row for row in rows],
         record=False,
     )
-    for row, prompt, generation in zip(rows, prompts, written, strict=True):
+    for row, length, generation in zip(rows, lengths, written, strict=True):
         ids, opens = _read(generation.trace.events)
         n = min(len(ids), width)
-        texts.prompts[row] = 1 + len(prompt)
+        texts.prompts[row] = length
         texts.ids[row, :n] = torch.tensor(ids[:n])
         texts.next_opens[row, : n - 1] = torch.tensor(opens[1:n])
 
