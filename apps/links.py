@@ -143,8 +143,9 @@ def branch_link(choice: dict[str, Any]) -> tuple[Link, Trace]:
 
     choice: {"trace", "at", "byte"}. Raises ValueError or TypeError where they do not fit.
     """
-    (old,) = traces_of(choice.get("trace"))
-    prompt, settings = branch_of(old, choice.get("at"), choice.get("byte"))
+    given = choice.get("trace")
+    prompt, settings = branch_of(given, choice.get("at"), choice.get("byte"))
+    (old,) = traces_of(given)
     link = link_of([old], "watch")
     link.prompt = prompt.decode("utf-8", "surrogateescape")
     most = max(settings["max_new_bytes"], 1)

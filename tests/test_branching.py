@@ -73,6 +73,8 @@ def test_a_branch_ends_after_the_same_texts_whatever_their_bytes():
 def test_a_trace_is_needed():
     with pytest.raises(TypeError, match="a trace"):
         bltlab.branch(MODEL, "text", 0, 1)
+    with pytest.raises(ValueError, match="a branch goes on from one trace, got 2"):
+        bltlab.branch(MODEL, [written("ar")] * 2, 0, 1)
 
 
 # -- in a notebook ---------------------------------------------------------------------------------

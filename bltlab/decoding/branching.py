@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import vocab
 from ..model import BLT
-from ..trace import traces_of
+from ..trace import Trace, traces_of
 from .method import method_from_header
 from .rounds import Generation, generate, stream
 
@@ -24,13 +24,12 @@ def branch(
     is 0. byte: 0..255, or one byte. Method and settings are those of the trace where they are not
     given, and so is the length of the text in all. Draws are keyed to positions: the byte that
     stands there already leads to the same text where the method is exact, and a byte of the new
-    prompt is as good as one that was written.
+    prompt is as good as one that was written; but texts to stop after are looked for behind it.
 
     Raises ValueError or TypeError as `branch_of` and `generate` do.
     """
     prompt, kept = branch_of(trace, at, byte)
-    (trace,) = traces_of(trace)
-    how = method_from_header(trace.method) if method is None else method
+    how = method_from_header(_one_of(trace).method) if method is None else method
     return generate(model, prompt, how, **kept | settings)
 
 
@@ -38,9 +37,9 @@ def branch_of(trace: Any, at: int, byte: int | bytes | str) -> tuple[bytes, dict
     """(prompt, settings) to decode with for a branch of a trace, as `branch` takes them.
 
     Raises TypeError for what is not a trace or not a byte, ValueError for an offset outside the
-    text and for more than one byte.
+    text, for several traces and for more than one byte.
     """
-    (trace,) = traces_of(trace)
+    trace = _one_of(trace)
     text = trace.prompt + trace.bytes
     if type(at) is not int or not 0 <= at <= len(text):
         raise ValueError(f"at must be an offset in 0..{len(text)}, the text's bytes, got {at!r}")
@@ -51,6 +50,13 @@ def branch_of(trace: Any, at: int, byte: int | bytes | str) -> tuple[bytes, dict
     most = settings.get("max_new_bytes", len(trace.bytes))
     settings["max_new_bytes"] = max(len(trace.prompt) + most - len(prompt), 0)
     return prompt, settings
+
+
+def _one_of(trace: Any) -> Trace:
+    found = traces_of(trace)
+    if len(found) != 1:
+        raise ValueError(f"a branch goes on from one trace, got {len(found)}")
+    return found[0]
 
 
 def one_byte(byte: int | bytes | str) -> bytes:
