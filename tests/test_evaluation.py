@@ -13,7 +13,7 @@ from bltlab.evaluation import harness, intervals, tasks
 from bltlab.evaluation.rows import RowFile, read_rows
 from bltlab.evaluation.tasks.base import Item
 from bltlab.evaluation.tasks.code import Code, asserts_of
-from bltlab.report import paper
+from bltlab.report import paper, write
 
 LINES = [f"fr: {'abc'[: 1 + i % 3]} {i}\nen: {i} mats\n" for i in range(6)]
 OWN_TASK = """
@@ -115,6 +115,24 @@ def test_the_printed_command_makes_the_row_again(rows_of, run, tmp_path, monkeyp
     assert same(read_rows(tmp_path / "rows.jsonl")[-1]) == same(row)
 
 
+def test_rows_without_a_file_are_held_and_those_of_equal_methods_are_one(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    methods = ["blt-d", "blt-d,block_size=8"]
+    rows = list(harness.evaluate(["model"], ["backwards:Backwards"], methods))
+    assert [row["method"] for row in rows] == ["ar", "blt-d", "blt-d"]
+    assert rows[1] == rows[2]
+
+
+def test_samples_of_one_item_are_no_items_of_their_own():
+    items = [Item("a:", "b"), Item("c:", "d")]
+    answers = tasks.Answers(items, ["b", "x", "d", "d"], [1.0, 0.0, 1.0, 1.0], samples=2)
+    assert answers.means == [0.5, 1.0]
+    assert [item.reference for item in answers.asked] == ["b", "b", "d", "d"]
+    base = dict(answers=["b"] * 4, scores=[1.0, 0.0, 0.0, 0.0], costs={})
+    found = harness._against(answers, {}, base)
+    assert found["difference"]["mean"] == 0.5 and found["p"] is None
+
+
 def test_other_weights_items_or_settings_are_other_rows(folder, monkeypatch):
     monkeypatch.chdir(folder)
     one = harness.question("backwards:Backwards", harness.Settings(limit=3))
@@ -175,6 +193,14 @@ def test_the_report_is_made_from_rows_alone(rows_of, run, tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert page.count("<table>") == 2 and "acceptance by position" in page
     assert not re.search(r"<(script|link|img)[^>]*(src|href)=", page)  # nothing is fetched
+
+
+def test_other_settings_are_a_table_of_their_own(rows_of, tmp_path):
+    rows = rows_of(limit=2)
+    warm = rows_of(limit=2, temperature=0.5)
+    by_task = write._by_task([rows[0], *warm, *rows[1:]])
+    assert list(by_task.values()) == [rows, warm]
+    assert [*by_task] == ["backwards", "backwards, temperature 0.5"]
 
 
 def test_a_function_passes_when_its_values_are_right():

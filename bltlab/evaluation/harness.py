@@ -117,7 +117,7 @@ def evaluate(
 
     Raises ValueError for what is wrong before anything runs.
     """
-    rows = rows or RowFile("/dev/null")
+    rows = rows or RowFile()
     for spec in tasks:
         task_of(spec)
     questions = [question(spec, settings or Settings()) for spec in tasks]
@@ -161,8 +161,8 @@ def _rows_of(
         if row is None:
             row = _named(model, name, asked, spec) | dict(key=own_key)
             row |= _measured(model, asked, method, base, group)
-            if group.is_main:
-                rows.append(row)
+            keep = rows.append if group.is_main else rows.hold
+            keep(row)
         base = base or row
         yield row
 
@@ -234,7 +234,7 @@ def _written(
     costs = _costs(traces)
     return dict(
         **_estimate(asked.task, answers),
-        **_against(scores, texts, costs, base),
+        **_against(answers, costs, base),
         costs=costs,
         figures=asked.task.figures(answers),
         scores=scores,
@@ -302,20 +302,22 @@ def _estimate(task: Task, answers: Answers) -> Row:
     return dict(score=scale * found.score, low=scale * found.low, high=scale * found.high)
 
 
-def _against(scores: list[float], texts: list[str], costs: Row, base: Row | None) -> Row:
+def _against(answers: Answers, costs: Row, base: Row | None) -> Row:
     """A row against autoregression's: the same text, the difference of scores, relative costs."""
     if base is None:
-        theirs, answers, base_costs = scores, texts, costs
+        other, base_costs = answers, costs
     else:
-        theirs, answers, base_costs = base["scores"], base["answers"], base["costs"]
-    change = difference(scores, theirs)
-    whole = {*scores, *theirs} <= {0, 1}
-    ours = list(map(vocab.to_bytes, texts))
-    same, _ = agreement(ours, list(map(vocab.to_bytes, answers)))
+        other = replace(answers, texts=base["answers"], scores=base["scores"])
+        base_costs = base["costs"]
+    ours, theirs = answers.means, other.means
+    change = difference(ours, theirs)
+    whole = {*ours, *theirs} <= {0, 1}
+    written = [list(map(vocab.to_bytes, one.texts)) for one in (answers, other)]
+    same, _ = agreement(*written)
     return dict(
         agreement=same,
         difference=dict(mean=change.score, low=change.low, high=change.high),
-        p=mcnemar(scores, theirs) if whole else None,
+        p=mcnemar(ours, theirs) if whole else None,
         relative=relative_costs(costs, base_costs),
     )
 

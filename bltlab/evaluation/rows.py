@@ -14,7 +14,7 @@ from typing import Any
 from .summary import Row
 
 SCHEMA = "bltlab.row/1"
-NEEDED = ("key", "task", "model", "method", "score")
+NEEDED = ("key", "task", "model", "method")
 
 
 def key_text(key: Mapping[str, Any]) -> str:
@@ -23,12 +23,15 @@ def key_text(key: Mapping[str, Any]) -> str:
 
 
 class RowFile:
-    """The rows of one file, by key. The file need not be there yet."""
+    """The rows of one file, by key; without one, they are held here alone.
 
-    def __init__(self, path: str | Path):
-        self.path = Path(path)
+    The file need not be there yet.
+    """
+
+    def __init__(self, path: str | Path | None = None):
+        self.path = None if path is None else Path(path)
         self.rows: dict[str, Row] = {}
-        if self.path.exists():
+        if self.path and self.path.exists():
             for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
                 self._take(line)
 
@@ -38,16 +41,24 @@ class RowFile:
             row = json.loads(line)
         except ValueError:
             return
-        if isinstance(row, dict) and row.get("schema") == SCHEMA and all(map(row.get, NEEDED[:4])):
+        if isinstance(row, dict) and row.get("schema") == SCHEMA and all(map(row.get, NEEDED)):
             self.rows[key_text(row["key"])] = row
 
     def get(self, key: Mapping[str, Any]) -> Row | None:
         """The row of a key, None where there is none yet."""
         return self.rows.get(key_text(key))
 
+    def hold(self, row: Row) -> None:
+        """Add a row here alone: another process writes it."""
+        self.rows[key_text(row["key"])] = json.loads(json.dumps(row))
+
     def append(self, row: Row) -> None:
-        """Add a row to the file, in one write that lasts. Raises OSError in one sentence."""
-        line = json.dumps(row) + "\n"
+        """Add a row, to the file in one write that lasts. Raises OSError in one sentence."""
+        if self.path:
+            self._write(json.dumps(row) + "\n")
+        self.hold(row)
+
+    def _write(self, line: str) -> None:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with open(self.path, "ab+", buffering=0) as file:
@@ -55,7 +66,6 @@ class RowFile:
                 os.fsync(file.fileno())
         except OSError as error:
             raise OSError(f"{self.path} could not be written: {error.strerror}") from None
-        self.rows[key_text(row["key"])] = json.loads(line)
 
     def _mend(self, file: Any) -> str:
         """A line end, where the last line was left without one."""

@@ -18,16 +18,19 @@ AXES = {
 
 def against_base(rows: Sequence[Row], cost: str) -> list[Row]:
     """Points of a task's rows: cost and score over those of autoregression of the same model."""
-    base: dict[str, float] = {}
+    base = {_weights(row): row["score"] for row in rows if row["method"] == "ar"}
     points = []
     for row in rows:
-        if row["method"] == "ar":
-            base[row["model"]] = row["score"]
         spent = (row.get("relative") or {}).get(cost)
-        if spent is not None and base.get(row["model"]):
-            share = row["score"] / base[row["model"]]
+        if spent is not None and base.get(_weights(row)):
+            share = row["score"] / base[_weights(row)]
             points.append(dict(name=row["model"], label=row["method"], cost=spent, score=share))
     return points
+
+
+def _weights(row: Row) -> str:
+    """Which weights a row is of: a name may stand for others by now."""
+    return row["key"].get("weights", row["model"])
 
 
 def trade_off(task: str, rows: Sequence[Row], cost: str) -> go.Figure:

@@ -10,6 +10,7 @@ from ..evaluation.rows import read_rows
 from ..evaluation.summary import Row
 from . import tables
 
+APART = ("weights", "method")  # what differs between the rows of a table
 TITLE = "Quality against cost"
 INTRODUCTION = (
     "Each line is a model, a task and a method. Scores carry 95 % intervals; shares are in percent."
@@ -54,12 +55,16 @@ def write_report(rows_file: str | Path) -> list[Path]:
 
 
 def _by_task(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Rows by their task and its corpus, in the order of their coming."""
+    """Rows by what was asked: a task, its corpus, and settings other than those that came first."""
     found: dict[str, list[Row]] = {}
+    first: dict[str, Row] = {}
     for row in rows:
         text = row["key"].get("text")
         title = f"{row['task']} ({text})" if text else row["task"]
-        found.setdefault(title, []).append(row)
+        asked = {name: value for name, value in row["key"].items() if name not in APART}
+        known = first.setdefault(title, asked)
+        others = [f"{name} {value}" for name, value in asked.items() if value != known.get(name)]
+        found.setdefault(", ".join([title, *others]), []).append(row)
     return found
 
 

@@ -57,6 +57,16 @@ class Answers:
         starts = range(0, len(self.scores), self.samples)
         return [self.scores[at : at + self.samples] for at in starts]
 
+    @property
+    def means(self) -> list[float]:
+        """The mean score of each item: what is drawn again for an interval."""
+        return [sum(scores) / len(scores) for scores in self.by_item]
+
+    @property
+    def asked(self) -> list[Item]:
+        """The item of each text."""
+        return [self.items[i // self.samples] for i in range(len(self.texts))]
+
 
 class Task:
     """One way to ask how good a model is.
@@ -96,7 +106,7 @@ class Task:
 
     def estimate(self, answers: Answers) -> Estimate:
         """The score of all answers and its 95 % interval: by default the mean over items."""
-        return mean_of([sum(scores) / len(scores) for scores in answers.by_item])
+        return mean_of(answers.means)
 
     def figures(self, answers: Answers) -> Row:
         """What else there is to say about all answers, as plain values by name."""

@@ -1,6 +1,5 @@
 """One-line functions: is what a model wrote worth the same as the reference?"""
 
-from collections.abc import Iterator
 from typing import Any
 
 from ..expressions import Refused, value_of
@@ -58,7 +57,8 @@ class Code(Task):
 
     def figures(self, answers: Answers) -> Row:
         """pass@k, answers that are the reference itself, references that pass."""
-        same = [a.strip() == item.reference for item, a in _pairs(answers)]
+        pairs = zip(answers.asked, answers.texts, strict=True)
+        same = [text.strip() == item.reference for item, text in pairs]
         passing = [self.score(item, item.reference) for item in answers.items]
         row: Row = dict(exact_percent=100 * sum(same) / len(same))
         row["references_passing"] = f"{sum(passing):.0f} of {len(passing)}"
@@ -66,11 +66,6 @@ class Code(Task):
             counts = [round(sum(scores)) for scores in answers.by_item]
             row[f"pass@{answers.samples}"] = 100 * pass_at(answers.samples, answers.samples, counts)
         return row
-
-
-def _pairs(answers: Answers) -> Iterator[tuple[Item, str]]:
-    for i, text in enumerate(answers.texts):
-        yield answers.items[i // answers.samples], text
 
 
 def _argument_of(item: Item) -> str:

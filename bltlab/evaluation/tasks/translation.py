@@ -25,5 +25,5 @@ class Translation(Task):
 
     def figures(self, answers: Answers) -> Row:
         """sacrebleu's scores with their intervals, and p against autoregression."""
-        right = [item.reference.strip() for item in answers.items]
+        right = [item.reference.strip() for item in answers.asked]
         return metrics.translation_figures(answers.texts, right, answers.base)
