@@ -472,7 +472,7 @@ def add_evaluate(verbs: Any) -> None:
     flag(
         "--allow-code-execution",
         action="store_true",
-        help="let tasks that need it run what a model wrote, in a sandbox",
+        help="let a task of your own run what a model wrote; none that ships does",
     )
     flag(
         "--out",
