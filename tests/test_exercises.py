@@ -2,6 +2,7 @@
 
 import math
 import sys
+from bisect import bisect_left
 from pathlib import Path
 
 import pytest
@@ -229,14 +230,17 @@ def right_losing(rows):
     return [lost[s] for s in sorted(lost, reverse=True)]
 
 
-def right_break_even(small, large, patch):
-    """Searched for, not solved."""
-    low, high = 0.0, 100.0
-    for _ in range(60):
-        r = (low + high) / 2
-        cheaper = (2 * small + large) / r < small + large / patch
-        low, high = (low, r) if cheaper else (r, high)
-    return high
+def right_good_enough(small, large, patch, size):
+    """Searched for among a million probabilities."""
+    most = 10**6
+    wanted = (2 * small + large) / (small + large / patch)
+
+    def kept(n):
+        q = n / most
+        return size + 1 if q == 1 else (1 - q ** (size + 1)) / (1 - q)
+
+    n = bisect_left(range(most + 1), wanted - 1e-9, key=kept)
+    return n / most if n <= most else None
 
 
 def right_propose(state, pick):
@@ -327,12 +331,14 @@ def in_(dtype, name):
         "acceptance_rate": lambda trace: narrow(right_acceptance_rate(trace)),
         "accepted_share": lambda traces: narrow(right_accepted_share(traces)),
         "gigabytes": lambda *bill: narrow(right_gigabytes(*bill)),
-        "break_even": lambda *sizes: narrow(right_break_even(*sizes)),
+        "good_enough": lambda *given: (
+            None if (q := right_good_enough(*given)) is None else narrow(q)
+        ),
     }[name]
 
 
 FLOATS = ["entropy", "bits_per_byte", "confident", "bounded", "draw", "threshold"]
-FLOATS += ["acceptance_rate", "accepted_share", "break_even", "gigabytes"]
+FLOATS += ["acceptance_rate", "accepted_share", "good_enough", "gigabytes"]
 FLOATS += ["leftmost", "masked_loss"]
 for name in FLOATS:
     RIGHT[name] += [in_(dtype, name) for dtype in (torch.float32, torch.float64)]

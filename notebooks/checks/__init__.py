@@ -41,4 +41,4 @@ from .training import bits_per_byte as bits_per_byte
 from .training import threshold as threshold
 from .verification import acceptance_rate as acceptance_rate
 from .verification import accepted_share as accepted_share
-from .verification import break_even as break_even
+from .verification import good_enough as good_enough

@@ -1,4 +1,4 @@
-"""08: the acceptance rate, the share by place, the break-even."""
+"""08: the acceptance rate, the share by place, how good a guess must be."""
 
 import random
 
@@ -90,40 +90,67 @@ def accepted_share(yours: Answer) -> None:
     )
 
 
-# -- the break-even --------------------------------------------------------------------------------
+# -- how good a guess must be ----------------------------------------------------------------------
 
 
 def _break_even(small: float, large: float, patch: float) -> float:
+    """Bytes a round at which BLT-DV reads as much for a byte as autoregression."""
     return (2 * small + large) / (small + large / patch)
+
+
+def _needed(length: float, size: int) -> float | None:
+    """With what probability each of `size` guesses must be right, to keep `length` bytes a round.
+
+    >>> _needed(2, 1), _needed(3, 1)
+    (1.0, None)
+    """
+    if length > 1 + size:
+        return None
+    low, high = 0.0, 1.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        kept = sum(middle**n for n in range(size + 1))
+        low, high = (low, middle) if kept >= length else (middle, high)
+    return high
+
+
+def _good_enough(small: float, large: float, patch: float, size: int) -> float | None:
+    return _needed(_break_even(small, large, patch), size)
 
 
 @exercise(
     "8.3",
     wrong={
-        "autoregression runs the large part for every byte": lambda small, large, patch: (
-            (2 * small + large) / (small + large)
+        "guesses behind a wrong one count too": lambda small, large, patch, size: (
+            (_break_even(small, large, patch) - 1) / size
         ),
-        "a round takes only one pass of the decoder": lambda small, large, patch: (
-            (small + large) / (small + large / patch)
+        "the block never ends": lambda small, large, patch, size: (
+            1 - 1 / _break_even(small, large, patch)
         ),
-        "a round takes two passes of the large part, as in the paper": lambda small, large, patch: (
-            (2 * small + 2 * large) / (small + large / patch)
+        "the model's own byte is left out": lambda small, large, patch, size: _needed(
+            _break_even(small, large, patch) + 1, size
         ),
-        "a round is held against a patch, whatever the decoder costs": lambda small, large, patch: (
-            float(patch)
+        "autoregression runs the large part for every byte": lambda small, large, patch, size: (
+            _needed((2 * small + large) / (small + large), size)
+        ),
+        "1 is given where no probability is enough": lambda small, large, patch, size: (
+            _good_enough(small, large, patch, size) or 1.0
         ),
     },
 )
-def break_even(yours: Answer) -> None:
-    """yours(small, large, patch) -> bytes a round at which BLT-DV reads as much as AR."""
+def good_enough(yours: Answer) -> None:
+    """yours(small, large, patch, size) -> the probability of a guess at which BLT-DV is even."""
     draw = random.Random(0)
-    cases: list[tuple] = [(1, 0, 4), (1, 1, 2), (1, 8, 4)]
+    cases: list[tuple] = [(1, 0, 4, 1), (1, 0, 4, 8), (1, 8, 4, 2), (1, 8, 4, 8)]
     for _ in range(60):
-        cases.append((draw.uniform(0.1, 2), draw.uniform(0, 20), draw.uniform(1, 8)))
+        sizes = (draw.uniform(0.1, 2), draw.uniform(0, 20), draw.uniform(1, 8))
+        cases.append((*sizes, draw.randint(1, 12)))
     compare(
-        "break_even",
+        "good_enough",
         yours,
-        _break_even,
+        _good_enough,
         cases,
-        lambda small, large, patch: f"small {small:.4g}, large {large:.4g} and patch {patch:.4g}",
+        lambda small, large, patch, size: (
+            f"small {small:.4g}, large {large:.4g}, patch {patch:.4g}, {size} guesses a round"
+        ),
     )
