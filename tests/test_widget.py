@@ -263,6 +263,13 @@ def test_a_control_shows_its_options_limits_choices_and_help():
                 assert (box.min, box.max, box.value) == (low, one.high, one.default or 0)
 
 
+def test_the_help_beside_a_control_wraps_and_no_word_of_it_is_cut_off():
+    controls = explorer.MethodControls(METHODS["blt-d"])
+    for box, told in (row.children for row in controls.children):
+        assert type(told).__name__ == "HTML" and told.value  # the lines of a Label never wrap
+        assert (box.layout.flex, told.layout.flex) == ("0 0 auto", "1 1 0")
+
+
 def in_sight(controls):
     """The names of the rules' options that are shown."""
     shown = [row.children[0] for row in controls.children if row.layout.display != "none"]

@@ -96,7 +96,9 @@ def _with_help(box: ui.Widget, one: Option) -> ui.HBox:
     words = one.help.split(":")[0]
     if one.opens_at_zero:
         words += " (0)"
-    return ui.HBox([box, ui.Label(words)])
+    box.layout.flex = "0 0 auto"
+    told = ui.HTML(escape(words), layout=ui.Layout(flex="1 1 0"))  # it wraps; a Label is cut off
+    return ui.HBox([box, told])
 
 
 # -- all options of a method -----------------------------------------------------------------------
