@@ -195,7 +195,8 @@ def score_table() -> str:
         mark = ("✓" if one.near else "✗") if one.settled else ""
         answer = say(one.answer) if one.settled else ""
         cells = (one.question, say(one.guess), answer, mark)
-        rows.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
+        row = "".join(f'<td style="padding:0 .8em">{escape(cell)}</td>' for cell in cells)
+        rows.append(f"<tr>{row}</tr>")
     head = "<tr><th>question</th><th>you said</th><th>it is</th><th></th></tr>"
     return f"<p>{_so_far()}</p><table>{head}{''.join(rows)}</table>"
 
