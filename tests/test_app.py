@@ -236,7 +236,7 @@ def test_decoding_streams_and_ends_with_the_whole_trace(demo, method, every_even
     assert end.reason == "budget" or method == "blt-f"
     rate = trace.totals.foreseen_rate
     assert (rate is None) == (method not in ("blt-f", "blt-fv"))
-    told = "–" if rate is None else f"{100 * rate:.0f} %" if rate else "0"
+    told = "–" if rate is None else f"{100 * rate:.0f} %"
     assert rows["foreseen right"] == (told, "")
     assert rows["decoder passes"][0] == str(trace.totals.nfe.decoder)
     assert {
