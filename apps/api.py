@@ -17,7 +17,7 @@ from links import Link
 from models import Shown
 from session import Demo, frames
 from settings import text_of
-from shown import ERRORS, LANES
+from shown import ERRORS, LANES, reason
 
 
 def _is_texts(value: Any) -> bool:
@@ -53,7 +53,7 @@ def one_sentence() -> Iterator[None]:
     try:
         yield
     except ERRORS as error:
-        raise gr.Error(str(error), print_exception=False) from None
+        raise gr.Error(reason(error), print_exception=False) from None
 
 
 def somebody_waits(session: str, since: float) -> bool:
@@ -62,7 +62,7 @@ def somebody_waits(session: str, since: float) -> bool:
 
 
 class Endpoints:
-    """The functions that clients call. Each needs the model, so they share its queue.
+    """The functions that clients call. Each needs the model, so they share its line.
 
     Gradio reads their arguments and types from the signatures; the type that a generator returns is
     here that of what it yields.
@@ -165,7 +165,7 @@ class Endpoints:
             for events in self.demo.streams(link):
                 if is_left():
                     return
-                with closing(frames(events, is_left)) as traces:
+                with closing(frames(events, self.demo.turns, is_left)) as traces:
                     for trace in traces:
                         yield [*done, trace.to_json()]
                 done.append(trace.to_json())

@@ -27,8 +27,10 @@ import gradio as gr
 import shown
 import torch
 from api import endpoints
+from calls import AT_ONCE, Page, fair, misfit, visitor_of
 from controls import keys, method_controls
 from door import Door
+from fastapi.exceptions import RequestValidationError
 from gradio.components import Component
 from links import link_of
 from models import Models, Place, Shown
@@ -50,9 +52,10 @@ DTYPES = "float32", "bfloat16", "float16", "float64"
 TABLE = "left: trusted, right: verified. A line each: chain, foreseen chain, unmasked block"
 INTRO = "# bltlab\nA language model writes **several bytes at once**. Watch how."
 
-# How callbacks run: one at a time what needs the weights; past the queue what does not; and none of
-# the page's own appears among the endpoints of the API.
-MODEL = dict(concurrency_id="model", concurrency_limit=1)
+# How callbacks run: one of each visitor what needs the weights, or reads and draws traces; past the
+# queue what does not; and none of the page's own appears among the endpoints of the API.
+MODEL = dict(concurrency_id="model", concurrency_limit=AT_ONCE)
+FILES = dict(concurrency_id="files", concurrency_limit=2)
 QUIET = dict(queue=False, show_progress="hidden")
 HIDDEN = dict(api_visibility="private")
 STEADY = dict(show_progress="hidden", **MODEL, **HIDDEN)  # with the weights, and without a spinner
@@ -270,14 +273,14 @@ def inside_tab(box: Box, model: Shown) -> None:
 # -- the page --------------------------------------------------------------------------------------
 
 
-def build(models: Models | None = None, queue: int = QUEUE) -> tuple[gr.Blocks, dict[str, Any]]:
+def build(models: Models | None = None, queue: int = QUEUE) -> tuple[Page, dict[str, Any]]:
     """The page, and the arguments of its `launch`.
 
     models: those it offers, blt-d-nano first by default. queue: how many decodings may wait.
     """
     demo = Demo(models)
     box: Box = {}
-    with gr.Blocks(title="bltlab", analytics_enabled=False, delete_cache=(3600, 3600)) as page:
+    with Page(title="bltlab", analytics_enabled=False, delete_cache=(3600, 3600)) as page:
         tools = _top(box, demo.models)
         _tabs(box, demo.models)
         box["timer"] = gr.Timer(1.0, active=False)
@@ -297,8 +300,13 @@ def build(models: Models | None = None, queue: int = QUEUE) -> tuple[gr.Blocks, 
         _connect_files(page, demo, box, tools)
         page.unload(demo.leave)
     page.queue(max_size=queue, api_open=False)  # nobody passes by the line
+    page._queue.get_events = fair(page._queue)
     demo.line = lambda: sessions_in_line(page)
-    return page, looks() | dict(app_kwargs=dict(middleware=[Middleware(door.in_front_of)]))
+    app = dict(
+        middleware=[Middleware(door.in_front_of)],
+        exception_handlers={RequestValidationError: misfit},
+    )
+    return page, looks() | dict(app_kwargs=app)
 
 
 def addresses_in_line(page: gr.Blocks) -> list[str]:
@@ -308,7 +316,7 @@ def addresses_in_line(page: gr.Blocks) -> list[str]:
         event for line in queue.event_queue_per_concurrency_id.values() for event in line.queue
     ]
     events += [event for job in queue.active_jobs if job for event in job]
-    return [event.request.client.host for event in events if event.request.client]
+    return [visitor_of(event) for event in events]
 
 
 def sessions_in_line(page: gr.Blocks) -> list[str]:
@@ -405,8 +413,7 @@ def _connect_exports(box: Box) -> None:
             [box["file"], box["note"]],
             js="() => [bltlabPage.seen()]",
             show_progress="hidden",
-            concurrency_id="exports",
-            concurrency_limit=1,
+            **FILES,
             **HIDDEN,
         )
 
@@ -444,7 +451,9 @@ def _connect_files(page: gr.Blocks, demo: Demo, box: Box, tools: tuple) -> None:
     copy, save, put = tools
     copy.click(None, None, box["note"], js="() => bltlabPage.copyLink()", **HIDDEN)
     save.click(None, None, box["note"], js="() => bltlabPage.save()", **HIDDEN)
-    opened = put.upload(named(demo.opened, box), put, everything, **QUIET, **HIDDEN)
+    opened = put.upload(
+        named(demo.opened, box), put, everything, show_progress="hidden", **FILES, **HIDDEN
+    )
     loaded = page.load(
         named(demo.followed, box),
         query,
@@ -475,7 +484,7 @@ def looks() -> dict[str, Any]:
         enable_monitoring=False,
         run_history=False,
         max_file_size="8mb",
-        max_threads=8,
+        max_threads=16,
         state_session_capacity=64,
     )
 

@@ -15,11 +15,13 @@ from typing import Any
 
 import gradio as gr
 import shown
+from calls import AT_ONCE
 from controls import build_method, gathered
 from links import Link, branch_link, link_of, parse_link, read_link
 from models import Models, Shown
 from settings import SETTINGS, checked, short
 from shown import ERRORS, LANES, refused, told
+from turns import Turns, in_turn
 
 import bltlab
 from bltlab import inspection
@@ -28,7 +30,6 @@ from bltlab.decoding import METHODS, Stream
 from bltlab.trace import Finished, Trace
 
 FRAME = 0.15  # seconds between pictures while decoding
-LONGEST_REASON = 300  # characters of a note on a file, whose texts may be of any length
 
 Update = dict[Any, Any]  # {name of a component: its value}
 
@@ -38,15 +39,16 @@ def never() -> bool:
     return False
 
 
-def frames(events: Stream, stopped: Callable[[], bool] = never) -> Iterator[Trace]:
+def frames(events: Stream, turns: Turns, stopped: Callable[[], bool] = never) -> Iterator[Trace]:
     """The trace of a decoding so far, every FRAME seconds, and at last the whole.
 
     They come less often where drawing is slow. stopped: asked after every event, so that Stop and a
     closed tab end it within the round under way. A decoding that nobody reads on is closed too.
+    turns: for every event, so that others decode meanwhile.
     """
     try:
         pace = Pace(FRAME)
-        for event in events:
+        for event in in_turn(events, turns):
             if stopped() or isinstance(event, Finished):
                 break
             if pace.due():
@@ -64,7 +66,7 @@ def held(back: bool) -> Update:
 
 
 class Demo:
-    """The models, and what the visitors do with them, one at a time.
+    """The models, and what the visitors do with them, in turns.
 
     running: by visitor what ends their decoding, in the order of their clicks.
     line: whose calls wait, in their order; with the page's own, it knows those of the API too.
@@ -72,11 +74,12 @@ class Demo:
 
     def __init__(self, models: Models | None = None) -> None:
         self.models = models or Models()
+        self.turns = Turns()
         self.running: dict[str, threading.Event] = {}
         self.line: Callable[[], list[str]] = lambda: [*self.running][1:]
         self._clicks: Counter[str] = Counter()  # of visitors, that were not answered yet
         self._met: dict[str, tuple[float, int]] = {}  # when they first saw the line, and how long
-        self._now: str | None = None  # the visitor whose decoding runs
+        self._now: set[str] = set()  # the visitors whose decodings run
         self._took: deque[float] = deque([1.0], maxlen=8)  # seconds of the latest decodings
 
     @property
@@ -142,7 +145,7 @@ class Demo:
     def leave(self, request: gr.Request) -> None:
         """A closed tab: what it asked for ends, or never begins."""
         self.halt(request)
-        if request.session_hash != self._now:
+        if request.session_hash not in self._now:
             self.running.pop(request.session_hash, None)
         self._clicks.pop(request.session_hash, None)
         self._met.pop(request.session_hash, None)
@@ -153,7 +156,7 @@ class Demo:
         They are asked for again and again.
         """
         visitor, order = request.session_hash, self.line()
-        if visitor not in self.running or visitor == self._now:
+        if visitor not in self.running or visitor in self._now:
             return dict(timer=gr.Timer(active=False))
         if visitor not in order:  # not yet in the queue, or just out of it
             return {}
@@ -167,7 +170,7 @@ class Demo:
         since, length = self._met.setdefault(visitor, (time.monotonic(), before))
         if before < length:
             return (time.monotonic() - since) / (length - before)
-        return sum(self._took) / len(self._took)
+        return sum(self._took) / len(self._took) / AT_ONCE
 
     def decode(
         self,
@@ -244,10 +247,10 @@ class Demo:
             return
         del self._clicks[visitor]
         stop = self.running.setdefault(visitor, threading.Event())
-        self._now = visitor
+        self._now.add(visitor)
         try:
             yield from self.loading(*link.models)
-            with warnings.catch_warnings(record=True) as warned:
+            with self.turns, warnings.catch_warnings(record=True) as warned:
                 warnings.simplefilter("always")
                 streams = self.streams(link)
             notes = [f"Note: {w.message}." for w in warned if w.category is UserWarning]
@@ -260,7 +263,7 @@ class Demo:
         except ERRORS as error:
             yield refused(error)
         finally:
-            self._now = None
+            self._now.discard(visitor)
             self._took.append(time.monotonic() - begin)
             if self.running.get(visitor) is stop:
                 del self.running[visitor]
@@ -280,7 +283,7 @@ class Demo:
         run = token_hex(4)
         for events in streams:
             is_last = events is streams[-1]
-            with closing(frames(events, stop.is_set)) as traces:
+            with closing(frames(events, self.turns, stop.is_set)) as traces:
                 for trace in traces:
                     ended = isinstance(trace.events[-1], Finished)
                     live = not (ended and (is_last or stop.is_set()))
@@ -296,11 +299,15 @@ class Demo:
 
     def survey_of(self, text: str, model: str = "") -> dict[str, Any]:
         """The patches of a text, as plain data. Raises ValueError where it is too long."""
-        return self.shown(model).survey(short(text))
+        checked, of = short(text), self.shown(model)
+        with self.turns:
+            return of.survey(checked)
 
     def look_at(self, text: str, seed: int = 0, model: str = "") -> dict[str, Any]:
         """What the model does with a short text, as plain data. Raises ValueError if it is long."""
-        return inspection.describe(self.shown(model).model, text, seed=seed)
+        of = self.shown(model)
+        with self.turns:
+            return inspection.describe(of.model, text, seed=seed)
 
     def survey(self, text: str, model: str = "", view: dict | None = None) -> Iterator[Update]:
         """Patches of a text that was typed, before the shipped ones."""
@@ -353,8 +360,7 @@ class Demo:
         try:
             what |= shown.filled_in(link_of(traces, tab))
         except ERRORS as error:
-            reason = str(error)[:LONGEST_REASON]
-            what["note"] = told(f"Shown without controls: {reason}")
+            what["note"] = told(f"Shown without controls: {shown.reason(error)}")
         return what | shown.played(tab, traces, view=link.view if link else None)
 
     def followed(self, query: str) -> Update:

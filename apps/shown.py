@@ -25,6 +25,7 @@ from bltlab.viz.site import pace_of
 
 ERRORS = (ValueError, TypeError, OSError)  # what bad options and files raise
 LANES = 6  # of a race, at most
+LONGEST_REASON = 300  # characters of a note on what was sent, which may be of any length
 VIEW = "bltlab.view/1"  # a saved view: {"schema", "link", "traces"}
 
 
@@ -33,9 +34,19 @@ def told(text: str, kind: str = "info") -> dict[str, Any]:
     return dict(text=text, kind=kind, at=time.time())
 
 
+def reason(error: Exception) -> str:
+    """What an error says, cut where it repeats a long input.
+
+    >>> len(reason(ValueError("x" * 1000)))
+    300
+    """
+    text = str(error)
+    return text if len(text) <= LONGEST_REASON else f"{text[: LONGEST_REASON - 2]} …"
+
+
 def refused(error: Exception) -> dict[str, Any]:
     """The one note that bad input leads to; all else on the page stays."""
-    return dict(note=told(f"That does not work: {error}", "error"))
+    return dict(note=told(f"That does not work: {reason(error)}", "error"))
 
 
 def lanes(

@@ -356,7 +356,7 @@ def test_who_waits_is_told_how_many_are_before_and_when_it_is_their_turn(demo, m
     visitors = [SimpleNamespace(session_hash=name) for name in "abc"]
     assert [demo.ready(v)["timer"].active for v in visitors] == [True, True, True]
     first, second, third = visitors
-    demo._now = "a"
+    demo._now = {"a"}
 
     def told(visitor):
         what = demo.waiting(visitor)
@@ -374,9 +374,9 @@ def test_who_waits_is_told_how_many_are_before_and_when_it_is_their_turn(demo, m
     assert told(third) == "3 decodings are before yours: it begins in about 15 s."
     demo.line = list
     assert demo.waiting(third) == {}
-    demo.line, demo._now = line, "c"
+    demo.line, demo._now = line, {"c"}
     assert told(third) is False
-    demo._now = None
+    demo._now = set()
     demo.leave(first)
     demo.leave(third)
     assert not demo.running and not demo._clicks and not demo._met

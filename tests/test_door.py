@@ -71,7 +71,7 @@ def test_files_are_limited_in_number_and_size(monkeypatch):
     door, path = doors.Door(list, NAMES), "/gradio_api/upload"
     for size in (str(doors.MOST_SENT + 1), "", "-1", "x"):
         assert asked(door, path, size=size)[0] == 413
-    for _ in range(doors.MOST_FILES):
+    for _ in range(doors.MOST_UPLOADS):
         assert asked(door, path)[0] == 200
     assert asked(door, path)[0] == 429
     assert asked(door, path, visitor="10.0.0.2")[0] == 200
