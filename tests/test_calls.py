@@ -20,12 +20,12 @@ from api import Endpoints
 from conftest import random_model
 from turns import Turns
 
-NUMBERS = [8, 0.0, 0, 1.0, 0, [], 0]
+NUMBERS = [8, 0.0, 0, 1.0, 0, [], 0, None]
 GOOD = {
     "decode": ["abc", "ar", {}, *NUMBERS],
     "race": ["abc", ["ar"], {}, *NUMBERS],
-    "patches": ["abc"],
-    "inside": ["abc", 0],
+    "patches": ["abc", None],
+    "inside": ["abc", 0, None],
 }
 FILE = {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}
 PREFIX = "/gradio_api"
@@ -108,11 +108,13 @@ def test_every_endpoint_says_in_one_sentence_what_it_takes(ask, name):
         ["abc", "blt-d", {"unmasking": "os:system"}, *NUMBERS],
         ["abc", "ar", {}, 2.5, *NUMBERS[1:]],
         ["abc", "ar", {}, float("nan"), *NUMBERS[1:]],
-        ["abc", "ar", {}, 8, float("nan"), 0, 1.0, 0, [], 0],
-        ["abc", "ar", {}, 8, 0.0, 0, 1.0, float("inf"), [], 0],
-        ["abc", "ar", {}, 8, 0.0, 0, 1.0, 10**400, [], 0],
-        ["abc", "ar", {}, 8, 0.0, 0, 1.0, 0.5, [], 0],
-        ["abc", "ar", {}, 8, 0.0, 0, 1.0, 0, ["\ud800"], 0],
+        ["abc", "ar", {}, 8, float("nan"), 0, 1.0, 0, [], 0, None],
+        ["abc", "ar", {}, 8, 0.0, 0, 1.0, float("inf"), [], 0, None],
+        ["abc", "ar", {}, 8, 0.0, 0, 1.0, 10**400, [], 0, None],
+        ["abc", "ar", {}, 8, 0.0, 0, 1.0, 0.5, [], 0, None],
+        ["abc", "ar", {}, 8, 0.0, 0, 1.0, 0, ["\ud800"], 0, None],
+        ["abc", "ar", {}, *NUMBERS[:-1], "x" * 100_000],
+        ["abc", "ar", {}, *NUMBERS[:-1], "/etc/passwd"],
     ],
 )
 def test_odd_values_are_one_short_sentence(ask, data):
@@ -160,14 +162,16 @@ def test_files_come_in_small_numbers(ask):
 
 
 def test_a_call_may_send_so_much(ask):
-    status, answer = ask("POST", "/call/patches", {"data": ["a" * doors.MOST_CALLED]})
+    status, answer = ask("POST", "/call/patches", {"data": ["a" * doors.MOST_CALLED, None]})
     assert status == 413 and "256 kB" in answer
 
 
 def test_nothing_that_a_call_sent_is_kept(page, ask):
-    said(ask, "patches", {"data": ["not to be kept"]})
-    for kept in page.app.state_holder.session_data.values():
-        assert "not to be kept" not in str(kept.config_values)
+    fn = next(fn for fn in page.fns.values() if fn.api_name == "patches")
+    said(ask, "patches", {"data": ["not to be kept", None]})
+    sessions = page.app.state_holder.session_data.values()
+    kept = [one.config_values[block._id] for one in sessions for block in fn.inputs]
+    assert kept and "not to be kept" not in str(kept)
 
 
 # -- turns -----------------------------------------------------------------------------------------

@@ -186,9 +186,9 @@ def seconds_of(port, visitor):
 ABUSE = {
     "call/decode": {"data": arguments("ar", 400)},
     "call/race": {"data": arguments(["ar", "blt-s", "blt-dv"], 400)},
-    "call/patches": {"data": ["abc" * 600]},
-    "call/inside": {"data": ["abcabcabc", 0]},
-    "call/survey": {"data": ["abc"]},
+    "call/patches": {"data": ["abc" * 600, None]},
+    "call/inside": {"data": ["abcabcabc", 0, None]},
+    "call/survey": {"data": ["abc", None]},
     "run/decode": {"data": arguments("ar", 400)},
     "queue/join": {"data": arguments("ar", 400), "fn_index": 0, "session_hash": "abuse"},
     "upload": {"data": ["abc"]},
