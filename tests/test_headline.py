@@ -1,37 +1,25 @@
 """The headline: what was saved, weighed by what a pass reads, as of the last commit."""
 
 import json
-import shutil
-import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from conftest import random_model
+
+sys.path.insert(0, str(Path(__file__).parent.parent / ".ci"))
+
+import headlines
+from headlines import answer
 
 import bltlab
 from bltlab import checkpoints
 from bltlab.costs import paper_gb
 from bltlab.trace import Committed, Trace
-from bltlab.viz import player
 from bltlab.viz.scene import TICKS
 
 ASSETS = checkpoints.assets()
 TOUR = json.loads((ASSETS / "tour" / "pages.json").read_text(encoding="utf-8"))
-NODE = shutil.which("node")
-READ = """
-const { source, ...given } = JSON.parse(require("fs").readFileSync(0, "utf8"));
-const js = new Function(`${source}; return { ...bltlabBase, ...bltlabFold }`)();
-"""
-BILLS = """
-const { lanes } = given;
-const lane = trace => trace &&
-  ({ ...trace, size: trace.model.parameters, sums: js.totals(trace), alone: js.alone(trace) });
-const bill = ({ trace, ar, pace }, at, clock) => {
-  const found = js.bill(lane(trace), at, js.CLOCKS[clock], lane(ar), pace ?? undefined);
-  return { ...found, said: js.verdict(found) };
-};
-console.log(JSON.stringify(lanes.map(one =>
-  one.at.map(at => ["paper", "seconds"].map(clock => bill(one, at, clock))))));
-"""
 
 
 def trace_of(*path):
@@ -40,23 +28,10 @@ def trace_of(*path):
 
 def bills(lanes):
     """For each (trace, autoregression or None, pace or None, events): bills, paper and seconds."""
-    told = [
-        dict(trace=trace.to_json(), ar=ar and ar.to_json(), pace=pace, at=at)
-        for trace, ar, pace, at in lanes
-    ]
-    return answer(BILLS, lanes=told)
+    return headlines.bills([headlines.Lane(*lane) for lane in lanes])
 
 
-def answer(script, **given):
-    """What a script logs that knows `given` and, as js, what fold.js gives away."""
-    source = player.BASE + player.SOURCE.removeprefix(player.BASE).partition("/* bltlabLane")[0]
-    text = json.dumps(dict(source=source, **given))
-    done = subprocess.run([NODE, "-e", READ + script], input=text, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-pytestmark = pytest.mark.skipif(NODE is None, reason="no node on this machine")
+pytestmark = pytest.mark.skipif(headlines.NODE is None, reason="no node on this machine")
 TRACES = {name: trace_of("tour", f"{name}.json") for name in ("ar", "blt-s", "blt-d", "blt-dv")}
 
 
@@ -156,10 +131,19 @@ def test_a_branch_is_known_by_the_byte_that_was_taken():
     assert answer(script, pairs=pairs) == [9, 0, 0]
 
 
-@pytest.mark.parametrize("number", range(1, len(TOUR) + 1))
-def test_no_page_of_the_tour_says_the_opposite_of_its_text(number):
+def test_no_page_says_the_opposite_of_what_was_measured_and_the_table_tells_it():
+    rows = headlines.rows()
+    assert len(rows) == 5 + 8 + 5
+    for row in rows:
+        for sign, ratio in ((row.main, row.traffic), (row.time, row.seconds)):
+            assert ratio is None or sign * (1 - ratio) > -0.05, row
+    results = headlines.RESULTS.read_text(encoding="utf-8")
+    assert headlines.table() in results, "make it again: python .ci/record.py headlines"
+
+
+@pytest.mark.parametrize("page", TOUR, ids=lambda page: page["title"])
+def test_no_page_of_the_tour_rests_where_a_saving_is_not_seen_yet(page):
     """Where lanes save, the headline says so: a page that rests in a draft would not."""
-    page = TOUR[number - 1]
     flows = page["clock"] != "event"
     lanes = []
     for name in page["traces"]:

@@ -174,6 +174,21 @@ var bltlabFold = (() => {
     return [known ?? (e ? "the first are on their way" : "play, or step forward"),
             e?.type === "Finished" ? "Nothing was written, so nothing was saved." : "What they cost shows once some are kept."];
   }
+  // What a lane's bytes cost by one clock, in seconds beside it, and what as many cost one at a time: texts, of which the 1st,
+  // 3rd, 5th and 7th stand out; main and time: are the two verdicts for the better? ar, pace: as `bill` takes them.
+  function headline(lane, at, clock, ar, pace) {
+    const own = lane.name === "ar", twice = clock === CLOCKS.seconds;
+    const [paid, timed] = [clock, CLOCKS.seconds].map(rule => bill(lane, at, rule, ar, pace)), { bytes, early } = paid;
+    const told = (rule, { rival, rough, estimated }) => own || early || !(rival > 0) ? ` ${rule.unit}` :
+      ` ${rule.unit}, one at a time ${count(rule, rival, rough ? 2 : 3)}${estimated ? " (estimated)" : ""}: `;
+    const [said, main] = own ? ["", 0] : verdict(paid), [later, time] = own || twice ? ["", 0] : verdict(timed);
+    const [why, next] = beginning(lane.events, at - 1);
+    const second = early && !own ? " Too early to say what that saves." : twice ? "" :
+      ` In ${count(CLOCKS.seconds, timed.used)}${told(CLOCKS.seconds, timed)}`;
+    const texts = bytes ? [String(bytes), ` ${many(bytes, "byte").replace(/^\d+ /, "")} in `, count(clock, paid.used),
+      told(clock, paid), said, second, later] : ["0", ` bytes kept so far: ${why}.`, "", "", "", ` ${next}`, ""];
+    return { texts, main, time };
+  }
   // By what a guess is kept: {temperature} of the settings.
   const keeping = ({ temperature }) => "A guess is kept " + (temperature ? "where the check, with the same random number for that " +
     "place, draws the same byte, however likely it was" : "where the check finds the same byte likeliest") + ", up to the first miss.";
@@ -188,5 +203,5 @@ var bltlabFold = (() => {
     return [text, last?.type ?? ""];
   }
   return { blank, apply, fold, reach, touched, branchedAt, totals, alone, bill, verdict, CLOCKS, count, isOwn, phase, sentence,
-           beginning, keeping, boast };
+           beginning, headline, keeping, boast };
 })();

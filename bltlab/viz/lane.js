@@ -3,7 +3,7 @@
    our own making, so that the browser lays out and paints the lines in view and no others. */
 var bltlabLane = (() => {
   const { OFFSET, MASK, DASH, isHex, glyph, named, odds, spans, stops, character, many, el, write, cell, group } = bltlabBase;
-  const { blank, apply, reach, touched, totals, alone, bill, verdict, CLOCKS, count, phase, sentence, beginning, keeping, boast } = bltlabFold;
+  const { blank, apply, reach, touched, totals, alone, CLOCKS, phase, sentence, headline, keeping, boast } = bltlabFold;
   const STATS = { "new bytes": s => s.bytes, "patcher passes": s => s.nfe[0], "encoder passes": s => s.nfe[1],
     "global passes": s => s.nfe[2], "decoder passes": s => s.nfe[3],
     "bytes a round": s => s.rounds ? (s.bytes / s.rounds).toFixed(2) : DASH,
@@ -93,22 +93,10 @@ var bltlabLane = (() => {
       this.head.replaceChildren(el("b", "", el("bdi", "", this.name)), ...hand,
                                 ...facts.map(([key, value]) => el("span", "", `${key} `, el("bdi", "", value))));
     }
-    // What the bytes cost by one clock, in seconds beside it, and what as many cost one at a time; before any is kept, why.
-    // ar, pace: as `bill` says.
-    headline(clock, ar, pace) {
-      const own = this.name === "ar", of = rule => bill(this, this.at, rule, ar, pace);
-      const told = (rule, paid) => own || paid.early || !(paid.rival > 0) ? ` ${rule.unit}` :
-        ` ${rule.unit}, one at a time ${count(rule, paid.rival, paid.rough ? 2 : 3)}${paid.estimated ? " (estimated)" : ""}: `;
-      const [main, time] = [of(clock), of(CLOCKS.seconds)], { bytes, early } = main, twice = clock === CLOCKS.seconds;
-      const [said, side] = own ? ["", 0] : verdict(main), [later, lateSide] = own || twice ? ["", 0] : verdict(time);
-      const [why, next] = beginning(this.events, this.at - 1);
-      const second = early && !own ? " Too early to say what that saves." : twice ? "" :
-        ` In ${count(CLOCKS.seconds, time.used)}${told(CLOCKS.seconds, time)}`;
-      const texts = !bytes ? ["0", ` bytes kept so far: ${why}`, "", "", "", ` ${next}`, ""] :
-        [String(bytes), ` ${many(bytes, "byte").replace(/^\d+ /, "")} in `, count(clock, main.used), told(clock, main), said,
-         second, later];
+    headline(clock, ar, pace) {                          // as fold.js says
+      const { texts, main, time } = headline(this, this.at, clock, ar, pace);
       this.line.forEach((node, i) => write(node, texts[i]));
-      for (const [at, sign] of [[4, side], [6, lateSide]])
+      for (const [at, sign] of [[4, main], [6, time]])
         this.line[at].className = sign > 0 ? "bltp-saved" : sign < 0 ? "bltp-lost" : "";
     }
     show(step, before) {                                 // before: the step at the last tick, for the sentence
