@@ -109,7 +109,10 @@ def corrupt(
     A share `fully_masked` of the blocks gets t = 1. starts (B, M), ids (B, M, S) as `lay_out` gives
     them. rates: "blocks": each has its own t, stratified over the batch: uniform in all, evenly
     spread in each; "samples": those of one text share one (Fast BLT section 3.2.1).
+    Raises ValueError for other `rates`.
     """
+    if rates not in RATES:
+        raise ValueError(f"rates must be one of {', '.join(RATES)}, not {rates!r}")
     B, M, S = ids.shape
     device = ids.device
     drawn = (B, M) if rates == "blocks" else (B, 1)
@@ -269,7 +272,10 @@ def effective_rates(blocks: Blocks, weighting: str) -> Tensor:
     inverse_t: t. inverse_count: k / (n + 1) where k of its n bytes are masked; its inverse is the
     mean of 1 / t over all t in 0..1 that could have masked so many. So it is the same loss on
     average, with less variance, where no block is fully masked on purpose. mean: 1.
+    Raises ValueError for another weighting.
     """
+    if weighting not in WEIGHTINGS:
+        raise ValueError(f"weighting must be one of {', '.join(WEIGHTINGS)}, not {weighting!r}")
     if weighting == "mean":
         rates = torch.ones_like(blocks.t)
     elif weighting == "inverse_count":

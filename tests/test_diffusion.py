@@ -150,6 +150,8 @@ def test_masking_rates_are_spread_and_clamped():
 
 def test_one_rate_a_sample_is_shared_by_its_blocks():
     starts, ids = torch.arange(1, 401, 8)[None].expand(64, -1), torch.full((64, 50, 8), 80)
+    with pytest.raises(ValueError, match="rates must be one of blocks, samples"):
+        corrupt(starts, ids, rates="block")
     blocks = corrupt(starts, ids, 0.0, torch.Generator().manual_seed(0), "samples")
     assert (blocks.t == blocks.t[:, :1]).all()
     assert len(blocks.t[:, 0].unique()) > 60  # low ones are clamped
@@ -178,6 +180,8 @@ def test_the_loss_falls_on_masked_bytes_alone_whatever_the_weights():
     )
     logits = torch.randn(1, 2, 4, vocab.VOCAB_SIZE, generator=torch.Generator().manual_seed(0))
     two = sum(F.cross_entropy(logits[0, 0, i], blocks.ids[0, 0, i]) for i in (0, 2))
+    with pytest.raises(ValueError, match="weighting must be one of"):
+        masked_byte_loss(logits, blocks, "sum")
     sums = {name: masked_byte_loss(logits, blocks, name).item() for name in WEIGHTINGS}
     wanted = {"inverse_t": 2 * two, "inverse_count": 4 / 2 * two, "mean": two}
     assert sums == pytest.approx({name: x.item() for name, x in wanted.items()}, rel=1e-6)
