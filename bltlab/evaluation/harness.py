@@ -339,7 +339,7 @@ def _read(model: BLT, asked: Question, group: ProcessGroup) -> Row:
     """Scores of a task that is read, and the mean of each other number."""
     task: Any = asked.task
     mine = asked.items[group.rank :: group.size]
-    bar = tqdm(mine, desc=f"{model.name} {task.name}", leave=False)
+    bar = tqdm(mine, desc=f"{model.name} {task.name}", leave=False, disable=None)
     began = time.perf_counter()
     read = _shared(group, [task.read(model, item) for item in bar])
     seconds = time.perf_counter() - began

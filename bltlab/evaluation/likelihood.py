@@ -72,6 +72,11 @@ def _nats_of_window(model: BLT, data: bytes, known: int, chunk: int) -> float:
     return nats
 
 
+def nats_after(model: BLT, context: bytes, text: bytes) -> float:
+    """Nats of a text after a context, in one window from BOS on."""
+    return _nats_of_window(model, context + text, len(context), len(context) + len(text))
+
+
 def likelihood(
     model: BLT, texts: Iterable[str | bytes]
 ) -> tuple[float, int, dict[str, float | None]]:

@@ -1,0 +1,101 @@
+"""The true ending among four: likelihood where tiny models are not at chance."""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ... import data, vocab
+from ...model import BLT
+from ..likelihood import nats_after
+from ..prompts import PAIR, Pair, pairs_of
+from ..summary import Row
+from .base import Item, Reading
+
+SENTENCE = re.compile(r"[^.!?]+[.!?]")
+FEWEST, MOST = 12, 40  # words of a sentence
+OTHERS = 3  # wrong endings
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Endings of one context; the first is the true one."""
+
+    endings: tuple[str, ...]
+
+
+class Endings(Reading):
+    """The true ending of a held-out sentence or pair among four that are alike (chance: 25)."""
+
+    name = "endings"
+    measure = "accuracy"
+    text = "plain-english"
+
+    def items(self, text: str) -> list[Item]:
+        """Beginnings and endings. Raises ValueError where there are too few of them."""
+        items = []
+        for group in groups_of(list(data.documents(text, data.held_out_split(text)))):
+            known = list(dict.fromkeys(pair.answer for pair in group))
+            places = {ending: at for at, ending in enumerate(known)}
+            if len(known) > OTHERS:
+                for pair in group:
+                    wrong = neighbours(known, places[pair.answer])
+                    items.append(Item(pair.prompt, Choices((pair.answer, *wrong))))
+        if not items:
+            raise ValueError(f"endings needs more than {OTHERS} to choose from, {text} has fewer")
+        return items
+
+    def score(self, item: Item, answer: str) -> float:
+        """1 for the true ending."""
+        return float(answer == item.reference.endings[0])
+
+    def read(self, model: BLT, item: Item) -> Row:
+        """Is the true ending the one with the fewest bits a byte?
+
+        And with the fewest bits in all; and how many it takes.
+        """
+        context = vocab.to_bytes(item.prompt)
+        sizes, nats = [], []
+        for ending in item.reference.endings:
+            written = vocab.to_bytes(f" {ending}")
+            sizes.append(len(written))
+            nats.append(nats_after(model, context, written))
+        a_byte = [n / size for n, size in zip(nats, sizes, strict=True)]
+        return dict(
+            score=float(a_byte[0] == min(a_byte)),
+            accuracy_by_sums=float(nats[0] == min(nats)),
+            true_bits_a_byte=a_byte[0] / math.log(2),
+        )
+
+
+def groups_of(texts: Sequence[str]) -> list[list[Pair]]:
+    """Pairs among which wrong endings are looked for, sorted so that what is alike stands together.
+
+    A corpus of pairs is one group, in the order of the alphabet; of other text a document is one,
+    its endings by their length.
+    """
+    if all(map(PAIR.fullmatch, texts)):
+        return [sorted(pairs_of(texts), key=lambda pair: pair.answer)]
+    return [sorted(halves(text), key=lambda pair: len(pair.answer)) for text in texts]
+
+
+def halves(text: str) -> list[Pair]:
+    """The two halves of each sentence of middling length."""
+    pairs = []
+    for sentence in SENTENCE.findall(text):
+        words = sentence.split()
+        half = len(words) // 2
+        if FEWEST <= len(words) <= MOST:
+            pairs.append(Pair(" ".join(words[:half]), " ".join(words[half:])))
+    return pairs
+
+
+def neighbours(known: Sequence[str], at: int) -> list[str]:
+    """The endings around one in a sorted list, without it.
+
+    >>> neighbours(["a", "ab", "ac", "b", "c"], 1)
+    ['a', 'ac', 'b']
+    """
+    first = min(max(0, at - 1), len(known) - OTHERS - 1)
+    around = known[first : first + OTHERS + 1]
+    return [ending for ending in around if ending != known[at]]

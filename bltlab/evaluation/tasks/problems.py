@@ -1,0 +1,77 @@
+"""HumanEval and MBPP: programs that a model wrote, run in the sandbox."""
+
+import json
+import lzma
+from functools import lru_cache
+from pathlib import Path
+from typing import ClassVar
+
+from .. import sandbox
+from ..intervals import pass_at
+from ..summary import Row
+from .base import Answers, Item, Task
+
+
+@lru_cache(None)
+def passes(program: str) -> bool:
+    """Does a program run to its end? Each is run once."""
+    return sandbox.run(program).passed
+
+
+class Problems(Task):
+    """What both share: a prompt, an answer up to where it stops, and the asserts behind it."""
+
+    measure = "pass@1"
+    runs_code = True
+    repeats_prompt: ClassVar[bool] = True  # does the answer go on with the prompt's code?
+
+    def items(self, text: str) -> list[Item]:
+        """The problems in a folder that `python -m bltlab data` made."""
+        sandbox.prepare()
+        path = Path(text) / "test.jsonl.xz"
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is not there: python -m bltlab data {self.name}")
+        with lzma.open(path, "rt", encoding="utf-8") as lines:
+            records = list(map(json.loads, lines))
+        return [Item(r["prompt"], dict(solution=r["solution"], check=r["check"])) for r in records]
+
+    def program(self, item: Item, answer: str) -> str:
+        """The answer without the text that stopped it, and what judges it."""
+        ends = [answer.find(stop) for stop in self.stop if stop in answer]
+        answer = answer[: min(ends, default=len(answer))]
+        before = str(item.prompt) if self.repeats_prompt else ""
+        return before + answer + item.reference["check"]
+
+    def score(self, item: Item, answer: str) -> float:
+        """1 where all asserts hold."""
+        return float(passes(self.program(item, answer)))
+
+    def figures(self, answers: Answers) -> Row:
+        """pass@k, and how many of the references pass on this machine."""
+        right = [self.score(item, item.reference["solution"]) for item in answers.items]
+        row: Row = dict(references_passing=f"{sum(right):.0f} of {len(right)}")
+        if answers.samples > 1:
+            counts = [round(sum(scores)) for scores in answers.by_item]
+            row[f"pass@{answers.samples}"] = 100 * pass_at(answers.samples, answers.samples, counts)
+        return row
+
+
+class HumanEval(Problems):
+    """HumanEval, 0-shot: functions for a docstring, run in the sandbox."""
+
+    name = "humaneval"
+    text = "corpora/humaneval"
+    limit = 164
+    paper = ("humaneval",)
+    max_new_bytes = 512
+    stop = ("\nclass", "\ndef", "\n#", "\nif", "\nprint", "\nassert")
+
+
+class MBPP(Problems):
+    """MBPP, 0-shot: functions for a sentence and its asserts, run in the sandbox."""
+
+    name = "mbpp"
+    text = "corpora/mbpp"
+    paper = ("mbpp",)
+    repeats_prompt = False
+    stop = ("\n[DONE]", "\nassert", "\nprint", "\nYou are")
