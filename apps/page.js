@@ -75,7 +75,8 @@ var bltlabPage = (() => {
       grey();
       const lines = Map.groupBy(Object.keys(abilities.reasons), name => abilities.reasons[name].replace(/^method '[^']*' /, ""));
       host.replaceChildren(...[...lines].map(([why, names]) => el("p",
-        `Greyed: ${names.map(name => abilities.tips[name]?.split(/[,.]/)[0] ?? name).join(", ")}. Each ${why}.`)));
+        `Greyed: ${names.map(name => abilities.tips[name]?.split(/[,.]/)[0] ?? name).join(", ")}. Each ${why}.`)),
+        ...said.hint ? [el("p", said.hint, { className: "hint" })] : []);
     },
     table(host, { head, rows }) {
       const row = (cells, tag) => {

@@ -25,6 +25,10 @@ from bltlab.viz.site import pace_of
 
 ERRORS = (ValueError, TypeError, OSError)  # what bad options and files raise
 LANES = 6  # of a race, at most
+PLAIN = (  # to who decodes with a model that did not learn blocks
+    "Nor was this model taught to guess ahead, so BLT-S may cost more than it saves."
+    " With the option min confidence at 0.3 it guesses only where it is sure."
+)
 LONGEST_REASON = 300  # characters of a note on what was sent, which may be of any length
 VIEW = "bltlab.view/1"  # a saved view: {"schema", "link", "traces"}
 
@@ -109,8 +113,9 @@ def opening(model: Shown) -> dict[Any, Any]:
 
 
 def able(model: Shown) -> dict[str, Any]:
-    """For each method what it does, and why the model cannot do it."""
-    return dict(tips={name: tip(kind) for name, kind in METHODS.items()}, reasons=model.reasons)
+    """For each method what it does, and why the model cannot do it; a hint to a plain BLT."""
+    tips = {name: tip(kind) for name, kind in METHODS.items()}
+    return dict(tips=tips, reasons=model.reasons, hint=PLAIN if model.reasons else "")
 
 
 def tip(kind: type) -> str:

@@ -385,6 +385,7 @@ def test_what_a_model_cannot_do_is_greyed_with_a_reason(visit, models):
     greyed = page.locator(".methods input:disabled").evaluate_all("all => all.map(i => i.value)")
     assert greyed == [*plain.reasons] == ["blt-f", "blt-fv", "blt-d", "blt-dv"]
     assert page.get_by_text("needs a BLT-D (a model trained with blocks)").is_visible()
+    assert page.get_by_text("BLT-S may cost more than it saves").is_visible()
     assert field(page, "prompt").input_value() == plain.prompts[0]
     press(page, "Decode")
     (trace,) = decoded(page)

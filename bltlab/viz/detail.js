@@ -125,7 +125,7 @@ var bltlabDetail = (() => {
   align-self: flex-start; } .~facts > div { display: grid; grid-template-columns: 8.4em 1fr; font-size: 13px; }
 .~bars.~bars { padding-top: 10px; font-size: 12px; }
 .~bar { --h: 21px; --type: 14px; display: grid; align-items: center; gap: 8px;
-  grid-template-columns: 25px 1fr 3.6em; & .~cell { --fill: 0%; } & .~chosen { border-color: currentColor; font-weight: 700; } }
+  grid-template-columns: 25px 1fr 3.6em; & .~cell { --fill: 0%; margin: 0; } & .~chosen { border-color: currentColor; font-weight: 700; } }
 .~view.~view .~take { height: 23px; min-width: 25px; padding: 0; border: 0; & .~cell { margin: 0; border-color: var(--accent); }
   &:hover .~cell { --fill: 30%; --c: var(--accent); } }
 .~view .~bars.~invite { color: inherit; font-size: 13px; }
