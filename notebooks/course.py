@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Sequence
 from html import escape
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -233,8 +234,14 @@ def number(text: Any) -> float:
     return float(found[0].replace(",", "."))
 
 
+_stills = count()  # numbers of the copies that need no kernel
+
+
 def _show(as_widget: Callable[[Any], Any], html: str) -> None:
-    """Show a widget, with HTML for whoever opens the notebook without a kernel; or the HTML."""
+    """Show a widget, and HTML that it hides, for whoever opens the notebook without a kernel.
+
+    Only the HTML where there are no widgets, or nobody to ask.
+    """
     shell = get_ipython()
     if shell is None:
         return
@@ -242,10 +249,13 @@ def _show(as_widget: Callable[[Any], Any], html: str) -> None:
     if asked_nothing or not hasattr(shell, "kernel") or find_spec("ipywidgets") is None:
         display(HTML(html))
         return
-    import ipywidgets
+    import ipywidgets as ui
 
-    bundle = as_widget(ipywidgets)._repr_mimebundle_()
-    display(bundle | {"text/html": html}, raw=True)
+    still = f"course-still-{next(_stills)}"
+    hide = f"<style>.{still} {{ display: none }}</style>"
+    box = ui.VBox([as_widget(ui), ui.HTML(hide, layout=ui.Layout(display="none"))])
+    display(box._repr_mimebundle_() | {"text/html": ""}, raw=True)
+    display(HTML(f'<div class="{still}">{html}</div>'))
 
 
 # -- the picture of a BLT --------------------------------------------------------------------------

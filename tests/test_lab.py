@@ -5,6 +5,7 @@ shows its picture.
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 import time
@@ -233,7 +234,12 @@ def test_the_widget_plays_in_lab_and_untrusted_notebooks_show_the_picture(tmp_pa
 
 def test_an_exported_notebook_plays_without_a_kernel_and_without_a_network(tmp_path):
     pytest.importorskip("nbconvert", reason="needs nbconvert")
-    notebook(tmp_path / "play.ipynb", PLAYER.format(path=str(TRACE), step=44))
+    asking = (
+        "import course; rows = course.predict('How many rows?')",
+        "rows.reveal(8, 'One a patch.')",
+    )
+    notebook(tmp_path / "play.ipynb", PLAYER.format(path=str(TRACE), step=44), *asking)
+    shutil.copy(TRACE.parents[1] / "notebooks" / "course.py", tmp_path)
     command = [sys.executable, "-m", "nbconvert", "--execute", "--to", "html", "play.ipynb"]
     paths = os.pathsep.join([str(TRACE.parents[1]), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
@@ -249,4 +255,7 @@ def test_an_exported_notebook_plays_without_a_kernel_and_without_a_network(tmp_p
         player = page.frame_locator("iframe[srcdoc]")
         player.get_by_role("button", name="one step forward").click()
         assert player.locator(".bltp-bytes [role=option]").count() > 10
+        assert page.get_by_placeholder("your guess").count() == 1  # the widgets are not there
+        page.get_by_text("or unfold it").click()
+        page.get_by_text("It is 8. One a patch.").wait_for()
         browser.close()
