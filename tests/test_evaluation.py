@@ -1,5 +1,6 @@
 """The harness: rows that are made once, held against autoregression, and told as a report."""
 
+import gzip
 import json
 import re
 from dataclasses import replace
@@ -291,3 +292,27 @@ def test_code_of_a_model_runs_only_when_it_was_allowed(run, tmp_path):
     code, printed = run("humaneval")
     assert code == 2 and "say --allow-code-execution" in printed
     assert list(tmp_path.iterdir()) == []
+
+
+def test_public_sentences_come_from_files_here_with_or_without_examples(tmp_path):
+    for folder in ("dev", "devtest"):
+        (tmp_path / folder).mkdir()
+        for language in ("fra", "deu", "eng"):
+            lines = [f"{language} {folder} {i}\n" for i in range(6)]
+            (tmp_path / folder / f"{language}.{folder}").write_text("".join(lines))
+    for language in ("fr", "de", "en"):
+        with gzip.open(tmp_path / f"test_2016_flickr.{language}.gz", "wt") as file:
+            file.write(f"{language} 0\n{language} 1\n")
+    known = tasks.known_tasks()
+    items = known["flores-de"].items(str(tmp_path))
+    assert len(items) == 6 and items[1].reference == "eng devtest 1"
+    examples = [f"de: deu dev {i}\nen: eng dev {i}\n" for i in range(4)]
+    assert items[1].prompt == "".join(examples) + "de: deu devtest 1\nen:"
+    assert known["flores-fr-0"].items(str(tmp_path))[0].prompt == "fr: fra devtest 0\nen:"
+    (item, _) = known["multi30k-fr"].items(str(tmp_path))
+    assert item == Item("fr: fr 0\nen:", "en 0")
+    (tmp_path / "devtest" / "eng.devtest").write_text("one\n")
+    with pytest.raises(ValueError, match="6 lines of fr, 1 of en"):
+        known["flores-fr-0"].items(str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="flores-fr-0:FOLDER"):
+        known["flores-fr-0"].items("nowhere")

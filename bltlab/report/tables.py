@@ -21,6 +21,7 @@ COSTS = {
     "acceptance": "accepted",
     "steps_per_block": "steps a block",
 }
+BESIDE = ("_signature", "_low", "_high")  # figures that belong to another one
 
 
 def score_text(row: Row) -> str:
@@ -68,9 +69,15 @@ def cost_row(row: Row) -> Row:
 def figure_row(row: Row) -> Row:
     """What else a task says of a method, signatures apart."""
     cells: Row = {"model": row["model"], "method": row["method"]}
-    for name, value in (row.get("figures") or {}).items():
-        if not name.endswith(("_signature", "_low", "_high")):
-            cells[name.replace("_", " ")] = value
+    figures = row.get("figures") or {}
+    for name, value in figures.items():
+        if name.endswith(BESIDE):
+            continue
+        low = figures.get(f"{name}_low")
+        if low is not None:
+            high = figures[f"{name}_high"]
+            value = score_text(dict(score=value, low=low, high=high))
+        cells[name.replace("_", " ")] = value
     return cells
 
 

@@ -1,0 +1,114 @@
+"""Sentences of public test sets, from files on this machine: FLORES-101 and Multi30k.
+
+Both are files of lines, one for each language, whose n-th lines say the same.
+"""
+
+from pathlib import Path
+from typing import ClassVar
+
+from ... import textfiles
+from .base import Item
+from .translation import Translation
+
+# Language: the name of its FLORES-101 file.
+FLORES = {"fr": "fra", "de": "deu", "en": "eng"}
+
+
+class Sentences(Translation):
+    """What the tasks below share: a source language, and how many examples stand before a line."""
+
+    name = ""
+    source: ClassVar[str] = "fr"
+    shots: ClassVar[int] = 0
+    max_new_bytes = 512
+
+    def files(self, language: str, split: str) -> str:
+        """Where the lines of a language and a split lie below the folder."""
+        raise NotImplementedError
+
+    def lines(self, text: str, language: str, split: str) -> list[str]:
+        """The lines of one file. Raises FileNotFoundError in one sentence."""
+        path = Path(text) / self.files(language, split)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path} is not there: task {self.name} reads it from {self.name}:FOLDER"
+            )
+        return textfiles.read(path).decode("utf-8").splitlines()
+
+    def pairs(self, text: str, split: str) -> list[tuple[str, str]]:
+        """(source, English) of a split. Raises ValueError where the files do not match."""
+        ours, english = (self.lines(text, name, split) for name in (self.source, "en"))
+        if len(ours) != len(english):
+            raise ValueError(
+                f"the files of {text} do not match: {len(ours)} lines of {self.source},"
+                f" {len(english)} of en"
+            )
+        return list(zip(ours, english, strict=True))
+
+    def items(self, text: str) -> list[Item]:
+        """The test lines, each behind the same examples."""
+        examples = self.pairs(text, "dev")[: self.shots] if self.shots else []
+        before = "".join(self.prompt(source, f" {target}\n") for source, target in examples)
+        test = self.pairs(text, "test")
+        return [Item(before + self.prompt(source), target) for source, target in test]
+
+    def prompt(self, source: str, answer: str = "") -> str:
+        """A line and the language to answer in, as the corpora of pairs have it."""
+        return f"{self.source}: {source}\nen:{answer}"
+
+
+class FloresFrench(Sentences):
+    """FLORES-101, French to English, 4-shot; the folder has dev/fra.dev and devtest/fra.devtest."""
+
+    name = "flores-fr"
+    text = "flores101_dataset"
+    paper = ("translation fr-en",)
+    shots = 4
+
+    def files(self, language: str, split: str) -> str:
+        """dev/fra.dev or devtest/fra.devtest."""
+        folder = "devtest" if split == "test" else "dev"
+        return f"{folder}/{FLORES[language]}.{folder}"
+
+
+class FloresGerman(FloresFrench):
+    """FLORES-101, German to English, 4-shot."""
+
+    name = "flores-de"
+    paper = ("translation de-en",)
+    source = "de"
+
+
+class FloresFrench0(FloresFrench):
+    """FLORES-101, French to English, 0-shot."""
+
+    name = "flores-fr-0"
+    shots = 0
+
+
+class FloresGerman0(FloresGerman):
+    """FLORES-101, German to English, 0-shot."""
+
+    name = "flores-de-0"
+    shots = 0
+
+
+class Multi30kFrench(Sentences):
+    """Multi30k, test of 2016, French to English; the folder has test_2016_flickr.fr.gz."""
+
+    name = "multi30k-fr"
+    text = "multi30k"
+    paper = ("translation fr-en",)
+
+    def files(self, language: str, split: str) -> str:
+        """test_2016_flickr.fr.gz, or the lines to learn from."""
+        stem = "test_2016_flickr" if split == "test" else "val"
+        return f"{stem}.{language}.gz"
+
+
+class Multi30kGerman(Multi30kFrench):
+    """Multi30k, test of 2016, German to English."""
+
+    name = "multi30k-de"
+    paper = ("translation de-en",)
+    source = "de"
