@@ -21,20 +21,8 @@ from bltlab.decoding import METHODS, why_not
 from bltlab.events import Committed
 from bltlab.trace import Trace
 from bltlab.viz import patches, site
+from bltlab.viz.prompts import PROMPTS, kind_of
 
-PROMPTS = {  # for the models whose names have this word; the last are for all others
-    "phrases": (
-        "de: Der 70. Hund schläft im Garten.\nen:",
-        "fr: Le train s'arrête à 22 h 53 dans le jardin.\nen:",
-        "de: dreitausendsechshundertzwölf\nen:",
-    ),
-    "": (
-        "The king sent his servants to ",
-        "My fellow Americans, ",
-        "In the beginning ",
-        "Größe, 大きさ, размер: ",
-    ),
-}
 TEMPERATURES = {"phrases": 0.0, "": 0.7}  # what a translation and an open text are best drawn at
 NEW_BYTES, SECONDS = 96, 3.0  # of what is decoded before anybody asks: at most, of each method
 PACED, PACED_SECONDS = 24, 0.3  # of the runs that tell how fast autoregression is
@@ -58,7 +46,7 @@ class Shown:
 
     def __init__(self, name: str, model: bltlab.BLT, place: str | Path = "") -> None:
         self.name, self.model = name, model
-        kind = next(word for word in PROMPTS if word in name)
+        kind = kind_of(name)
         self.prompts = own_prompts(place) or list(PROMPTS[kind])
         self.temperature = TEMPERATURES[kind]
         self._pace, self._stale = 0.0, 0.0

@@ -353,6 +353,13 @@ def test_a_rule_that_no_control_could_show_stays_as_it_is():
     assert controls.method.unmasking == RULES["topk"]()
 
 
+def test_an_explorer_opens_with_a_prompt_that_suits_its_model():
+    model = random_model(0)
+    assert bltlab.explore(model).prompt.value == "The king sent his servants to "
+    model.name = "blt-d-phrases-8"
+    assert bltlab.explore(model).prompt.value == "de: Der 70. Hund schläft im Garten.\nen:"
+
+
 def test_methods_of_ones_own_can_be_explored():
     one = bltlab.explore(random_model(0), "abc", methods=[Fifth(often=4), "ar", Everything])
     assert [name for _, name in one.method.options] == ["fifth", "ar", "everything"]

@@ -19,6 +19,7 @@ from ..options import Option, build, options_of
 from ..trace import Trace
 from ..unmasking import rule_title
 from . import export
+from .prompts import PROMPTS, kind_of
 from .widget import TracePlayer, copy_named, show
 
 FRAME = 0.15  # seconds between pictures while decoding
@@ -336,13 +337,14 @@ class Explorer(ui.VBox):
 
 def explore(
     model: BLT,
-    prompt: str = "In the beginning ",
+    prompt: str | None = None,
     method: Any = None,
     methods: Iterable[Any] | None = None,
 ) -> Explorer:
     """Controls in a notebook, and the player below that shows what happens.
 
     They are: prompt, decoder and its options, Decode and Stop.
+    prompt: at first, by default one that suits the model.
     method: the decoder that is chosen at first, "blt-s" by default.
     methods: the decoders to offer, by default all that are known. Each is a name, an object or
     "module:Class", as in `generate`, or a class; one of a name. Returns an `Explorer`, whose
@@ -359,6 +361,8 @@ def explore(
         first = offer.setdefault(wanted.name, wanted).name
     if first is None:
         raise ValueError("methods must name at least one method, got none")
+    if prompt is None:
+        prompt = PROMPTS[kind_of(model.name)][0]
     return Explorer(model, prompt, offer, first)
 
 

@@ -1,0 +1,24 @@
+"""Prompts that suit the models that ship, known by a word in their names."""
+
+PROMPTS = {  # the last are for all others
+    "phrases": (
+        "de: Der 70. Hund schläft im Garten.\nen:",
+        "fr: Le train s'arrête à 22 h 53 dans le jardin.\nen:",
+        "de: dreitausendsechshundertzwölf\nen:",
+    ),
+    "": (
+        "The king sent his servants to ",
+        "My fellow Americans, ",
+        "In the beginning ",
+        "Größe, 大きさ, размер: ",
+    ),
+}
+
+
+def kind_of(name: str) -> str:
+    """The key in `PROMPTS` for a model.
+
+    >>> kind_of("blt-d-phrases-8"), kind_of("blt-nano")
+    ('phrases', '')
+    """
+    return next(word for word in PROMPTS if word in name)
