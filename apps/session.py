@@ -74,7 +74,8 @@ class Demo:
 
     def __init__(self, models: Models | None = None) -> None:
         self.models = models or Models()
-        self.turns = Turns()
+        self.turns = Turns()  # of decodings, a pass each
+        self.looks = Turns()  # of what is looked at whole, beside them
         self.running: dict[str, threading.Event] = {}
         self.line: Callable[[], list[str]] = lambda: [*self.running][1:]
         self._clicks: Counter[str] = Counter()  # of visitors, that were not answered yet
@@ -300,13 +301,13 @@ class Demo:
     def survey_of(self, text: str, model: str = "") -> dict[str, Any]:
         """The patches of a text, as plain data. Raises ValueError where it is too long."""
         checked, of = short(text), self.shown(model)
-        with self.turns:
+        with self.looks:
             return of.survey(checked)
 
     def look_at(self, text: str, seed: int = 0, model: str = "") -> dict[str, Any]:
         """What the model does with a short text, as plain data. Raises ValueError if it is long."""
         of = self.shown(model)
-        with self.turns:
+        with self.looks:
             return inspection.describe(of.model, text, seed=seed)
 
     def survey(self, text: str, model: str = "", view: dict | None = None) -> Iterator[Update]:
