@@ -14,6 +14,7 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from gradio.state_holder import SessionState
+from shown import LONGEST_REASON
 
 AT_ONCE = 4  # calls that share the model, one of each visitor
 REQUEST = "request"  # an argument that Gradio fills in
@@ -40,17 +41,16 @@ class Page(gr.Blocks):
         """What the function is called with. Raises gr.Error for values of a wrong kind."""
         kept = self._kept(block_fn, state)
         try:
-            found = await super().preprocess_data(block_fn, inputs, kept, explicit_call)
-        except gr.Error:
-            raise
+            return await super().preprocess_data(block_fn, inputs, kept, explicit_call)
+        except gr.Error as error:  # from above, or of a control that offers no such value
+            raise _refusal(error.message[:LONGEST_REASON]) from None
         except Exception:
             raise _refusal(
                 f"{_described(block_fn)}, and what was sent is of another kind"
             ) from None
-        for block in block_fn.inputs:
-            if isinstance(block, gr.JSON):
+        finally:
+            for block in block_fn.inputs:
                 kept._update_value_in_config(block._id, None)
-        return found
 
     async def postprocess_data(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
         """What is sent back."""

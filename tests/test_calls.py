@@ -166,9 +166,17 @@ def test_a_call_may_send_so_much(ask):
     assert status == 413 and "256 kB" in answer
 
 
-def test_nothing_that_a_call_sent_is_kept(page, ask):
-    fn = next(fn for fn in page.fns.values() if fn.api_name == "patches")
-    said(ask, "patches", {"data": ["not to be kept", None]})
+@pytest.mark.parametrize("name, way", [("patches", "name"), ("survey", "number")])
+def test_nothing_that_a_call_sent_is_kept(page, ask, name, way):
+    number, fn = next((n, fn) for n, fn in page.fns.items() if name in (fn.api_name, fn.name))
+    data = ["not to be kept", None][: len(fn.inputs)]
+    if way == "name":
+        assert said(ask, name, {"data": data})[0] == "complete"
+    else:
+        for sent in (data, [data, data]):  # the second is of a wrong kind
+            body = {"data": sent, "fn_index": number, "session_hash": "me"}
+            assert ask("POST", "/queue/join", body)[0] == 200
+            assert "completed" in ask("GET", "/queue/data?session_hash=me")[1]
     sessions = page.app.state_holder.session_data.values()
     kept = [one.config_values[block._id] for one in sessions for block in fn.inputs]
     assert kept and "not to be kept" not in str(kept)
