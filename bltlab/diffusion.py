@@ -285,13 +285,19 @@ def effective_rates(blocks: Blocks, weighting: str) -> Tensor:
     return rates[..., None]
 
 
-def masked_byte_loss(logits: Tensor, blocks: Blocks, weighting: str = "inverse_t") -> Tensor:
-    """Cross-entropy summed over masked bytes, divided by `effective_rates`. logits (B, M, S, V)."""
+def masked_byte_loss(
+    logits: Tensor, blocks: Blocks, weighting: str = "inverse_t", slot_decay: float = 1.0
+) -> Tensor:
+    """Cross-entropy summed over masked bytes, divided by `effective_rates`. logits (B, M, S, V).
+
+    slot_decay: how much a byte of a block weighs against the one before it; 1 on average.
+    """
     targets = blocks.ids.masked_fill(~blocks.masked, IGNORED).flatten()
     losses = F.cross_entropy(
         logits.flatten(0, 2), targets, reduction="none", ignore_index=IGNORED
     ).view_as(blocks.ids)
-    return (losses / effective_rates(blocks, weighting)).sum()
+    slots = slot_decay ** torch.arange(blocks.size, device=losses.device)  # (S,)
+    return (losses * (slots / slots.mean()) / effective_rates(blocks, weighting)).sum()
 
 
 def diffusion_loss(
@@ -304,6 +310,7 @@ def diffusion_loss(
     block_starts: str = "anywhere",
     fully_masked: float = 0.0,
     weighting: str = "inverse_t",
+    slot_decay: float = 1.0,
     patches: tuple | None = None,
     blocks: Blocks | None = None,
     counts: tuple[Tensor, Tensor] | None = None,
@@ -317,6 +324,7 @@ def diffusion_loss(
 
     block_size: slots of a block, the model's own by default; above it there is a warning.
     block_starts, fully_masked: as `lay_out` and `corrupt` take them.
+    slot_decay: as `masked_byte_loss` takes it.
     patches: (`Patches`, entropies) where they are known.
     blocks: `Blocks` that were drawn before; `generator` is not used then.
     counts: `loss_counts` of a larger batch that these rows are a share of.
@@ -336,7 +344,7 @@ def diffusion_loss(
     n_targets, n_hidden = counts or loss_counts(ids, blocks, weighting)
     clean_logits, block_logits = decode(model, encoded, blocks)
     next_byte = next_byte_loss(clean_logits, ids, "sum") / n_targets
-    masked_byte = masked_byte_loss(block_logits, blocks, weighting) / n_hidden
+    masked_byte = masked_byte_loss(block_logits, blocks, weighting, slot_decay) / n_hidden
     return DiffusionLoss(next_byte + weight * masked_byte, next_byte, masked_byte)
 
 

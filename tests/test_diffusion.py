@@ -185,6 +185,9 @@ def test_the_loss_falls_on_masked_bytes_alone_whatever_the_weights():
     sums = {name: masked_byte_loss(logits, blocks, name).item() for name in WEIGHTINGS}
     wanted = {"inverse_t": 2 * two, "inverse_count": 4 / 2 * two, "mean": two}
     assert sums == pytest.approx({name: x.item() for name, x in wanted.items()}, rel=1e-6)
+    decayed = masked_byte_loss(logits, blocks, "mean", slot_decay=0.5).item()
+    each = [F.cross_entropy(logits[0, 0, i], blocks.ids[0, 0, i]).item() for i in (0, 2)]
+    assert decayed == pytest.approx((each[0] + 0.25 * each[1]) / (1.875 / 4), rel=1e-6)
 
 
 def test_a_plain_blt_has_no_masked_loss():

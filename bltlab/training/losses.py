@@ -134,6 +134,7 @@ class ModelLoss(nn.Module):
             batch.ids,
             weight=weight,
             weighting=self.options.weighting,
+            slot_decay=self.options.slot_decay,
             patches=patches,
             blocks=batch.blocks,
             counts=batch.counts,  # type: ignore[arg-type]

@@ -211,6 +211,12 @@ class TrainOptions:
         str, "what has a masking rate of its own: blocks, or samples of text", choices=RATES
     )
     weighting: str | None = by_recipe(str, "how masked bytes are weighted", choices=WEIGHTINGS)
+    slot_decay: float = option(
+        1.0,
+        "weight of a block's byte against the one before it; below 1 helps BLT-DV, not BLT-D",
+        min=0.01,
+        max=1.0,
+    )
     own_text: float = option(
         0.0,
         "text that the model writes itself, to learn its blocks on, in MB; 0 for none",

@@ -197,6 +197,7 @@ class OwnTextLoss(ModelLoss):
             self.model,
             own.ids,
             weighting="mean",
+            slot_decay=self.options.slot_decay,
             patches=(Patches.from_rule(own.ids, own.next_opens), None),
             blocks=own.blocks,
             counts=own.counts,  # type: ignore[arg-type]
