@@ -234,7 +234,7 @@ def _written(
     costs = _costs(traces)
     return dict(
         **_estimate(asked.task, answers),
-        **_against(answers, costs, base),
+        **_against(answers, costs, base, _scale(asked.task)),
         costs=costs,
         figures=asked.task.figures(answers),
         scores=scores,
@@ -297,12 +297,15 @@ def _costs(traces: list[Trace]) -> Row:
 
 def _estimate(task: Task, answers: Answers) -> Row:
     """The score and its interval, shares in percent."""
-    found = task.estimate(answers)
-    scale = 100 if task.percent else 1
+    found, scale = task.estimate(answers), _scale(task)
     return dict(score=scale * found.score, low=scale * found.low, high=scale * found.high)
 
 
-def _against(answers: Answers, costs: Row, base: Row | None) -> Row:
+def _scale(task: Task) -> int:
+    return 100 if task.percent else 1
+
+
+def _against(answers: Answers, costs: Row, base: Row | None, scale: int) -> Row:
     """A row against autoregression's: the same text, the difference of scores, relative costs."""
     if base is None:
         other, base_costs = answers, costs
@@ -311,12 +314,13 @@ def _against(answers: Answers, costs: Row, base: Row | None) -> Row:
         base_costs = base["costs"]
     ours, theirs = answers.means, other.means
     change = difference(ours, theirs)
+    low, high = change.low, change.high
     whole = {*ours, *theirs} <= {0, 1}
     written = [list(map(vocab.to_bytes, one.texts)) for one in (answers, other)]
     same, _ = agreement(*written)
     return dict(
         agreement=same,
-        difference=dict(mean=change.score, low=change.low, high=change.high),
+        difference=dict(mean=scale * change.score, low=scale * low, high=scale * high),
         p=mcnemar(ours, theirs) if whole else None,
         relative=relative_costs(costs, base_costs),
     )
@@ -344,7 +348,7 @@ def _read(model: BLT, asked: Question, group: ProcessGroup) -> Row:
     read = _shared(group, [task.read(model, item) for item in bar])
     seconds = time.perf_counter() - began
     scores = [one["score"] for one in read]
-    scale = 100 if asked.task.percent else 1
+    scale = _scale(task)
     found = mean_of(scores)
     figures = {}
     for name in read[0]:

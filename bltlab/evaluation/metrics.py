@@ -45,8 +45,8 @@ def translation_figures(
     for name, metric in translation_metrics().items():
         found = metric.corpus_score(texts, [right], n_bootstrap=RESAMPLES)
         row[name] = float(found.score)
-        row[f"{name}_low"] = float(found._mean - found._ci)
-        row[f"{name}_high"] = float(found._mean + found._ci)
+        row[f"{name}_low"] = max(0.0, float(found._mean - found._ci))
+        row[f"{name}_high"] = min(100.0, float(found._mean + found._ci))
         row[f"{name}_signature"] = str(metric.get_signature())
     if base is not None:
         row |= _paired(texts, [text.strip() for text in base], right)

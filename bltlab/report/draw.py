@@ -14,6 +14,7 @@ AXES = {
     "projected_1b": "traffic at the paper's 1B shape, autoregression 1",
     "seconds": "seconds, autoregression 1",
 }
+LEGEND = dict(orientation="v", x=1.02, y=1, xanchor="left", yanchor="top")  # beside a figure
 
 
 def against_base(rows: Sequence[Row], cost: str) -> list[Row]:
@@ -36,8 +37,7 @@ def _weights(row: Row) -> str:
 def trade_off(task: str, rows: Sequence[Row], cost: str) -> go.Figure:
     """Quality against one cost, the line of what no other point beats, and the paper's points."""
     figure = lines({}, AXES[cost], "score, autoregression 1", f"{task}: quality against cost")
-    figure.update_layout(height=520, legend=dict(orientation="v", x=1.02, y=1, xanchor="left"))
-    figure.update_layout(legend_yanchor="top")
+    figure.update_layout(height=520, legend=LEGEND)
     if cost == "projected_1b":
         _add_paper(figure, rows)
     points = against_base(rows, cost)
@@ -101,4 +101,5 @@ def acceptance(task: str, rows: Sequence[Row]) -> go.Figure | None:
     heading = f"{task}: acceptance by position"
     figure = lines(series, "guess of a round", "share of rounds that accept it", heading)
     figure.update_yaxes(range=[0, 1.03])
+    figure.update_layout(height=420, legend=LEGEND)
     return figure

@@ -54,7 +54,7 @@ def _change(row: Row) -> str | None:
     change = row.get("difference")
     if change is None or row["method"] == "ar":
         return None
-    text = f"{change['mean']:+.3f} ({change['low']:+.3f} to {change['high']:+.3f})"
+    text = f"{change['mean']:+.3g} ({change['low']:+.3g} to {change['high']:+.3g})"
     return text if row.get("p") is None else f"{text}, p = {row['p']:.2g}"
 
 

@@ -28,7 +28,8 @@ PAGE = """<!doctype html>
 :root {{ color-scheme: light dark; }}
 body {{ max-width: 1180px; margin: 0 auto; padding: 16px; font: 15px/1.5 system-ui, sans-serif; }}
 table {{ border-collapse: collapse; display: block; overflow-x: auto; margin: 12px 0; }}
-td, th {{ border-bottom: 1px solid #8884; padding: 3px 9px; text-align: left; font-size: 13px; }}
+td, th {{ border-bottom: 1px solid #8884; padding: 3px 9px; text-align: left; font-size: 13px;
+  white-space: nowrap; }}
 code {{ font-size: 12px; overflow-wrap: anywhere; }}
 </style>
 </head>

@@ -1,5 +1,7 @@
 """Translation: exact answers, and how near the others come, by sacrebleu."""
 
+from typing import ClassVar
+
 from .. import metrics
 from ..prompts import held_out_pairs
 from ..summary import Row
@@ -12,7 +14,7 @@ class Translation(Task):
     name = "translation"
     measure = "exact"
     text = "phrases"
-    paper = ("translation fr-en", "translation de-en")
+    paper: ClassVar[tuple[str, ...]] = ("translation fr-en", "translation de-en")
     stop = ("\n",)
 
     def items(self, text: str) -> list[Item]:
