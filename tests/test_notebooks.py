@@ -212,6 +212,21 @@ def test_links_carry_the_question_they_lead_to(notebook):
         assert target.startswith(number) and words == QUESTIONS[target]
 
 
+def test_the_table_for_teachers_says_what_each_notebook_takes():
+    text = (FOLDER.parent / ".github" / "TEACHING.md").read_text(encoding="utf-8")
+    link = r"^\| \[(\d\d) ([^\]]+)\]\(\.\./notebooks/(\w+)\.ipynb\)"
+    rows = re.findall(link + r" \| (\d+) \| ([\d.]+) \| (\d+) \| (\d+) \|$", text, re.M)
+    assert [name for _, _, name, *_ in rows] == PRESENT
+    for number, title, name, seconds, gigabytes, cells, words in rows:
+        one = Notebook(name)
+        assert name.startswith(number) and title == QUESTIONS[name] and float(gigabytes) < 4
+        sizes = {int(cells): len(one.cells), int(words): len(one.open_prose.split())}
+        assert all(abs(told - found) < 0.1 * found for told, found in sizes.items()), name
+        amount, unit = re.search(r"exercises, (\d+) (seconds|minutes) to run", one.prose).groups()
+        told = int(amount) * (60 if unit == "minutes" else 1)
+        assert int(seconds) <= told <= int(seconds) + (60 if unit == "minutes" else 10), name
+
+
 def test_the_readme_lists_the_notebooks_that_are_there():
     readme = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| \[(\d\d)\]\(notebooks/(\w+)\.ipynb\) \| (.*?\?)", readme, re.M)
