@@ -131,8 +131,8 @@ def test_samples_of_one_item_are_no_items_of_their_own():
     assert answers.means == [0.5, 1.0]
     assert [item.reference for item in answers.asked] == ["b", "b", "d", "d"]
     base = dict(answers=["b"] * 4, scores=[1.0, 0.0, 0.0, 0.0], costs={})
-    found = harness._against(answers, {}, base)
-    assert found["difference"]["mean"] == 0.5 and found["p"] is None
+    found = harness._against(answers, {}, base, 100)
+    assert found["difference"]["mean"] == 50 and found["p"] is None
 
 
 def test_other_weights_items_or_settings_are_other_rows(folder, monkeypatch):
