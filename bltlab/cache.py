@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .transfer import send
+
 Attend = Callable[[int, Tensor, Tensor], Tensor]
 
 
@@ -39,7 +41,7 @@ class Span:
         self.width = max(self.counts)
         ends = [f + n for f, n in zip(self.first, self.counts, strict=True)]
         self.end = max(ends)
-        self.only = None if only is None else torch.tensor(only, device=device)
+        self.only = None if only is None else send(only, device)
         same_start = len(set(self.first)) == 1
         same = same_start and len(set(self.counts)) == 1
         self.uniform = same and only is None  # a plain slice of every row of the batch
@@ -52,10 +54,11 @@ class Span:
         else:
             self.positions, self.real = self._ragged(device)
 
-    def _ragged(self, device: torch.device) -> tuple[Tensor, Tensor]:
+    def _ragged(self, device: torch.device) -> tuple[Tensor, Tensor | None]:
         offset = torch.arange(self.width, device=device)
-        start = torch.tensor(self.first, device=device)[:, None]
-        count = torch.tensor(self.counts, device=device)[:, None]
+        if len(set(self.counts)) == 1:
+            return send(self.first, device)[:, None] + offset, None
+        start, count = send([self.first, self.counts], device)[..., None]
         positions = (start + torch.minimum(offset, count - 1)).clamp_min(0)
         return positions, offset < count
 
@@ -197,11 +200,16 @@ class Packing:
     def __init__(self, span: Span):
         self._flat = None
         if sum(span.counts) < span.positions.numel():
-            flat = torch.arange(span.positions.numel(), device=span.positions.device)
-            self._flat = flat[span.real_mask().flatten()]  # (N,)
-            back = torch.zeros_like(flat)  # padding shows the first position
-            back[self._flat] = torch.arange(len(self._flat), device=flat.device)
-            self._back = back.view_as(span.positions)  # (B, T)
+            device = span.positions.device
+            flat: list[int] = []
+            back = []
+            for row, count in enumerate(span.counts):
+                begin = row * span.width
+                here = range(len(flat), len(flat) + count)
+                flat.extend(range(begin, begin + count))
+                back.append([*here, *[0] * (span.width - count)])  # padding: the first position
+            self._flat = send(flat, device)  # (N,)
+            self._back = send(back, device)  # (B, T)
 
     def pack(self, x: Tensor) -> Tensor:
         """(B, T, ...) -> (1, N, ...)."""

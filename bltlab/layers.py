@@ -90,8 +90,13 @@ def apply_rotary(x: Tensor, rotation: Tensor) -> None:
 def check_numbers(x: Tensor, what: str) -> Tensor:
     """x itself; where something in it is no number, ValueError, which calls it `what`."""
     if isnan(x.detach().sum()):  # one is enough
-        raise ValueError(f"{what} of this model are not numbers: its weights are damaged")
+        raise not_numbers(what)
     return x
+
+
+def not_numbers(what: str) -> ValueError:
+    """The error where something that was computed is no number."""
+    return ValueError(f"{what} of this model are not numbers: its weights are damaged")
 
 
 class SelfAttention(nn.Module):

@@ -15,6 +15,7 @@ from .costs import NFE
 from .masks import additive, causal, denoising
 from .model import BLT
 from .patching import entropy, opens_by_rule
+from .transfer import send
 
 Mask = tuple[int, Tensor | None]  # the first slot that is read, and who may read what from it
 
@@ -88,7 +89,7 @@ class CachedModel:
     def padded(self, rows: list[list[int]], width: int) -> Tensor:
         """Lists as a tensor (B, width), with 0 where nothing is read."""
         filled = [row + [0] * (width - len(row)) for row in rows]
-        return torch.tensor(filled, device=self.model.device)
+        return send(filled, self.model.device)
 
     # -- attention over the caches ---------------------------------------------------------------
 
@@ -140,13 +141,13 @@ class CachedModel:
     # -- taking bytes in: entropy model, encoder, global transformer -----------------------------
 
     @timed("patcher")
-    def find_patches(self, ids: Tensor, span: Span) -> tuple[list[list[float]], list[list[bool]]]:
-        """Entropy in nats after each of ids (B, T), and whether that alone opens a patch: lists."""
+    def find_patches(self, ids: Tensor, span: Span) -> tuple[Tensor, Tensor]:
+        """(B, T) both: entropy in nats after each of ids, and whether that alone opens a patch."""
         config = self.model.config.patcher
         attend = self._attend("patcher", span, self._causal_mask(span, config.window))
         nats = entropy(self.model.patcher(ids, span.positions, attend))
         self._count("patcher", "patcher")
-        return nats.tolist(), opens_by_rule(config, ids, nats).tolist()
+        return nats, opens_by_rule(config, ids, nats)
 
     @timed("encoder")
     def encode(self, ids: Tensor, span: Span) -> Tensor:
@@ -195,7 +196,7 @@ class CachedModel:
             bins = patch_numbers(ends)  # padding goes to a bin for bytes of no patch
             padding = spread.width - len(bins)
             numbers.append(bins + [patches.width] * padding)
-        patch = torch.tensor(numbers, device=self.model.device)  # (B, T)
+        patch = send(numbers, self.model.device)  # (B, T)
         return self.model.encoder.pool(self.states.at(0, spread), patch, patches.width)
 
     # -- the decoder -----------------------------------------------------------------------------
@@ -232,8 +233,7 @@ class CachedModel:
         if self.batch_size == 1 and len(set(reads[0])) == 1:
             keys = keys.narrow(1, reads[0][0], 1)  # (1, 1, layers, K, 2, H, head)
         else:
-            latents = torch.tensor(reads, device=keys.device)
-            keys = keys[span.rows, latents]  # (B, T or 1, ...)
+            keys = keys[span.rows, send(reads, keys.device)]  # (B, T or 1, ...)
         attend = self._attend("decoder", span, low_mask)
         logits = self.model.decoder(
             x,

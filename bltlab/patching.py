@@ -62,14 +62,10 @@ class EntropyModel(nn.Module):
 
 
 def entropy(logits: Tensor) -> Tensor:
-    """Entropy in nats of softmax(logits) over the last axis, in fp32 at least.
-
-    Raises ValueError where a logit is not a number.
-    """
+    """Entropy in nats of softmax(logits) over the last axis, in fp32 at least."""
     wide = logits if logits.dtype == torch.float64 else logits.float()
     log_probs = wide.log_softmax(-1)
-    nats = -(log_probs.exp() * log_probs).sum(-1)
-    return check_numbers(nats, "the entropies")
+    return -(log_probs.exp() * log_probs).sum(-1)
 
 
 # -- the rules -------------------------------------------------------------------------------------
@@ -222,7 +218,8 @@ def patch_text(
 ) -> tuple[Patches, Tensor]:
     """`Patches` and entropies (B, T) in nats of whole texts, in memory for a piece of them.
 
-    ids (B, T), -1 at padding; document (B, T) numbers the documents packed in a row.
+    ids (B, T), -1 at padding; document (B, T) numbers the documents packed in a row. Raises
+    ValueError where an entropy is not a number.
     """
     positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
     known = ids.clamp_min(0)
@@ -230,7 +227,7 @@ def patch_text(
     for piece, attend in over_pieces(document, config.window):
         logits = model(known[:, piece], positions[:, piece], attend)
         parts.append(entropy(logits))
-    entropies = torch.cat(parts, 1)
+    entropies = check_numbers(torch.cat(parts, 1), "the entropies")
     by_rule = opens_by_rule(config, ids, entropies)
     by_rule[:, 0] = True
     start = torch.zeros(len(ids), dtype=torch.long, device=ids.device)

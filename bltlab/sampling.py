@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from . import vocab
-from .layers import check_numbers
+from .layers import not_numbers
 from .options import is_finite, plain_number
+from .transfer import send
 from .unmasking import (  # noqa: F401  (importable from here since the first release)
     RULES,
     Confidence,
@@ -30,6 +31,7 @@ from .unmasking import (  # noqa: F401  (importable from here since the first re
     rule_title,
 )
 
+WITHOUT_FLOAT64 = {"mps"}  # devices; there draws are made in float32
 ALLOWED = (vocab.EOS_ID, *range(vocab.OFFSET, vocab.VOCAB_SIZE))  # ids that may be generated
 
 
@@ -131,18 +133,19 @@ class Pick:
         """ids (B, ...) from logits (B, ..., V), for the bytes at positions (B, ...).
 
         texts: the ids of each row as far as they are known, BOS first; what stands there before a
-        position is not repeated at it. Raises ValueError where a logit is not a number, or where
-        repeats are to be avoided and there are no texts.
+        position is not repeated at it. Where a logit is not a number the id is BOE, which
+        `check_picked` tells from a byte. Raises ValueError where repeats are to be avoided and
+        there are no texts.
         """
-        logits = allowed_logits(check_numbers(logits, "the logits"))
+        logits = allowed_logits(logits)
         if self.no_repeat_ngram_bytes:
             logits = self._without_repeats(logits, positions, texts)
         if self.temperature == 0:
             return first_best(logits)
         probs = self._probabilities(logits)
-        seeds = torch.tensor(self.seeds, device=logits.device)
-        seeds = seeds.view(-1, *[1] * (positions.ndim - 1))
-        u = uniforms(seeds, positions)[..., None]
+        seeds = torch.tensor(self.seeds).view(-1, *[1] * (positions.ndim - 1))
+        u = uniforms(seeds, positions.cpu())[..., None].to(probs.dtype)
+        u = send(u, probs.device)
         cumulative = probs.cumsum(-1)
         total = cumulative[..., -1:]
         chosen = (cumulative <= u * total).sum(-1)
@@ -172,8 +175,13 @@ class Pick:
         return logits
 
     def _probabilities(self, logits: Tensor) -> Tensor:
-        """(B, ..., V) float64, truncated to top_k and top_p; not normalised after that."""
-        relative = logits.double() - logits.amax(-1, keepdim=True)
+        """(B, ..., V), truncated to top_k and top_p; not normalised after that.
+
+        In float64 where the device has it.
+        """
+        lacks = logits.device.type in WITHOUT_FLOAT64
+        wide = logits.to(torch.float32 if lacks else torch.float64)
+        relative = wide - logits.amax(-1, keepdim=True)
         probs = (relative / self.temperature).softmax(-1)
         return self._truncated(probs, logits) if self.top_k or self.top_p < 1 else probs
 
@@ -192,3 +200,9 @@ class Pick:
     def rows(self, rows: Sequence[int]) -> "Pick":
         """The same for some rows of the batch."""
         return replace(self, seeds=tuple(self.seeds[number] for number in rows))
+
+
+def check_picked(rows: Sequence[Sequence[int]]) -> None:
+    """Raise ValueError where a pick met logits that are not numbers: see `Pick`. rows: its ids."""
+    if any(vocab.BOE_ID in ids for ids in rows):
+        raise not_numbers("the logits")

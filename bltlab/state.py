@@ -10,6 +10,7 @@ The slot behind the last closed patch holds the open one's latent.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isnan
 from typing import Any
 
 import torch
@@ -19,10 +20,12 @@ from . import vocab
 from .cache import Cache, Span
 from .clock import Clock
 from .costs import NFE
+from .layers import not_numbers
 from .masks import row_numbers
 from .model import BLT
 from .passes import CachedModel, Part
 from .patching import GrowingPatches
+from .transfer import fetch, send
 
 LATENTS = ("closed", "open")  # what drafts read: the last closed patch's latent, the open one's
 RECORDS = ("all", "totals", "")  # every event with candidates; without; only what was committed
@@ -107,6 +110,11 @@ class DecodingState:
         return self.lengths[0] if self.batch_size == 1 else self.lengths
 
     @property
+    def waits(self) -> bool:
+        """Does a look at what was computed wait for a device? On a CPU it costs nothing."""
+        return self.model.device.type != "cpu"
+
+    @property
     def has_pending(self) -> bool:
         """Does any byte wait for its decoder pass?"""
         return any(self._pending_counts())
@@ -134,7 +142,7 @@ class DecodingState:
         logits = self._frontier.logits
         if len(set(at)) == 1:
             return logits[:, at[0]]
-        return logits[torch.arange(self.batch_size), at]
+        return logits[row_numbers(logits)[:, 0], send(at, logits.device)]
 
     @property
     def nfe(self) -> NFE:
@@ -187,29 +195,29 @@ class DecodingState:
     # -- the verbs -------------------------------------------------------------------------------
 
     @torch.inference_mode()
-    def extend(self, ids: Ids, logits: bool = True, open_latent: bool = False) -> Tensor | None:
+    def extend(
+        self, ids: Ids, logits: bool = True, open_latent: bool = False, picked: bool = False
+    ) -> Tensor | None:
         """Append known bytes, any number at once -> logits (B, T, V) at every new position.
 
         ids: (B, T), rows right-padded with -1; a flat list for one row. logits=False leaves the
         decoder's part to the next pass, and returns None. open_latent=True adds the open patch to
-        the same global pass. Raises ValueError for ids out of range and past max_length, and
-        MemoryError, with nothing appended, where a cache cannot grow.
+        the same global pass. picked: ids (B, T) are what a pick chose; they are looked at together
+        with their patches, not before. Raises ValueError for ids out of range and past max_length,
+        and MemoryError, with nothing appended, where a cache cannot grow.
         """
-        rows = self._as_rows(ids)
-        if not any(rows):
+        rows = None if picked else self._as_rows(ids)  # None: not looked at
+        counts = [ids.shape[1]] * self.batch_size if rows is None else [len(row) for row in rows]
+        if not any(counts):
             return None
-        span = self._passes.span(self.lengths, [len(row) for row in rows])
+        span = self._passes.span(self.lengths, counts)
         if span.end > self.max_length:
             raise ValueError(
                 f"max_length is {self.max_length} bytes with BOS, got a text of {span.end}"
             )
         self._forget_scratch()
-        if torch.is_tensor(ids) and ids.shape == span.positions.shape and span.real is None:
-            tensor = ids.to(self.model.device)
-        else:
-            tensor = self._passes.padded(rows, span.width)
         try:
-            self._take_in(rows, tensor, span, open_latent)
+            self._take_in(self._on_device(ids, rows, span), span, rows, open_latent)
             return self._decoded_now(span) if logits else None
         except MemoryError:
             self.rollback(span.first)
@@ -255,7 +263,7 @@ class DecodingState:
         to denoise behind the bytes in the same pass; then (logits, the block's logits (B, S, V)) is
         returned. Raises ValueError for another number of rows.
         """
-        columns = torch.as_tensor(ids, device=self.model.device)
+        columns = send(ids, self.model.device)
         columns = columns if columns.ndim == 2 else columns.reshape(-1, 1)  # (B, T)
         if len(columns) != self.batch_size:
             raise ValueError(
@@ -280,8 +288,8 @@ class DecodingState:
         """Of logits (B, T, V) those after each row's last byte: (B, V)."""
         if counts is None:
             return logits[:, -1]
-        last = torch.tensor(counts, device=logits.device) - 1
-        return logits[torch.arange(self.batch_size, device=last.device), last.clamp_min(0)]
+        last = [max(count - 1, 0) for count in counts]
+        return logits[row_numbers(logits)[:, 0], send(last, logits.device)]
 
     @torch.inference_mode()
     def denoise(
@@ -307,7 +315,7 @@ class DecodingState:
                 "denoise needs a model with a diffusion head (config.block_size set),"
                 " got a plain BLT"
             )
-        block = torch.as_tensor(block_ids, device=self.model.device).expand(self.batch_size, -1)
+        block = send(block_ids, self.model.device).expand(self.batch_size, -1)
         self._ensure_latent(latent)
         size = block.shape[1]
         pending = self._pending_part() if self.has_pending else None
@@ -334,7 +342,8 @@ class DecodingState:
         if not self._scratch.open_ready:
             self._close_patches([row.closed for row in self.rows], open_latent=True)
         at = [row.closed if row.has_open else row.closed - 1 for row in self.rows]
-        return self._passes.latents.layers[0][torch.arange(self.batch_size), at]
+        latents = self._passes.latents.layers[0]
+        return latents[row_numbers(latents)[:, 0], send(at, latents.device)]
 
     def select(self, rows: Tensor | Sequence[int] | Sequence[bool]) -> "DecodingState":
         """Keep these rows, in this order:
@@ -374,6 +383,13 @@ class DecodingState:
             _check_ids(row, known.length)
         return rows
 
+    def _on_device(self, ids: Ids, rows: list[list[int]] | None, span: Span) -> Tensor:
+        """The ids of a span, (B, T) where the model is."""
+        is_full = torch.is_tensor(ids) and ids.shape == span.positions.shape
+        if rows is None or (is_full and min(span.counts) == span.width):
+            return send(ids, self.model.device)
+        return self._passes.padded(rows, span.width)
+
     def _columns(self, ids: Ids) -> Tensor:
         """Scratch ids, (B, A) or one list for all rows, as a tensor (B, A). Raises ValueError."""
         if not torch.is_tensor(ids):
@@ -384,14 +400,23 @@ class DecodingState:
             for row in rows:
                 _check_ids(row, 1)
             ids = torch.tensor(rows, dtype=torch.long)
-        return ids.to(self.model.device).expand(self.batch_size, -1)
+        return send(ids, self.model.device).expand(self.batch_size, -1)
 
     # -- new bytes, as far as the decoder's door -------------------------------------------------
 
-    def _take_in(self, rows: list[list[int]], ids: Tensor, span: Span, open_latent: bool) -> None:
-        """Entropies and patches of new bytes, their states, and latents of patches that closed."""
-        nats, opens = self._passes.find_patches(ids, span)
+    def _take_in(
+        self, ids: Tensor, span: Span, rows: list[list[int]] | None, open_latent: bool
+    ) -> None:
+        """Entropies and patches of new bytes, their states, and latents of patches that closed.
+
+        Raises ValueError where an entropy is not a number.
+        """
+        found = self._passes.find_patches(ids, span)
         self._passes.encode(ids, span)
+        nats, opens, looked_at = fetch(*found, ids if rows is None else None)
+        if isnan(sum(map(sum, nats))):
+            raise not_numbers("the entropies")
+        rows = looked_at if rows is None else rows
         closed_before = [row.closed for row in self.rows]
         for number, row in enumerate(self.rows):
             row.append(rows[number], nats[number], opens[number])
@@ -427,7 +452,7 @@ class DecodingState:
         if not any(offset):
             return decoded
         new = torch.arange(span.width, device=decoded.device)
-        index = torch.tensor(offset, device=decoded.device)[:, None] + new
+        index = send(offset, decoded.device)[:, None] + new
         index = index.clamp_max(decoded.shape[1] - 1)
         return decoded[row_numbers(decoded), index]
 

@@ -3,7 +3,8 @@
 A rule is called with probs (B, S, V), probabilities at temperature 1 without specials, and masked
 (B, S), and returns revealed (B, S), bool: at least one masked slot wherever there is any. It is a
 pure function of its arguments, so that runs may share it. One of your own is a frozen dataclass
-like these: its fields are its options, and its `name` is what the command line calls it.
+like these: its fields are its options, and its `name` is what the command line calls it. Where the
+number of steps is known beforehand, `steps_for(S)` says it: then no step waits to see what is left.
 """
 
 import re
@@ -80,6 +81,10 @@ class TopK:
         chosen = torch.zeros_like(masked).scatter(1, surest[:, : self.k], True)
         return chosen & masked
 
+    def steps_for(self, block_size: int) -> int:
+        """How many fill a block."""
+        return -(-block_size // self.k)
+
 
 @dataclass(frozen=True)
 class OneStep:
@@ -90,6 +95,10 @@ class OneStep:
     def __call__(self, probs: Tensor, masked: Tensor) -> Tensor:
         """revealed (B, S)."""
         return masked
+
+    def steps_for(self, block_size: int) -> int:
+        """How many fill a block."""
+        return 1
 
 
 # -- ties: what only rounding parts goes by place, so that a row does not know its batch -----------
@@ -139,8 +148,7 @@ def at_least_one(chosen: Tensor, score: Tensor, masked: Tensor) -> Tensor:
 def check_revealed(rule: Any, revealed: Any, masked: Tensor) -> Tensor:
     """What a rule returned, without slots that were not masked.
 
-    Raises TypeError for something other than a bool tensor of the mask's shape, ValueError where no
-    slot is revealed.
+    Raises TypeError for something other than a bool tensor of the mask's shape.
     """
     if not torch.is_tensor(revealed) or revealed.dtype != torch.bool:
         got = revealed.dtype if torch.is_tensor(revealed) else type(revealed).__name__
@@ -150,12 +158,15 @@ def check_revealed(rule: Any, revealed: Any, masked: Tensor) -> Tensor:
             f"an unmasking rule must return a bool tensor of {tuple(masked.shape)}, the slots of"
             f" the block, {rule} gave {tuple(revealed.shape)}"
         )
-    revealed = revealed & masked
-    if not revealed.any():
+    return revealed & masked
+
+
+def check_progress(rule: Any, before: int, after: int) -> None:
+    """Raise ValueError where a step of a rule left as many MASKs as there were before it."""
+    if after == before:
         raise ValueError(
             f"an unmasking rule must reveal at least one slot a step, {rule} revealed none"
         )
-    return revealed
 
 
 def rule_title(kind: type) -> str:

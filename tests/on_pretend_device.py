@@ -10,9 +10,10 @@ from training_setup import MINI, OPTIONS
 
 import bltlab
 from bltlab import vocab
-from bltlab.decoding import METHODS
+from bltlab.decoding import METHODS, fitted
 from bltlab.diffusion import diffusion_loss
 from bltlab.model import BLT
+from bltlab.sampling import Pick
 from bltlab.state import DecodingState
 from bltlab.training.losses import ModelLoss
 
@@ -51,6 +52,40 @@ def test_every_method_writes_the_same_bytes_there(pair, method, temperature):
     assert written(here) == written(there)
     bare = bltlab.generate(pair[1], PROMPTS[0], **settings, record=False)
     assert bare.bytes == here[0].bytes
+
+
+# How often a round may wait: what decides on the next pass, and where patches end. A rule that says
+# how many steps it takes, and a draft, need no look before; a foreseen chain needs one a pass.
+WAITS = {
+    "ar": lambda passes: 1,
+    "blt-s": lambda passes: 2,
+    "blt-d": lambda passes: 1 + passes,
+    "blt-d,unmasking=onestep": lambda passes: 1,
+    "blt-d,unmasking=topk:3": lambda passes: 1,
+    "blt-dv": lambda passes: 2,
+    "blt-f": lambda passes: 2 + passes,
+    "blt-fv": lambda passes: 2 + passes,
+}
+TELLING = {"blt-dv": 2, "blt-f": 0, "blt-fv": 0}  # waits more with a record; 1 for the others
+
+
+@pytest.mark.parametrize("batch, temperature, record", [(1, 0.0, "all"), (3, 0.9, "")])
+@pytest.mark.parametrize("spec", WAITS)
+def test_a_round_waits_for_the_device_as_seldom_as_it_can(
+    pair, gpu, spec, batch, temperature, record
+):
+    model = pair[1]
+    method, state = fitted(spec, model), DecodingState(model, batch, 200, record, stop_at_eos=True)
+    pick = Pick(temperature, seeds=tuple(range(batch)))
+    state.extend([vocab.encode(text) for text in PROMPTS[:batch]])
+    for _ in range(2):
+        gpu.seen.clear()
+        before = state.nfe.decoder
+        for _ in method.round(state, pick):
+            pass
+        allowed = WAITS[spec](state.nfe.decoder - before)
+        allowed += TELLING.get(method.name, 1) if record else 0
+        assert gpu.count("waits") <= allowed, gpu.table("waits")
 
 
 def test_a_state_takes_ids_that_lie_on_the_cpu(pair):

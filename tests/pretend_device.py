@@ -7,9 +7,10 @@
 
 What CUDA refuses raises: an operation on tensors of both devices (but for numbers without axes,
 indices and copies), a CPU generator, numpy(). Each operation is counted as one of KINDS, with the
-line that asked for it. Under torch.autocast("pretend", torch.bfloat16) operations take the dtypes
-of CUDA's lists, which are not the CPU's. Not pretended: kernels that one device lacks, rounding,
-the order of parallel sums, memory, streams.
+line that asked for it; what is copied to the device without waiting is "input". Under
+torch.autocast("pretend", torch.bfloat16) operations take the dtypes of CUDA's lists, which are not
+the CPU's. Not pretended: kernels that one device lacks, rounding, the order of parallel sums,
+memory, streams.
 """
 
 import sys
@@ -31,7 +32,7 @@ import bltlab
 NAME, CPU, aten = "pretend", torch.device("cpu"), torch.ops.aten
 ROOT = str(Path(bltlab.__file__).parent)  # whose lines are named
 WAITS = ("to host", "to device", "size")  # copies both ways; results of a size not known before
-KINDS = ("kernel", "view", *WAITS)  # a view launches nothing; the host waits in WAITS
+KINDS = ("kernel", "view", "input", *WAITS)  # a view launches nothing; the host waits in WAITS
 PARTS = {
     "find_patches": "patcher",
     "encode": "encoder",
@@ -123,7 +124,9 @@ class PretendDevice(TorchDispatchMode):
         result = func(*held_args, **held_kwargs)
         if ours or on_device:
             part, line = _where()
-            for kind in _kinds(func, name, args, result, ours, host, on_device):
+            kinds = _kinds(func, name, args, result, ours, host, on_device)
+            free = held_kwargs.get("non_blocking") and kinds == ["to device"]
+            for kind in ["input"] if free else kinds:
                 self.seen[kind, part, line, name] += 1
         return _wrapped(result, ours, on_device)
 

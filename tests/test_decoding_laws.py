@@ -79,6 +79,20 @@ def test_6_speculation_changes_nothing_but_cost(seed):
         assert other.bytes == ar.bytes and other.stopped == ar.stopped, other.trace.method
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_6_bytes_that_are_read_before_anybody_looks_at_them_change_nothing(seed, monkeypatch):
+    """As on a device, where a look waits: an EOS is then read before it is seen, and taken back."""
+    model, prompt, settings, draw = case(seed)
+    prompts = [prompt, prompt + b"abc", b""][: draw.choice([1, 3])]
+    chosen = draw.sample([*methods(model, draw), "blt-f", "blt-fv"], 3)
+    record = draw.choice([True, "totals", False])
+    wanted = [bltlab.generate(model, prompts, m, **settings, record=False) for m in chosen]
+    monkeypatch.setattr(DecodingState, "waits", True)
+    for method, texts in zip(chosen, wanted, strict=True):
+        others = bltlab.generate(model, prompts, method, **settings, record=record)
+        assert [(o.bytes, o.stopped) for o in others] == [(o.bytes, o.stopped) for o in texts]
+
+
 @pytest.mark.slow  # 40 random cases
 def test_the_cases_above_end_in_every_way_and_reject_as_well_as_accept():
     ends, agreed, guessed = set(), 0, 0

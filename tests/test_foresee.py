@@ -78,12 +78,13 @@ def test_a_perfect_guesser_saves_most_passes_and_a_hopeless_one_costs_none(guess
         known = [text[p] if p < len(text) else 101 for p in positions[0].tolist()]
         return torch.tensor([known if guess == "right" else [i ^ 1 for i in known]])
 
-    def guessed(run, denoised, right, original=Foresight._guess):
+    def guessed(run, denoised, chosen, original=Foresight._guesses):
         pick, run.pick = run.pick, told
-        yield from original(run, denoised, right)
+        found = original(run, denoised, chosen)
         run.pick = pick
+        return found
 
-    monkeypatch.setattr(Foresight, "_guess", guessed)
+    monkeypatch.setattr(Foresight, "_guesses", guessed)
     state = DecodingState(model, max_length=200)
     state.extend(vocab.encode("abcabc"))
     before = state.nfe.decoder

@@ -16,7 +16,7 @@ LAYERS = """
     options
     config checkpoints
     events schema canvas trace
-    masks layers
+    transfer masks layers
     patching model diffusion
     cache passes state
     unmasking sampling

@@ -25,11 +25,12 @@ import torch
 
 from .. import vocab
 from ..events import Drafted, Event, Foreseen, Guessed
-from ..sampling import Pick
+from ..sampling import Pick, check_picked
 from ..state import DecodingState
+from ..transfer import send
 from .moves import Proposing
-from .proposal import Proposal, ahead, choose
-from .telling import Weighed, weigh
+from .proposal import Proposal, Rows, ahead, choose
+from .telling import Told, Weighed, tell, weigh
 
 
 @dataclass
@@ -87,8 +88,8 @@ class Foresight:
         self.state, self.pick, self.count = state, pick, count
         self.block_size, self.latent, self.min_confidence = block_size, latent, min_confidence
         self.rows = [Row() for _ in state.rows]
-        self.masks = torch.full((state.batch_size, block_size), vocab.MASK_ID)
-        self.masks = self.masks.to(state.model.device)
+        shape = state.batch_size, block_size
+        self.masks = torch.full(shape, vocab.MASK_ID, device=state.model.device)
         self.length: int | None = None
         self._columns = 0  # how many columns were looked at by `_find_end`
 
@@ -97,12 +98,7 @@ class Foresight:
         state, denoised = self.state, None
         if state.has_pending and self.count > 1:
             denoised = state.denoise(self.masks, (), self.latent)  # (B, S, V)
-        own = choose(state, self.pick, state.logits[:, None], ahead(state, 0, 1))  # (B, 1)
-        weighed = self._weigh(own, state.logits[:, None])
-        yield from self._take(weighed, [0] * state.batch_size)
-        self._find_end()
-        if denoised is not None and self.length is None:
-            yield from self._guess(denoised, [True] * state.batch_size)
+        yield from self._look(state.logits[:, None], denoised)
 
     def step(self) -> Iterator[Event]:
         """One decoder pass: read the last byte known and the guesses, denoise a block behind.
@@ -113,21 +109,59 @@ class Foresight:
         state = self.state
         texts = [self._unread(row) for row in self.rows]
         counts = [len(text) for text in texts]
-        ids = torch.tensor(_padded(texts), device=state.model.device)  # (B, T)
+        ids = send(_padded(texts), state.model.device)  # (B, T)
         block = self.masks if any(self._wants_more(row) for row in self.rows) else None
         read = state.draft(ids, self.latent, counts, every=True, block=block)
         logits, denoised = (read, None) if block is None else read  # (B, T, V), (B, S, V)
-        at = ahead(state, 0, 1) + self._offsets(ids.shape[1])  # (B, T)
-        known = [row.known + row.guesses for row in self.rows]
-        chosen = choose(state, self.pick, logits, at, known)  # (B, T): behind each byte read
-        agreed = self._agreed(chosen)
-        all_right = [n == len(row.guesses) for n, row in zip(agreed, self.rows, strict=True)]
+        yield from self._look(logits, denoised)
+
+    def _look(self, logits: torch.Tensor, denoised: torch.Tensor | None) -> Iterator[Event]:
+        """What a pass says: the bytes behind those that were read, and guesses behind them.
+
+        logits (B, T, V) behind each byte read; denoised (B, S, V): a block behind them, if any.
+        All is looked at at once.
+        """
+        chosen = self._chosen(logits)
+        guessed = self._guesses(denoised, chosen)
+        told, _ = tell(*(one for one in (chosen, guessed) if one is not None))
+        check_picked(told[0].ids)
+        agreed = self._agreed(told[0].ids)
+        right = [n == len(row.guesses) for n, row in zip(agreed, self.rows, strict=True)]
         yield from self._foreseen(agreed)
-        yield from self._take(self._weigh(chosen, logits), agreed)
-        state.rollback(self._scratch_ends())
+        yield from self._take(told[0], agreed)
+        self.state.rollback(self._scratch_ends())
         self._find_end()
-        if self.length is None:
-            yield from self._guess(denoised, all_right)
+        if guessed is not None and self.length is None:
+            yield from self._guess(told[1], right)
+
+    def _chosen(self, logits: torch.Tensor) -> Weighed:
+        """What the chain writes behind each byte read, (B, T), of logits (B, T, V)."""
+        known = [row.known + row.guesses for row in self.rows]
+        at = self._positions([len(row.known) for row in self.rows], logits.shape[1])
+        ids = choose(self.state, self.pick, logits, at, known)
+        return weigh(self.state, ids, logits, always=self.min_confidence > 0)
+
+    def _guesses(self, denoised: torch.Tensor | None, chosen: Weighed) -> Weighed | None:
+        """What a block (B, S, V) says comes next where all guesses were right: (B, S - 1).
+
+        Its first slot stands where the byte is known then; the others are the guesses.
+        """
+        if denoised is None or self.block_size < 2:
+            return None
+        counts = [len(row.guesses) + 1 for row in self.rows]
+        begin = [len(row.known) + n for row, n in zip(self.rows, counts, strict=True)]
+
+        def known() -> Rows:
+            chains = zip(self.rows, chosen.ids.tolist(), counts, strict=True)
+            return [row.known + ids[:n] for row, ids, n in chains]
+
+        at = self._positions(begin, self.block_size - 1)
+        ids = choose(self.state, self.pick, denoised[:, 1:], at, known)
+        return weigh(self.state, ids, denoised[:, 1:])
+
+    def _positions(self, begin: Sequence[int], width: int) -> torch.Tensor:
+        """(B, T): the positions from `begin` bytes past each row's frontier on."""
+        return ahead(self.state, 0, width) + torch.tensor(begin)[:, None]
 
     # -- what to read ----------------------------------------------------------------------------
 
@@ -154,12 +188,6 @@ class Foresight:
         best = len(row.known) + len(row.guesses) + 1
         return not self._through(row) and best < self.count - 1
 
-    def _offsets(self, width: int) -> torch.Tensor:
-        """(B, T): how far past the frontier the first bytes stand that are not known."""
-        first = [len(row.known) for row in self.rows]
-        begin = torch.tensor(first, device=self.state.model.device)[:, None]
-        return begin + torch.arange(width, device=begin.device)
-
     def _scratch_ends(self) -> list[int]:
         """Where each row's scratch ends: before its last known byte, which is still to be read."""
         scratch = [len(row.known) - 1 for row in self.rows]
@@ -169,13 +197,10 @@ class Foresight:
 
     # -- what came of it -------------------------------------------------------------------------
 
-    def _weigh(self, ids: torch.Tensor, logits: torch.Tensor) -> Weighed:
-        return weigh(self.state, ids, logits, always=self.min_confidence > 0)
-
-    def _agreed(self, chosen: torch.Tensor) -> list[int]:
+    def _agreed(self, chosen: Rows) -> list[int]:
         """How many guesses of each row are what the chain would have written."""
         counts = []
-        for row, wanted in zip(self.rows, chosen.tolist(), strict=True):
+        for row, wanted in zip(self.rows, chosen, strict=True):
             pairs = zip(row.guesses, wanted[: len(row.guesses)], strict=True)
             wrong = (at for at, (guess, want) in enumerate(pairs) if guess != want)
             counts.append(next(wrong, len(row.guesses)))
@@ -197,13 +222,13 @@ class Foresight:
                     **stamp,
                 )
 
-    def _take(self, weighed: Weighed, agreed: Sequence[int]) -> Iterator[Event]:
+    def _take(self, told: Told, agreed: Sequence[int]) -> Iterator[Event]:
         """The guesses that agreed and the byte behind them are known now:
 
         one `Drafted` for each.
         """
-        ids, probs = weighed.ids.tolist(), weighed.plain_probs()
-        candidates, stamp = weighed.plain_candidates(), self.state.stamp()
+        ids, probs, candidates = told.ids, told.probs, told.candidates
+        stamp = self.state.stamp()
         for number, (row, kept) in enumerate(zip(self.rows, agreed, strict=True)):
             if row.known and self._through(row):
                 continue
@@ -225,26 +250,16 @@ class Foresight:
                         **stamp,
                     )
 
-    def _guess(self, denoised: torch.Tensor | None, right: Sequence[bool]) -> Iterator[Event]:
-        """Take the block (B, S, V) behind what was read as guesses, in rows where that was right.
-
-        Its first slot stands where the byte is known by now; the others are the guesses.
-        """
-        if denoised is None or self.block_size < 2:
-            return
-        at = ahead(self.state, 0, 1) + self._offsets(self.block_size - 1)
-        known = [row.known for row in self.rows]
-        ids = choose(self.state, self.pick, denoised[:, 1:], at, known)  # (B, S - 1)
-        weighed = weigh(self.state, ids, denoised[:, 1:])
-        values, probs = ids.tolist(), weighed.plain_probs()
-        candidates, stamp = weighed.plain_candidates(), self.state.stamp()
+    def _guess(self, told: Told, right: Sequence[bool]) -> Iterator[Event]:
+        """Take guesses in rows whose earlier ones were right."""
+        stamp = self.state.stamp()
         for number, (row, valid) in enumerate(zip(self.rows, right, strict=True)):
             if not valid or self._through(row):
                 continue
-            row.guesses, row.guess_probs = values[number], list(probs[number])
+            row.guesses, row.guess_probs = told.ids[number], list(told.probs[number])
             wanted = self.count - len(row.known) - 1
             if self.state.record and wanted > 0:
-                yield self._guessed(number, probs[number], candidates[number], stamp)
+                yield self._guessed(number, told.probs[number], told.candidates[number], stamp)
 
     def _guessed(
         self, number: int, probs: Sequence[Any], candidates: Sequence[Any], stamp: dict[str, Any]
@@ -286,12 +301,12 @@ class Foresight:
     def proposal(self) -> Proposal:
         """What is known, as a chain proposes it: EOS all behind a first EOS."""
         n, device = self.length, self.state.model.device
-        ids = [(row.known + [vocab.EOS_ID] * n)[:n] for row in self.rows]
+        rows = [(row.known + [vocab.EOS_ID] * n)[:n] for row in self.rows]
         probs = None
         if self.state.record == "all" or self.min_confidence:
             filled = [(row.probs + [0.0] * n)[:n] for row in self.rows]
-            probs = torch.tensor(filled, device=device)
-        return Proposal(torch.tensor(ids, device=device), probs, own=1)
+            probs = send(torch.tensor(filled), device)
+        return Proposal(send(rows, device), probs, own=1, rows=rows)
 
 
 def _padded(rows: Sequence[Sequence[int]]) -> list[list[int]]:

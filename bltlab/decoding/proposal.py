@@ -1,13 +1,16 @@
 """Bytes put forward: what moves hand to each other, and where they stand."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from .. import vocab
-from ..sampling import Pick
+from ..sampling import Pick, check_picked
 from ..state import DecodingState
+from ..transfer import fetch
+
+Rows = list[list[int]]
 
 
 @dataclass(frozen=True)
@@ -15,29 +18,49 @@ class Proposal:
     """Bytes put forward, and by whom.
 
     ids (B, n); probs (B, n): the drafter's, or None where nobody asked; own: how many of the bytes
-    in front (none or one) are the model's own choice, which need no check.
+    in front (none or one) are the model's own choice, which need no check. rows: the ids as lists,
+    where somebody has looked at them.
     """
 
     ids: torch.Tensor
     probs: torch.Tensor | None = None
     own: int = 0
+    rows: Rows | None = field(default=None, repr=False)
 
     @property
     def length(self) -> int:
         """n, how many bytes."""
         return self.ids.shape[1]
 
-    def then(self, ids: torch.Tensor, probs: torch.Tensor | None) -> "Proposal":
+    def then(
+        self, ids: torch.Tensor, probs: torch.Tensor | None, rows: Rows | None = None
+    ) -> "Proposal":
         """The same bytes with others behind them."""
         known = self.probs is not None and probs is not None
         joined = torch.cat([self.probs, probs], 1) if known else None
-        return Proposal(torch.cat([self.ids, ids], 1), joined, self.own)
+        both = None
+        if self.rows is not None and rows is not None:
+            both = [mine + more for mine, more in zip(self.rows, rows, strict=True)]
+        return Proposal(torch.cat([self.ids, ids], 1), joined, self.own, both)
+
+    def seen(self, state: DecodingState) -> "Proposal":
+        """The same with its rows, where a look does not wait for a device."""
+        if self.rows is not None or state.waits:
+            return self
+        return replace(self, rows=plain(self.ids))
 
 
 def nothing(state: DecodingState) -> Proposal:
     """A proposal without bytes, to put others behind."""
     empty = torch.empty(state.batch_size, 0, device=state.model.device)
-    return Proposal(empty.long(), empty)
+    return Proposal(empty.long(), empty, rows=[[] for _ in state.rows])
+
+
+def plain(ids: torch.Tensor) -> Rows:
+    """Ids that a pick chose as lists. Raises ValueError where it met no numbers."""
+    (rows,) = fetch(ids)
+    check_picked(rows)
+    return rows
 
 
 def ends_of(ids: Sequence[Sequence[int]]) -> list[int]:
@@ -51,13 +74,9 @@ def ends_of(ids: Sequence[Sequence[int]]) -> list[int]:
 
 
 def ahead(state: DecodingState, offset: int, n: int) -> torch.Tensor:
-    """(B, n): the positions from `offset` bytes past each row's frontier on."""
-    device = state.model.device
-    if state.batch_size == 1:
-        begin = state.lengths[0] + offset
-        return torch.arange(begin, begin + n, device=device)[None]
-    begins = torch.tensor(state.lengths, device=device)[:, None] + offset
-    return begins + torch.arange(n, device=device)
+    """(B, n), on the CPU: the positions from `offset` bytes past each row's frontier on."""
+    begins = torch.tensor(state.lengths)[:, None] + offset
+    return begins + torch.arange(n)
 
 
 def choose(
@@ -65,18 +84,19 @@ def choose(
     pick: Pick,
     logits: torch.Tensor,
     at: torch.Tensor,
-    *scratch: torch.Tensor | Sequence[Sequence[int]],
+    *scratch: torch.Tensor | Sequence[Sequence[int]] | Callable[[], Rows],
 ) -> torch.Tensor:
     """The ids (B, n) that `pick` writes at positions `at` (B, n), from logits (B, n, V).
 
-    scratch: ids (B, m) behind the frontier, one after another, MASK where one is hidden. They are
-    asked for only where a pick minds what stands in front of it.
+    scratch: ids (B, m) behind the frontier, one after another, MASK where one is hidden, or
+    functions that give them. They are asked for only where a pick minds what stands in front of it.
     """
     if not getattr(pick, "no_repeat_ngram_bytes", 0):
         return pick(logits, at)
     texts = [list(row.ids) for row in state.rows]
     for part in scratch:
-        rows = part.tolist() if torch.is_tensor(part) else part
+        given = part() if callable(part) else part
+        rows = given.tolist() if torch.is_tensor(given) else given
         for text, ids in zip(texts, rows, strict=True):
             text.extend(ids)
     return pick(logits, at, texts)

@@ -8,9 +8,10 @@ import torch
 
 from .. import vocab
 from ..events import Committed, Drafted, Unmasked, Verified
-from ..sampling import ALLOWED, beliefs
+from ..sampling import ALLOWED, beliefs, check_picked
 from ..state import DecodingState
-from .proposal import Proposal, ends_of
+from ..transfer import fetch
+from .proposal import Rows, ends_of
 
 N_CANDIDATES = 5  # that an event tells of a byte
 
@@ -36,20 +37,37 @@ class Weighed:
         probs = None if first.probs is None else torch.cat([s.probs for s in steps], 1)
         return cls(torch.cat([step.ids for step in steps], 1), probs, top)
 
-    def plain_probs(self) -> list[tuple[Any, ...]]:
-        """A tuple of probabilities for each row, None where nobody asked."""
-        rows, n = self.ids.shape
-        if self.probs is None:
-            return [(None,) * n] * rows
-        return [tuple(row) for row in self.probs.tolist()]
 
-    def plain_candidates(self) -> list[tuple[Any, ...]]:
-        """For each row a tuple with the candidates of each byte: ((id, probability), ...)."""
-        rows, n = self.ids.shape
-        if self.top is None:
-            return [((),) * n] * rows
-        ids, probs = (part.tolist() for part in self.top)
-        return [_candidates(*row) for row in zip(ids, probs, strict=True)]
+@dataclass(frozen=True)
+class Told:
+    """What `Weighed` says in plain numbers.
+
+    ids: a list for each row; probs: a tuple for each row, of None where nobody asked; candidates:
+    for each row a tuple with the candidates of each byte, ((id, probability), ...).
+    """
+
+    ids: Rows
+    probs: list[tuple[Any, ...]]
+    candidates: list[tuple[Any, ...]]
+
+
+def tell(*weighed: Weighed, beside: Sequence[torch.Tensor | None] = ()) -> tuple[list[Told], Any]:
+    """Some `Weighed` as `Told`, and the tensors `beside` them as lists: one wait for them all."""
+    parts: list[torch.Tensor | None] = [*beside]
+    for one in weighed:
+        parts.extend([one.ids, one.probs, *(one.top or (None, None))])
+    lists = iter(fetch(*parts))
+    others = [next(lists) for _ in beside]
+    return [_told(*(next(lists) for _ in range(4))) for _ in weighed], others
+
+
+def _told(ids: Rows, probs: Any, top_ids: Any, top_probs: Any) -> Told:
+    n = len(ids[0])
+    known = [(None,) * n] * len(ids) if probs is None else [tuple(row) for row in probs]
+    if top_ids is None:
+        return Told(ids, known, [((),) * n] * len(ids))
+    candidates = [_candidates(*row) for row in zip(top_ids, top_probs, strict=True)]
+    return Told(ids, known, candidates)
 
 
 def _candidates(ids: list[list[int]], probs: list[list[float]]) -> tuple[Any, ...]:
@@ -80,24 +98,25 @@ def weigh(
 
 def drafted(
     state: DecodingState, offset: int, guesses: Weighed, stamps: Sequence[dict[str, Any]]
-) -> Iterator[Drafted]:
-    """One `Drafted` for each byte and row, if somebody listens."""
+) -> Generator[Drafted, None, Rows | None]:
+    """One `Drafted` for each byte and row, if somebody listens; returns the ids as lists then."""
     if not state.record:
-        return
-    ids, probs = guesses.ids.tolist(), guesses.plain_probs()
-    candidates = guesses.plain_candidates()
-    ends = ends_of(ids) if state.stop_at_eos else [len(stamps)] * len(ids)
+        return None
+    (told,), _ = tell(guesses)
+    check_picked(told.ids)
+    ends = ends_of(told.ids) if state.stop_at_eos else [len(stamps)] * state.batch_size
     for n, stamp in enumerate(stamps):
         for row, length in enumerate(state.lengths):
             if n <= ends[row]:
                 yield Drafted(
                     row=row,
                     position=length + offset + n,
-                    id=ids[row][n],
-                    prob=probs[row][n],
-                    candidates=candidates[row][n],
+                    id=told.ids[row][n],
+                    prob=told.probs[row][n],
+                    candidates=told.candidates[row][n],
                     **stamp,
                 )
+    return told.ids
 
 
 def check_allowed(ids: Sequence[int]) -> None:
@@ -125,33 +144,35 @@ class DenoisingStep:
 
 def unmasked(
     state: DecodingState, offset: int, steps: Sequence[DenoisingStep]
-) -> Generator[Unmasked, None, torch.Tensor | None]:
+) -> Generator[Unmasked, None, tuple[Rows, torch.Tensor | None]]:
     """One `Unmasked` a step for each row that had masks before it.
 
-    Returns how sure each byte was when it was revealed, (B, S), or None where nobody asked. Numbers
-    of all steps are weighed and fetched at once: n steps, B rows, S slots.
+    Returns the block as lists, and how sure each byte was when it was revealed, (B, S), or None
+    where nobody asked. Numbers of all steps are weighed and fetched at once: n steps, B rows, S
+    slots.
     """
     masked = torch.stack([step.masked for step in steps])  # (n, B, S)
     block = torch.stack([step.block for step in steps])
     hidden = block == vocab.MASK_ID
     weighed = _weigh_steps(state, steps, masked, block, hidden)
-    sure, candidates = weighed.plain_probs(), weighed.plain_candidates()
-    blocks, revealed = block.tolist(), (masked & ~hidden).tolist()
-    had_masks = masked.any(-1).tolist()
+    (told,), (blocks, was_masked) = tell(weighed, beside=(block, masked))
     for at, step in enumerate(steps):
         for row in range(state.batch_size):
-            if had_masks[at][row]:
-                one = at * state.batch_size + row
-                yield Unmasked(
-                    row=row,
-                    position=state.lengths[row] + offset,
-                    block=tuple(blocks[at][row]),
-                    revealed=_slots(revealed[at][row]),
-                    probs=sure[one],
-                    candidates=candidates[one],
-                    **step.stamp,
-                )
-    return None if weighed.probs is None else weighed.probs[-state.batch_size :]
+            if not any(was_masked[at][row]):
+                continue
+            after, one = blocks[at][row], at * state.batch_size + row
+            check_picked([after])
+            yield Unmasked(
+                row=row,
+                position=state.lengths[row] + offset,
+                block=tuple(after),
+                revealed=_revealed(was_masked[at][row], after),
+                probs=told.probs[one],
+                candidates=told.candidates[one],
+                **step.stamp,
+            )
+    probs = None if weighed.probs is None else weighed.probs[-state.batch_size :]
+    return blocks[-1], probs
 
 
 def _weigh_steps(
@@ -173,40 +194,40 @@ def _weigh_steps(
     return Weighed(weighed.ids, sure.flatten(0, 1), weighed.top)
 
 
-def _slots(revealed: Sequence[bool]) -> tuple[int, ...]:
-    """The numbers of the slots that are marked.
+def _revealed(was_masked: Sequence[bool], after: Sequence[int]) -> tuple[int, ...]:
+    """The slots that a step revealed.
 
-    >>> _slots([False, True, True])
-    (1, 2)
+    >>> _revealed([False, True, True], [70, 71, vocab.MASK_ID])
+    (1,)
     """
-    return tuple(slot for slot, now in enumerate(revealed) if now)
+    pairs = enumerate(zip(was_masked, after, strict=True))
+    return tuple(slot for slot, (hidden, i) in pairs if hidden and i != vocab.MASK_ID)
 
 
 def verified(
     state: DecodingState,
-    since: Sequence[int],
-    proposal: Proposal,
+    position: Sequence[int],
     checked: Sequence[int],
     accepted: Sequence[int],
     follow: Sequence[int],
-    weighed: Weighed,
+    drafter: Told,
+    model: Told,
 ) -> Iterator[Verified]:
-    """One `Verified` for each row in which something was guessed, or could have been."""
-    own, drafted, stamp = proposal.own, weighed.ids.tolist(), state.stamp()
-    width = weighed.ids.shape[1]
-    known = None if proposal.probs is None else proposal.probs[:, own : own + width]
-    draft_probs = Weighed(weighed.ids, known).plain_probs()
-    target_probs, candidates = weighed.plain_probs(), weighed.plain_candidates()
+    """One `Verified` for each row in which something was guessed, or could have been.
+
+    position: where the guesses begin; drafter, model: what either said of them.
+    """
+    stamp = state.stamp()
     for row, (most, kept) in enumerate(zip(checked, accepted, strict=True)):
         yield Verified(
             row=row,
-            position=since[row] + own,
-            drafted=tuple(drafted[row][:most]),
+            position=position[row],
+            drafted=tuple(model.ids[row][:most]),
             accepted=kept,
             replacement=follow[row] if kept < most else None,
-            draft_probs=draft_probs[row][:most],
-            target_probs=target_probs[row][:most],
-            candidates=candidates[row][:most],
+            draft_probs=drafter.probs[row][:most],
+            target_probs=model.probs[row][:most],
+            candidates=model.candidates[row][:most],
             **stamp,
         )
 
@@ -216,12 +237,13 @@ def committed(
 ) -> Iterator[Committed]:
     """One `Committed` for each row with everything past `since`, and EOS where a row is over.
 
-    Raises ValueError where a method committed an id that no text may hold.
+    Raises ValueError for an id that no text may hold, and where a pick met no numbers.
     """
     stamp = state.stamp()
     over = over or [False] * state.batch_size
     for row, (known, start, done) in enumerate(zip(state.rows, since, over, strict=True)):
         ids = tuple(known.ids[start:])
+        check_picked([ids])
         check_allowed(ids)
         yield Committed(
             row=row,

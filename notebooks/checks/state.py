@@ -19,9 +19,9 @@ class _Counted(bltlab.DecodingState):
 
     given = 0
 
-    def extend(self, ids: Any, logits: bool = True, open_latent: bool = False) -> Any:
+    def extend(self, ids: Any, *arguments: Any, **options: Any) -> Any:
         self.given += torch.as_tensor(ids).numel()
-        return super().extend(ids, logits, open_latent)
+        return super().extend(ids, *arguments, **options)
 
 
 def _best(logits: torch.Tensor) -> int:
@@ -125,9 +125,9 @@ class _Broken(bltlab.DecodingState):
             for layer in self._passes.kv["decoder"].layers:
                 layer[:, :, :, self.length - 1] += 0.5
 
-    def extend(self, ids: Any, logits: bool = True, open_latent: bool = False) -> Any:
+    def extend(self, *arguments: Any, **options: Any) -> Any:
         self._spoil("extend")
-        return super().extend(ids, logits, open_latent)
+        return super().extend(*arguments, **options)
 
     def rollback(self, length: Any) -> None:
         super().rollback(length)
