@@ -510,7 +510,7 @@ class DecodingState:
         counts = [block.shape[1]] * len(first)
         span = self._passes.span(first, counts, rows)
         reads = self._frontier_reads(latent)
-        ids = block if rows is None else block[rows]
+        ids = block if rows is None else block[span.only]
         inputs = self.model.decoder.embedding(ids)
         return Part(inputs, span, [reads[number] for number in numbers])
 

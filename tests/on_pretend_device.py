@@ -6,18 +6,22 @@ import pytest
 import torch
 from conftest import random_ids, random_model
 from pretend_device import DEVICE, PretendDevice
-from training_setup import MINI, OPTIONS
+from training_setup import MINI, OPTIONS, write_corpus
 
 import bltlab
-from bltlab import vocab
+from bltlab import sampling, vocab
 from bltlab.decoding import METHODS, fitted
 from bltlab.diffusion import diffusion_loss
+from bltlab.evaluation.likelihood import likelihood
+from bltlab.inspection import describe
 from bltlab.model import BLT
 from bltlab.sampling import Pick
 from bltlab.state import DecodingState
+from bltlab.training import distributed, train
 from bltlab.training.losses import ModelLoss
+from bltlab.training.optim import optimisers
 
-PROMPTS = ["the river", "to", "a long way from here it went", "x y z"]
+PROMPTS = ["the river", "to", "a long way from here"]
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +51,7 @@ def written(outs):
 @pytest.mark.parametrize("temperature", [0.0, 0.9])
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_writes_the_same_bytes_there(pair, method, temperature):
-    settings = dict(method=method, max_new_bytes=24, temperature=temperature, seed=3)
+    settings = dict(method=method, max_new_bytes=12, temperature=temperature, seed=3)
     here, there = (bltlab.generate(model, PROMPTS, **settings) for model in pair)
     assert written(here) == written(there)
     bare = bltlab.generate(pair[1], PROMPTS[0], **settings, record=False)
@@ -147,6 +151,56 @@ def test_a_step_in_bf16_runs_by_the_dtypes_of_a_gpu(gpu, block_size):
     loss.backward()
     assert loss.dtype == next_byte.dtype == torch.float32
     assert 0 < abs(loss.item() - exact.item()) < 0.05 * exact.item()
+
+
+def test_draws_need_no_numbers_that_a_device_lacks(gpu, pair, monkeypatch):
+    """Without float64, as on "mps": draws are still keyed, so a draft changes nothing."""
+    model = moved(pair[0].float())
+    pair[0].double()
+    monkeypatch.setattr(gpu, "lacks", {torch.float64, torch.complex128})
+    monkeypatch.setattr(sampling, "WITHOUT_FLOAT64", {DEVICE.type})
+    settings = dict(max_new_bytes=10, temperature=0.9, top_p=0.95, seed=2, record=False)
+    texts = [bltlab.generate(model, "ab", m, **settings).bytes for m in ("ar", "blt-s", "blt-dv")]
+    assert len(texts[0]) and texts == [texts[0]] * 3
+
+
+@pytest.mark.parametrize("optimiser", ["muon", "adamw"])
+def test_optimisers_step_alike(gpu, optimiser):
+    options = replace(OPTIONS, optimiser=optimiser).filled()
+    ids = torch.stack([random_ids(1, 48), random_ids(2, 48)])
+    found = []
+    for place in (torch.device("cpu"), DEVICE):
+        model = BLT(MINI).initialise(0).to(place)
+        for n in range(2):
+            seeded = torch.Generator().manual_seed(n)
+            diffusion_loss(model, ids.to(place), generator=seeded).total.backward()
+            for stepping in optimisers(model, options):
+                stepping.step()
+        found.append([p.detach().cpu() for p in model.parameters()])
+    assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(*found, strict=True))
+
+
+def test_a_run_that_began_on_the_device_goes_on_there_and_on_the_cpu(gpu, tmp_path, monkeypatch):
+    small = dict(entropy_megabytes=0.002, megabytes=0.006, save_every=2, report_every=2)
+    text = write_corpus(tmp_path / "text.jsonl")
+    options = replace(OPTIONS, text=text, out=str(tmp_path / "run"), **small)
+    wanted = replace(options, out=str(tmp_path / "whole"), device="cpu")
+    losses = [report.held_out_bits for report in train(wanted)]
+    for place, stop in ((DEVICE.type, 4), (DEVICE.type, 8), ("cpu", None)):
+        monkeypatch.setattr(distributed, "resolve_device", lambda device, place=place: place)
+        running = train(options, resume=stop != 4)
+        for report in running:
+            if report.stage == "BLT-D" and report.step == stop:
+                break
+        running.close()
+    assert report.held_out_bits == pytest.approx(losses[-1], abs=1e-3)
+
+
+def test_a_text_is_looked_into_and_measured_alike(pair):
+    here, there = (describe(model, "a long way", 4) for model in pair)
+    assert here == there
+    here, there = (likelihood(model, [b"a long way", b"to go"])[0] for model in pair)
+    assert here == pytest.approx(there)
 
 
 def test_what_cuda_refuses_is_refused(gpu):

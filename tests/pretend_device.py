@@ -93,11 +93,14 @@ class PretendTensor(torch.Tensor):
 
 
 class PretendDevice(TorchDispatchMode):
-    """Within it, device="pretend" works, and operations are counted."""
+    """Within it, device="pretend" works, and operations are counted.
+
+    lacks: dtypes that the device cannot hold, such as torch.float64 on "mps".
+    """
 
     def __init__(self):
         super().__init__()
-        self.seen = Counter()
+        self.seen, self.lacks = Counter(), set()
 
     def __enter__(self):
         self._before = torch._C._only_lift_cpu_tensors()
@@ -122,6 +125,9 @@ class PretendDevice(TorchDispatchMode):
             raise RuntimeError(f"Expected a '{NAME}' device type for generator but found 'cpu'")
         held_args, held_kwargs = tree_unflatten(list(map(_held, flat)), shape)
         result = func(*held_args, **held_kwargs)
+        lacking = {x.dtype for x in tree_flatten(result)[0] if _is_tensor(x)} & self.lacks
+        if on_device and lacking:
+            raise TypeError(f"the device has no {lacking}")
         if ours or on_device:
             part, line = _where()
             kinds = _kinds(func, name, args, result, ours, host, on_device)
@@ -151,8 +157,12 @@ def _asked(kinds):
     return WAITS if kinds == ("waits",) else kinds or KINDS
 
 
+def _is_tensor(x):
+    return isinstance(x, torch.Tensor)
+
+
 def _on_cpu(x):
-    return isinstance(x, torch.Tensor) and not isinstance(x, PretendTensor)
+    return _is_tensor(x) and not isinstance(x, PretendTensor)
 
 
 def _held(x):
