@@ -195,7 +195,7 @@ ABUSE = {
 }
 
 
-REFUSED = {"call/decode": 429, "call/race": 429, "call/survey": 404, "run/decode": 404}
+NO_PLACE = ("call/survey", "run/decode", "upload")  # never answered
 
 
 @pytest.mark.slow
@@ -221,7 +221,8 @@ def test_five_visitors_are_answered_while_another_abuses_an_endpoint():
                 addresses = [f"127.0.0.{n}" for n in range(2, 7)]
                 waited = [*pool.map(partial(seconds_of, port), addresses)]
             print(path, Counter(said), [f"{n:.1f}" for n in sorted(waited)], "s")
-            assert REFUSED.get(path, said[0]) in said
+            assert path not in NO_PLACE or 200 not in said
+            assert 429 in said or 200 not in said, "forty are more than one visitor may send"
             assert max(waited) < 60
     finally:
         page.close()

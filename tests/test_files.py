@@ -166,7 +166,7 @@ def is_text_without_encoding(call):
         return "text" in given and "encoding" not in given
     if name not in READERS or "encoding" in given:
         return False
-    binary = any(isinstance(word, str) and word in ("rb", "wb", "ab") for word in words)
+    binary = any(word in ("rb", "wb", "ab", "ab+") for word in words)
     value = getattr(call.func, "value", None)
     home = getattr(value, "id", getattr(value, "attr", ""))
     others = ("os", "tarfile", "self", "zipfile", "Image", "folder")
