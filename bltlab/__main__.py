@@ -472,7 +472,8 @@ def add_evaluate(verbs: Any) -> None:
     flag(
         "--allow-code-execution",
         action="store_true",
-        help="let a task of your own run what a model wrote; none that ships does",
+        help="let humaneval, mbpp and tasks of your own run what a model wrote; those that ship do"
+        " it in a sandbox, which pip install 'bltlab[code]' brings",
     )
     flag(
         "--out",
