@@ -23,7 +23,7 @@ from ..decoding import METHODS, Generation, fitted, generate, header_of, method_
 from ..model import BLT
 from ..trace import Trace, accepted_share
 from ..training.distributed import ProcessGroup, process_group
-from .intervals import difference, mcnemar, mean_of
+from .intervals import Estimate, difference, mcnemar, mean_of
 from .machine import machine_name
 from .prompts import evenly
 from .rows import SCHEMA, RowFile
@@ -128,8 +128,10 @@ def evaluate(
         for name in models:
             model = BLT.from_pretrained(name, device=group.device)
             specs = _runnable(model, methods, alone=len(models) == 1)
+            weights = weights_of(model)
             for asked in questions:
-                yield from _rows_of(model, name, asked, specs, rows, group)
+                key = asked.key | dict(weights=weights)
+                yield from _rows_of(model, name, asked, key, specs, rows, group)
 
 
 def _runnable(model: BLT, methods: Sequence[str], alone: bool) -> list[str]:
@@ -149,10 +151,18 @@ def _runnable(model: BLT, methods: Sequence[str], alone: bool) -> list[str]:
 
 
 def _rows_of(
-    model: BLT, name: str, asked: Question, specs: list[str], rows: RowFile, group: ProcessGroup
+    model: BLT,
+    name: str,
+    asked: Question,
+    key: Row,
+    specs: list[str],
+    rows: RowFile,
+    group: ProcessGroup,
 ) -> Iterator[Row]:
-    """Yield the rows of a model and a task; those of a task that is read are one."""
-    key = asked.key | dict(weights=weights_of(model))
+    """Yield the rows of a model and a task; those of a task that is read are one.
+
+    key: what determines them, the method apart.
+    """
     base: Row | None = None
     for spec in [READ] if isinstance(asked.task, Reading) else specs:
         method = None if spec == READ else fitted(spec, model)
@@ -233,7 +243,7 @@ def _written(
     traces = [out.trace for out in outs]
     costs = _costs(traces)
     return dict(
-        **_estimate(asked.task, answers),
+        **_in_units(asked.task, asked.task.estimate(answers)),
         **_against(answers, costs, base, _scale(asked.task)),
         costs=costs,
         figures=asked.task.figures(answers),
@@ -295,9 +305,9 @@ def _costs(traces: list[Trace]) -> Row:
     )
 
 
-def _estimate(task: Task, answers: Answers) -> Row:
+def _in_units(task: Task, found: Estimate) -> Row:
     """The score and its interval, shares in percent."""
-    found, scale = task.estimate(answers), _scale(task)
+    scale = _scale(task)
     return dict(score=scale * found.score, low=scale * found.low, high=scale * found.high)
 
 
@@ -348,16 +358,12 @@ def _read(model: BLT, asked: Question, group: ProcessGroup) -> Row:
     read = _shared(group, [task.read(model, item) for item in bar])
     seconds = time.perf_counter() - began
     scores = [one["score"] for one in read]
-    scale = _scale(task)
-    found = mean_of(scores)
     figures = {}
     for name in read[0]:
         if name != "score":
             figures[name] = mean_of([one[name] for one in read]).score
     return dict(
-        score=scale * found.score,
-        low=scale * found.low,
-        high=scale * found.high,
+        **_in_units(task, mean_of(scores)),
         costs=dict(seconds=seconds),
         figures=figures,
         scores=scores,

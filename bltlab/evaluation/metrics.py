@@ -41,25 +41,28 @@ def translation_figures(
 ) -> Row:
     """Scores, the ends of their intervals, p against `base` by paired bootstrap, and signatures."""
     row: Row = {}
+    metrics = translation_metrics()
     texts = [text.strip() for text in texts]
-    for name, metric in translation_metrics().items():
+    for name, metric in metrics.items():
         found = metric.corpus_score(texts, [right], n_bootstrap=RESAMPLES)
         row[name] = float(found.score)
         row[f"{name}_low"] = max(0.0, float(found._mean - found._ci))
         row[f"{name}_high"] = min(100.0, float(found._mean + found._ci))
         row[f"{name}_signature"] = str(metric.get_signature())
     if base is not None:
-        row |= _paired(texts, [text.strip() for text in base], right)
+        row |= _paired(metrics, texts, [text.strip() for text in base], right)
     return row
 
 
-def _paired(texts: list[str], base: list[str], right: Sequence[str]) -> Row:
+def _paired(
+    metrics: dict[str, Any], texts: list[str], base: list[str], right: Sequence[str]
+) -> Row:
     """{name_p: the chance that two equal methods differ so much}."""
     from sacrebleu.significance import PairedTest
 
     systems: list[Any] = [("autoregression", base), ("this", texts)]
     row: Row = {}
-    for name, metric in translation_metrics().items():
+    for name, metric in metrics.items():
         row[f"{name}_p"] = 1.0
         if texts != base:
             one = {name: metric}

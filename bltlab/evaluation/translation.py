@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 from .. import vocab
 from ..decoding import Generation, fitted, generate
 from ..model import BLT
+from .metrics import translation_metrics
 from .prompts import Pair, evenly, methods_for, pairs_of
 from .summary import Row, summarise, table
 from .task import Request, Task
@@ -55,7 +56,8 @@ def translate(
     """
     if not pairs:
         raise ValueError("translate needs at least one pair")
-    metrics = metrics_of_answers()
+    known = translation_metrics()
+    metrics = [known[name] for name in ("bleu", "chrf")]
     method = fitted(method, model)
     settings: dict[str, Any] = dict(max_new_bytes=max_new_bytes, stop="\n", record="totals")
     began = time.perf_counter()
@@ -74,15 +76,6 @@ def translate(
         costs=_costs(some, outs),
         seconds=seconds,
     )
-
-
-def metrics_of_answers() -> tuple[Any, Any]:
-    """sacrebleu's BLEU and chrF. Raises ValueError where it is not installed."""
-    try:
-        from sacrebleu.metrics import BLEU, CHRF
-    except ImportError:
-        raise ValueError("translation needs sacrebleu: pip install sacrebleu") from None
-    return BLEU(), CHRF()
 
 
 def _in_batches(

@@ -8,6 +8,7 @@ from pathlib import Path
 from .. import files
 from ..evaluation.rows import read_rows
 from ..evaluation.summary import Row
+from ..viz.page import document
 from . import tables
 
 APART = ("weights", "method")  # what differs between the rows of a table
@@ -18,26 +19,27 @@ INTRODUCTION = (
     " 1B and 3B are the paper's shapes, to which the counts are projected. Same bytes: the share up"
     " to the first difference from what autoregression wrote."
 )
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-:root {{ color-scheme: light dark; }}
-body {{ max-width: 1180px; margin: 0 auto; padding: 16px; font: 15px/1.5 system-ui, sans-serif; }}
-table {{ border-collapse: collapse; display: block; overflow-x: auto; margin: 12px 0; }}
-td, th {{ border-bottom: 1px solid #8884; padding: 3px 9px; text-align: left; font-size: 13px;
-  white-space: nowrap; }}
-code {{ font-size: 12px; overflow-wrap: anywhere; }}
-</style>
-</head>
-<body>
-{body}
-</body>
-</html>
-"""
+STYLE = """\
+body {
+  max-width: 1180px;
+  margin: 0 auto;
+  padding: 16px;
+  font: 15px/1.5 system-ui, sans-serif;
+}
+table {
+  border-collapse: collapse;
+  display: block;
+  overflow-x: auto;
+  margin: 12px 0;
+}
+td, th {
+  border-bottom: 1px solid #8884;
+  padding: 3px 9px;
+  text-align: left;
+  font-size: 13px;
+  white-space: nowrap;
+}
+code { font-size: 12px; overflow-wrap: anywhere; }"""
 
 
 def write_report(rows_file: str | Path) -> list[Path]:
@@ -131,7 +133,7 @@ def as_page(by_task: dict[str, list[Row]]) -> str:
             has_script = True
     parts.append("<h2>Commands</h2>")
     parts += [f"<p><code>{escape(command)}</code></p>" for command in _commands(by_task)]
-    return PAGE.format(title=TITLE, body="\n".join(parts))
+    return document(TITLE, STYLE, "\n".join(parts))
 
 
 def _figures(title: str, rows: Sequence[Row]) -> list:

@@ -24,7 +24,7 @@ def read(name: str) -> str:
 # What every viewer shares: `bltlabColours` and `bltlabBase`
 BASE = f"var bltlabColours = {json.dumps(colours.css())};\n" + read("base.js")
 
-PAGE = """<!doctype html>
+DOCUMENT = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -32,26 +32,28 @@ PAGE = """<!doctype html>
 <title>{title}</title>
 <style>
 :root {{ color-scheme: light dark; }}
-body {{ margin: 0; padding: 16px; background: Canvas; color: CanvasText; }}
+{style}
+</style>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+STYLE = """body {{ margin: 0; padding: 16px; background: Canvas; color: CanvasText; }}
 #viewer {{ max-width: {width}px; margin: 0 auto; }}
 nav.site {{ display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 0 auto 14px;
   max-width: {width}px; font: 15px/1.6 system-ui, sans-serif; }}
 nav.site a {{ color: inherit; }}
 nav.site [aria-current] {{ font-weight: 700; text-decoration: none; }}
-@media (prefers-color-scheme: dark) {{ body {{ background: #16181c; color: #e8e6e3; }} }}
-</style>
-</head>
-<body>
-{nav}<div id="viewer"></div>
+@media (prefers-color-scheme: dark) {{ body {{ background: #16181c; color: #e8e6e3; }} }}"""
+BODY = """{nav}<div id="viewer"></div>
 <script>
 {source}
 </script>
 <script>
 const viewer = {name}(document.getElementById("viewer"), {data}, {options});
-</script>
-</body>
-</html>
-"""
+</script>"""
 
 
 class Frame(str):
@@ -67,6 +69,11 @@ class Frame(str):
 def script(*names: str) -> str:
     """What every viewer shares, and the .js files of these names, as one source."""
     return BASE + "".join(read(f"{name}.js") for name in names)
+
+
+def document(title: str, style: str, body: str) -> str:
+    """A whole HTML document that fetches nothing."""
+    return DOCUMENT.format(title=escape(title), style=style, body=body)
 
 
 def page(
@@ -85,15 +92,14 @@ def page(
     width: pixels, at most. links: other pages beside this one, by title; that without a name is
     this one.
     """
-    return PAGE.format(
-        title=escape(title),
+    body = BODY.format(
         source=source.replace("</script", "<\\/script"),
         name=name,
         data=_script(data),
         options=_script(options or {}),
-        width=width,
         nav=_nav(links or {}),
     )
+    return document(title, STYLE.format(width=width), body)
 
 
 def _nav(links: Mapping[str, str]) -> str:
