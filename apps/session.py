@@ -256,7 +256,8 @@ class Demo:
                 streams = self.streams(link)
             notes = [f"Note: {w.message}." for w in warned if w.category is UserWarning]
             note = dict(note=told(" ".join(notes)))
-            paces = [self.shown(name).pace() for name, _ in link.lanes]
+            with self.turns:
+                paces = [self.shown(name).pace() for name, _ in link.lanes]
             done = [] if beside is None else [beside]
             paces = [pace] * len(done) + paces
             for pictures in self._pictures(link, streams, stop, done, paces):

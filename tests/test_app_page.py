@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "apps"))
 import demo as app  # noqa: E402
 import shown  # noqa: E402
 from conftest import CHROMIUM, random_model  # noqa: E402
-from models import Models  # noqa: E402
+from models import Models, Shown  # noqa: E402
 from test_player import EVIL, speculative  # noqa: E402
 
 import bltlab  # noqa: E402
@@ -412,7 +412,10 @@ def test_another_decoder_decodes_at_once(visit):
 
 @pytest.fixture
 def rounds(monkeypatch):
-    """The texts whose rounds have begun, one entry a round; each takes a fifth of a second."""
+    """The texts whose rounds have begun, one entry a round; each takes a fifth of a second.
+
+    What the page decodes to measure a model's pace is left out.
+    """
     begun, real = [], Autoregressive.round
 
     def slow(self, state, pick):
@@ -421,6 +424,7 @@ def rounds(monkeypatch):
         yield from real(self, state, pick)
 
     monkeypatch.setattr(Autoregressive, "round", slow)
+    monkeypatch.setattr(Shown, "pace", lambda shown: 0.01)
     return begun
 
 
