@@ -33,12 +33,11 @@ from .corpora import RECIPES
 from .corpora import build as build_corpus
 from .data import ALL, SPLITS
 from .decoding import METHODS, Stream, method_of, stream
-from .evaluation import TASKS, Request
 from .evaluation.check import findings
 from .evaluation.harness import Settings, evaluate, told_row
 from .evaluation.rows import RowFile
 from .evaluation.summary import table
-from .evaluation.tasks import is_task, known_tasks
+from .evaluation.tasks import Reading, is_task, known_tasks, task_of
 from .events import Committed
 from .model import BLT
 from .options import Option, build, options_of
@@ -427,27 +426,26 @@ def add_evaluate(verbs: Any) -> None:
         help="how good a model is: tasks for models and methods, or the bits per byte of a text",
         example="evaluate translation,code --model blt-d-phrases-8 --method blt-d --limit 50",
     )
-    asked = Request()
     flag = verb.add_argument
     flag(
         "text",
         nargs="?",
-        default=asked.text,
+        default="plain-english",
         metavar="TASK[,TASK...] or TEXT",
         help="tasks, each a row for every model and method, NAME:CORPUS for another corpus ("
         + "; ".join(f"{name}: {task.help}" for name, task in known_tasks().items())
-        + "); else a shipped corpus, any file, folder or hub id that --task reads",
+        + "); else a text: a shipped corpus, any file, folder or hub id, of which --task is asked"
+        " and printed, without rows or a report",
     )
     flag(
         "--task",
-        choices=tuple(TASKS),
-        help="of a text, likelihood by default; "
-        + "; ".join(f"{name}: {task.help}" for name, task in TASKS.items()),
+        metavar="TASK",
+        help="what is asked of a text (default likelihood); TEXT --task TASK is TASK:TEXT, printed",
     )
     flag(
         "--split",
         choices=(*SPLITS, ALL),
-        help="of a text (default: test, or all of one that has no test split, as a file)",
+        help="of a corpus (default: test, or all of one that has no test split, as a file)",
     )
     flag(
         "--checkpoint",
@@ -461,13 +459,13 @@ def add_evaluate(verbs: Any) -> None:
     flag(
         "--limit",
         type=at_least_one,
-        help="items of a task (500, some tasks fewer); documents, pairs or sampled texts of a text"
-        " (default: all; words: 32)",
+        help="items of a task, spread over all (default: the task's, mostly 500; likelihood: all)",
     )
     flag("--temperature", type=temperature, help="of sampled text (default: the task's)")
-    flag("--seed", type=int, default=asked.seed, help="of sampled text (default 0)")
+    flag("--top-p", type=float, help="of sampled text (default: the task's)")
+    flag("--seed", type=int, default=0, help="of sampled text (default 0)")
     flag("--samples", type=at_least_one, help="texts for each item of a task, for pass@k")
-    flag("--top-p", type=float, default=1.0, help="of a task's sampled text (default 1)")
+    flag("--judge", help="model that says how likely sampled text is (default: the task's)")
     flag("--max-new-bytes", type=at_least_one, help="of each answer (default: the task's)")
     flag(
         "--allow-code-execution",
@@ -499,7 +497,7 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
     elif arguments.task is None and _are_tasks(arguments.text):
         _run_tasks(arguments)
     else:
-        _read_text(arguments)
+        _ask_text(arguments)
 
 
 def _are_tasks(text: str) -> bool:
@@ -514,8 +512,7 @@ def _write_report(rows: str | Path) -> None:
 
 def _run_tasks(arguments: argparse.Namespace) -> None:
     """A line for each row as it is there, and the report in the end."""
-    names = [f.name for f in fields(Settings)]
-    settings = Settings(**{name: getattr(arguments, name) for name in names})
+    settings = _settings_of(arguments)
     rows = RowFile(Path(arguments.out) / "rows.jsonl")
     models, tasks = arguments.model.split(","), arguments.text.split(",")
     is_main = int(os.environ.get("RANK", 0)) == 0  # of several processes
@@ -526,23 +523,19 @@ def _run_tasks(arguments: argparse.Namespace) -> None:
         _write_report(rows.path)
 
 
-def _read_text(arguments: argparse.Namespace) -> None:
-    """Print the report of a task over a text."""
-    name = arguments.task or "likelihood"
-    task = TASKS[name]
-    if arguments.method and not task.writes:
-        writers = " and ".join(name for name, task in TASKS.items() if task.writes)
-        raise ValueError(f"--method belongs to the tasks {writers}: {name} is read, not written")
-    heat = arguments.temperature
-    request = Request(
-        text=arguments.text,
-        split=arguments.split,
-        limit=arguments.limit,
-        methods=tuple(arguments.method),
-        temperature=Request.temperature if heat is None else heat,
-        seed=arguments.seed,
-    )
-    print(task.run(BLT.from_pretrained(arguments.model), request))
+def _settings_of(arguments: argparse.Namespace) -> Settings:
+    return Settings(**{f.name: getattr(arguments, f.name) for f in fields(Settings)})
+
+
+def _ask_text(arguments: argparse.Namespace) -> None:
+    """Print what a task makes of a text, and keep nothing."""
+    spec = f"{arguments.task or 'likelihood'}:{arguments.text}"
+    task, _ = task_of(spec)
+    settings = _settings_of(arguments)
+    if arguments.method and isinstance(task, Reading):
+        raise ValueError(f"--method belongs to tasks that write: {task.name} is read, not written")
+    rows = list(evaluate([arguments.model], [spec], arguments.method, settings))
+    print(settings.filled(task).given_to(task).told(rows))
 
 
 # -- bench ---------------------------------------------------------------------------------------

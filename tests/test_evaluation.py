@@ -183,6 +183,39 @@ def test_translations_are_scored_by_sacrebleu(rows_of):
     figures = blt_d["figures"]
     assert {"bleu", "chrf", "bleu_low", "bleu_p", "chrf_p"} <= set(figures)
     assert "tok:13a" in figures["bleu_signature"] and "bleu_p" not in ar["figures"]
+    assert figures["bleu"] == ar["figures"]["bleu"] == 0 and figures["bleu_p"] == 1
+
+
+def test_settings_of_a_task_are_asked_and_printed(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    settings = harness.Settings(limit=2, judge="model")
+    questions = harness.questions("diversity-sweep", settings)
+    assert [asked.settings.top_p for asked in questions] == [0.8, 0.9, 0.95, 1.0]
+    assert [len(asked.items) for asked in questions] == [2] * 4
+    assert {asked.task.judge for asked in questions} == {"model"}
+    assert {type(asked.task).judge for asked in questions} == {"blt-nano"}
+    command = harness.command_of("model", questions[0], "blt-d,unmasking=entropy:0.5")
+    assert command.endswith("--limit 2 --top-p 0.8 --judge model")
+    (alone,) = harness.questions("diversity-sweep", harness.Settings(limit=40, top_p=0.7))
+    assert alone.settings.top_p == 0.7 and len(alone.items) == 40
+    asked = harness.question("translation:pairs.jsonl", harness.Settings(split="test"))
+    assert len(asked.items) == 6
+    with pytest.raises(ValueError, match="no splits"):
+        harness.question("diversity", settings=harness.Settings(split="test"))
+
+
+def test_what_is_too_long_for_a_model_is_left_out_and_counted(rows_of, folder, tmp_path):
+    lines = [f"fr: {'a' * (500 if i % 3 else 4)}\nen: b\n" for i in range(6)]
+    records = [json.dumps(dict(text=text, split="test")) for text in lines]
+    (folder / "long.jsonl").write_text("\n".join(records))
+    (row,) = rows_of("translation:long.jsonl", ["ar"], max_new_bytes=20)
+    said = "4 of 6 items left out, whose prompts are longer than the 491 bytes"
+    assert row["n"] == len(row["answers"]) == 2 and row["skipped"].startswith(said)
+    assert said in harness.told_row(row)
+    write.write_report(tmp_path / "rows.jsonl")
+    assert said in (tmp_path / "report.md").read_text()
+    with pytest.warns(UserWarning, match="no row of translation:long.jsonl: 6 of 6 items"):
+        assert rows_of("translation:long.jsonl", ["ar"], max_new_bytes=511) == []
 
 
 def test_the_report_is_made_from_rows_alone(rows_of, run, tmp_path):
@@ -268,7 +301,7 @@ def test_the_true_ending_stands_among_others_of_its_kind(folder, monkeypatch):
 
 def test_diversity_tells_repetition_and_unknown_words(monkeypatch):
     monkeypatch.setattr(diversity, "known_words", lambda corpus: {"the", "cat", "sat", "here"})
-    monkeypatch.setattr(diversity, "judge_bits", lambda texts: 2.0)
+    monkeypatch.setattr(diversity, "judge_bits", lambda texts, judge: 2.0)
     task, items = diversity.Diversity(), [Item("", "any")] * 2
     rich = Answers(items, ["the cat sat here now", "the xq zv sat cat now"], [1, 1])
     poor = Answers(items, ["the cat the cat now", "the cat the cat now"], [1, 1])

@@ -2,6 +2,7 @@
 
 import json
 import math
+import types
 
 import pytest
 import torch
@@ -10,8 +11,10 @@ from conftest import random_model
 import bltlab
 from bltlab import vocab
 from bltlab.__main__ import main
-from bltlab.evaluation import likelihood, translation, words
+from bltlab.evaluation import harness, words
 from bltlab.evaluation.prompts import Pair, pairs_of
+from bltlab.evaluation.tasks import Answers, likelihood
+from bltlab.evaluation.tasks.words import Words
 
 pytest.importorskip("sacrebleu")
 PAIRS = [Pair(f"fr: {'abc'[: 1 + i % 3]} {i}\nen:", f"{i} mats and a cat") for i in range(7)]
@@ -31,47 +34,34 @@ def write(path, *records):
     return str(path)
 
 
-@pytest.mark.parametrize("method", ["ar", "blt-s", "blt-d", "blt-dv"])
-def test_a_batch_answers_what_each_line_alone_answers(model, method):
-    settings = dict(max_new_bytes=24, stop="\n")
-    found = translation.translate(model, PAIRS, method, batch_size=3, alone=4, max_new_bytes=24)
-    alone = [bltlab.generate(model, pair.prompt, method, **settings) for pair in PAIRS]
-    assert found.answers == [out.text.strip() for out in alone]
-    some = [
-        out.trace.totals for out in alone[:: 7 // 4][:4]
-    ]  # evaluations are those of lines decoded alone
-    assert found.costs["decoder_per_byte"] == pytest.approx(
-        sum(t.nfe.decoder for t in some) / sum(t.new_bytes for t in some)
-    )
-    assert (found.costs["acceptance"] is None) == (method in ("ar", "blt-d"))
+def write_model(model, folder):
+    model.save_pretrained(folder / "model")
+    return str(folder / "model")
 
 
-def test_exact_answers_are_counted_and_scored(model, monkeypatch):
-    class Out:
-        def __init__(self, text, trace):
-            self.text, self.trace = text, trace
+def test_exact_answers_are_counted_and_scored(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    texts = [dict(text=f"{pair.prompt} {pair.answer}\n", split="test") for pair in PAIRS]
+    write(tmp_path / "p.jsonl", *texts)
+    write_model(random_model(4).float(), tmp_path)
+    real, right = harness.generate, {pair.prompt: pair.answer for pair in PAIRS}
+    wrong = [PAIRS[2].prompt]
 
-    real, right = translation.generate, {pair.prompt: pair.answer for pair in PAIRS}
-    wrong = PAIRS[2].prompt
+    def oracle(model, prompt, method, **settings):
+        out = real(model, prompt, method, **settings)
+        text = " no\n" if prompt in wrong else f" {right[prompt]}\n"
+        return types.SimpleNamespace(bytes=text.encode(), trace=out.trace)
 
-    def oracle(model, prompts, method, **settings):
-        out = real(model, prompts, method, **settings)
-        if isinstance(prompts, str):
-            return out
-        texts = [f" {right[prompt]}\n" if prompt != wrong else " no\n" for prompt in prompts]
-        return [Out(text, one.trace) for text, one in zip(texts, out, strict=True)]
-
-    monkeypatch.setattr(translation, "generate", oracle)
-    found = translation.translate(model, PAIRS, max_new_bytes=4)
-    assert found.exact == pytest.approx(6 / 7) and found.answers[2] == "no"
-    assert (
-        50 < found.bleu < 100
-        and 50 < found.chrf < 100
-        and all("version" in s for s in found.signatures)
-    )
-    wrong = None
-    found = translation.translate(model, PAIRS, max_new_bytes=4)
-    assert (found.exact, found.bleu, found.chrf) == pytest.approx((1, 100, 100))
+    monkeypatch.setattr(harness, "generate", oracle)
+    asked = ["model"], ["translation:p.jsonl"], ["ar"], harness.Settings(max_new_bytes=4)
+    (row,) = harness.evaluate(*asked)
+    figures = row["figures"]
+    assert row["score"] == pytest.approx(100 * 6 / 7) and row["answers"][2] == " no\n"
+    assert 50 < figures["bleu"] < 100 and 50 < figures["chrf"] < 100
+    wrong.clear()
+    (row,) = harness.evaluate(*asked)
+    found = row["score"], row["figures"]["bleu"], row["figures"]["chrf"]
+    assert found == pytest.approx((100, 100, 100))
 
 
 def test_text_that_is_no_pair_is_refused():
@@ -82,49 +72,18 @@ def test_text_that_is_no_pair_is_refused():
     with pytest.raises(ValueError, match="a pair looks like 'fr: ") as error:
         pairs_of(["de: Nein.\nen: No.\n", "In the beginning"])
     assert "\n" not in str(error.value)
-    with pytest.raises(ValueError, match="at least one pair"):
-        translation.translate(None, [])
 
 
 def test_evaluate_translation_prints_one_table(folder, tmp_path, capsys):
     texts = [dict(text=f"{pair.prompt} {pair.answer}\n", split="test") for pair in PAIRS]
     path = write(tmp_path / "p.jsonl", *texts)
-    assert (
-        main(
-            [
-                "evaluate",
-                path,
-                "--task",
-                "translation",
-                "--checkpoint",
-                folder,
-                "--limit",
-                "3",
-                "--method",
-                "blt-d",
-            ]
-        )
-        is None
-    )
-    heading, ar, d, bleu, chrf = capsys.readouterr().out.splitlines()
-    assert heading.split()[:3] == ["method", "exact", "percent"] and [
-        ar.split()[0],
-        d.split()[0],
-    ] == ["ar", "blt-d"]
-    assert "tok:" in bleu and "nc:" in chrf
-    assert (
-        main(
-            [
-                "evaluate",
-                write(tmp_path / "t.jsonl", dict(text="no pair", split="test")),
-                "--task",
-                "translation",
-                "--checkpoint",
-                folder,
-            ]
-        )
-        == 2
-    )
+    asked = ["--task", "translation", "--checkpoint", folder]
+    assert main(["evaluate", path, *asked, "--limit", "3", "--method", "blt-d"]) is None
+    heading, ar, d = capsys.readouterr().out.splitlines()
+    assert heading.split()[:3] == ["method", "exact", "bleu"]
+    assert [ar.split()[0], d.split()[0]] == ["ar", "blt-d"]
+    other = write(tmp_path / "t.jsonl", dict(text="no pair", split="test"))
+    assert main(["evaluate", other, *asked]) == 2
     assert "a pair looks like" in capsys.readouterr().err
 
 
@@ -157,28 +116,21 @@ def test_likelihood_stands_beside_compressors(folder, tmp_path, capsys, monkeypa
     assert "--method belongs to" in capsys.readouterr().err
 
 
-def test_words_are_held_against_the_training_split(model, tmp_path):
+def test_words_are_held_against_the_training_split(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     known = "the cat sat on the mat"
-    path = write(
-        tmp_path / "t.jsonl",
-        dict(text=known, split="train"),
-        *(dict(text="a cat sat on the mats today " * 3 + str(i), split="test") for i in range(4)),
-    )
-    rows = words.words(model, path, ["blt-d"], lines=4, prompt_bytes=28, max_new_bytes=28)
-    assert [row["method"] for row in rows] == ["held-out text", "ar", "blt-d"]
-    # After "a cat sat on the mats today " stand "a cat sat on the mats today":
-    # 4 of 7 are known, 7 of 28 are distinct.
-    shortest = min(row["words"] for row in rows)
-    assert rows[0] == dict(
-        method="held-out text",
-        words=28,
-        known_percent=pytest.approx(400 / 7),
-        distinct=min(7, shortest) / shortest,
-        repeated_percent=0,
-    )
-    assert rows == words.words(
-        model, path, ["blt-d"], lines=4, prompt_bytes=28, max_new_bytes=28, batch_size=3
-    )
+    texts = [dict(text="a cat sat on the mats today " * 8 + str(i), split="test") for i in range(4)]
+    write(tmp_path / "t.jsonl", dict(text=known, split="train"), *texts)
+    task, items = Words(), Words().items("t.jsonl")
+    assert len(items) == 4 and len(items[0].prompt) == 64
+    answers = Answers(items, ["sat on it", "the mat the"] * 2, [1] * 4)
+    found = task.figures(answers)
+    # Of the words that begin there, for each prompt ends within one: on it, mat the.
+    assert task.estimate(answers).score == pytest.approx(3 / 4)
+    assert (found["words"], found["different_words"]) == (8, 4 / 8)
+    # The text itself, without its ends: a cat sat on the mats today, again and again.
+    assert found["text_itself_percent"] == pytest.approx(100 * 4 / 7, abs=4)
+    assert task.score(items[0], "sat on it") == pytest.approx(1 / 2)
 
 
 def test_a_judge_predicts_what_stands_after_the_prompts_only(model):

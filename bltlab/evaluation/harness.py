@@ -11,6 +11,7 @@ import shlex
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -23,7 +24,7 @@ from ..decoding import METHODS, Generation, fitted, generate, header_of, method_
 from ..model import BLT
 from ..trace import Trace, accepted_share
 from ..training.distributed import ProcessGroup, process_group
-from .intervals import Estimate, difference, mcnemar, mean_of
+from .intervals import Estimate, difference, mcnemar
 from .machine import machine_name
 from .prompts import evenly
 from .rows import SCHEMA, RowFile
@@ -39,19 +40,30 @@ class Settings:
     """How items are asked; what is None is the task's own."""
 
     limit: int | None = None
+    split: str | None = None
     max_new_bytes: int | None = None
     temperature: float | None = None
     samples: int | None = None
-    top_p: float = 1.0
+    top_p: float | None = None
+    judge: str | None = None
     seed: int = 0
     allow_code_execution: bool = False
 
     def filled(self, task: Task) -> "Settings":
-        """With the task's numbers where none were given."""
-
+        """With the task's own where none were given."""
         left = [f.name for f in fields(self) if getattr(self, f.name) is None]
         own = {name: getattr(task, name) for name in left}
         return replace(self, **own)
+
+    def given_to(self, task: Task) -> Task:
+        """A task with these settings for its own. Raises ValueError where it has no splits."""
+        if self.split and not task.has_splits:
+            raise ValueError(f"task {task.name} has no splits to choose from: leave --split out")
+        task = copy(task)
+        for f in fields(self):
+            if hasattr(task, f.name):
+                setattr(task, f.name, getattr(self, f.name))
+        return task
 
 
 @dataclass(frozen=True)
@@ -89,10 +101,20 @@ def weights_of(model: BLT) -> str:
     return found.hexdigest()[:16]
 
 
+def questions(spec: str, settings: Settings) -> list[Question]:
+    """A task by its name, once for each top-p that it asks for where none is given."""
+    task, _ = task_of(spec)
+    several = settings.filled(task).top_p
+    if not isinstance(several, tuple):
+        return [question(spec, settings)]
+    return [question(spec, replace(settings, top_p=top_p)) for top_p in several]
+
+
 def question(spec: str, settings: Settings) -> Question:
     """A task by its name, with its items. Raises ValueError where there are none."""
     task, text = task_of(spec)
     settings = settings.filled(task)
+    task = settings.given_to(task)
     if task.runs_code and not settings.allow_code_execution:
         raise ValueError(
             f"task {task.name} runs code that a model wrote: say --allow-code-execution"
@@ -120,22 +142,26 @@ def evaluate(
     rows = rows or RowFile()
     for spec in tasks:
         task_of(spec)
-    questions = [question(spec, settings or Settings()) for spec in tasks]
+    settings = settings or Settings()
+    asked_for = [asked for spec in tasks for asked in questions(spec, settings)]
     for spec in methods:
         method_of(spec)
     with process_group() as group:
         group.wait()  # all have read the rows that are there
         for name in models:
             model = BLT.from_pretrained(name, device=group.device)
-            specs = _runnable(model, methods, alone=len(models) == 1)
             weights = weights_of(model)
-            for asked in questions:
+            for asked in asked_for:
+                specs = _specs(model, asked, methods, alone=len(models) == 1)
                 key = asked.key | dict(weights=weights)
                 yield from _rows_of(model, name, asked, key, specs, rows, group)
 
 
-def _runnable(model: BLT, methods: Sequence[str], alone: bool) -> list[str]:
+def _specs(model: BLT, asked: Question, methods: Sequence[str], alone: bool) -> list[str]:
     """The methods for a model, autoregression first."""
+    if isinstance(asked.task, Reading):
+        return [READ]
+    methods = methods or asked.task.methods
     if not methods:
         methods = [name for name in METHODS if why_not(name, model) is None]
     specs = []
@@ -159,22 +185,42 @@ def _rows_of(
     rows: RowFile,
     group: ProcessGroup,
 ) -> Iterator[Row]:
-    """Yield the rows of a model and a task; those of a task that is read are one.
+    """Yield the rows of a model and a task, one a method.
 
     key: what determines them, the method apart.
     """
     base: Row | None = None
-    for spec in [READ] if isinstance(asked.task, Reading) else specs:
+    asked, skipped = _within(model, asked)
+    if not asked.items:
+        warnings.warn(f"{model.name} has no row of {asked.spec}: {skipped}", stacklevel=2)
+        return
+    for spec in specs:
         method = None if spec == READ else fitted(spec, model)
         own_key = key | dict(method=header_of(method) if method else {"name": READ})
         row = rows.get(own_key)
         if row is None:
             row = _named(model, name, asked, spec) | dict(key=own_key)
             row |= _measured(model, asked, method, base, group)
+            row |= dict(skipped=skipped) if skipped else {}
             keep = rows.append if group.is_main else rows.hold
             keep(row)
         base = base or row
         yield row
+
+
+def _within(model: BLT, asked: Question) -> tuple[Question, str]:
+    """A question without the items that are too long for a model, and what is said of these."""
+    most = model.config.max_length - 1 - asked.settings.max_new_bytes
+    if isinstance(asked.task, Reading):
+        return asked, ""
+    items = [item for item in asked.items if len(vocab.to_bytes(item.prompt)) <= most]
+    skipped = len(asked.items) - len(items)
+    if not skipped:
+        return asked, ""
+    return replace(asked, items=items), (
+        f"{skipped} of {len(asked.items)} items left out, whose prompts are longer than the"
+        f" {most:,} bytes that leave room for {asked.settings.max_new_bytes:,} new ones"
+    )
 
 
 def _named(model: BLT, name: str, asked: Question, spec: str) -> Row:
@@ -190,6 +236,7 @@ def _named(model: BLT, name: str, asked: Question, spec: str) -> Row:
         measure=asked.task.measure,
         n=len(asked.items),
         paper=list(asked.task.paper),
+        block_size=model.config.block_size or 0,
     )
 
 
@@ -206,10 +253,10 @@ def command_of(name: str, asked: Question, spec: str) -> str:
     """The command that makes a row again."""
     words = ["python", "-m", "bltlab", "evaluate", asked.spec, "--model", name]
     words += [] if spec == READ else ["--method", spec]
-    standard = Settings()
+    standard, kind = Settings(), type(asked.task)
     for f in fields(asked.settings):
         value = getattr(asked.settings, f.name)
-        if value not in (getattr(standard, f.name), getattr(asked.task, f.name, None)):
+        if value not in (getattr(standard, f.name), getattr(kind, f.name, None)):
             flag = "--" + f.name.replace("_", "-")
             words += [flag] if value is True else [flag, f"{value}"]
     return shlex.join(words)
@@ -218,6 +265,7 @@ def command_of(name: str, asked: Question, spec: str) -> str:
 def told_row(row: Row) -> str:
     """A row in a line: its score, its interval, its costs against autoregression."""
     line = f"{row['measure']} {row['score']:.3g} ({row['low']:.3g} to {row['high']:.3g})"
+    line += f" ({row['skipped']})" if row.get("skipped") else ""
     costs = row.get("relative") or {}
     if costs.get("projected_1b") is None:
         return line
@@ -350,21 +398,16 @@ def relative_costs(costs: Row, base: Row) -> Row:
 
 
 def _read(model: BLT, asked: Question, group: ProcessGroup) -> Row:
-    """Scores of a task that is read, and the mean of each other number."""
+    """Scores of a task that is read, and its other numbers."""
     task: Any = asked.task
     mine = asked.items[group.rank :: group.size]
     bar = tqdm(mine, desc=f"{model.name} {task.name}", leave=False, disable=None)
     began = time.perf_counter()
     read = _shared(group, [task.read(model, item) for item in bar])
     seconds = time.perf_counter() - began
-    scores = [one["score"] for one in read]
-    figures = {}
-    for name in read[0]:
-        if name != "score":
-            figures[name] = mean_of([one[name] for one in read]).score
     return dict(
-        **_in_units(task, mean_of(scores)),
+        **_in_units(task, task.estimate_of(read)),
         costs=dict(seconds=seconds),
-        figures=figures,
-        scores=scores,
+        figures=task.figures_of(asked.items, read),
+        scores=[one["score"] for one in read],
     )

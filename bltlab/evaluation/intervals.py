@@ -33,9 +33,12 @@ def mean_of(scores: Sequence[float]) -> Estimate:
 def wilson(right: int, n: int) -> Estimate:
     """The share of `right` in n and its interval by Wilson."""
     share = right / n
-    centre = share + Z * Z / (2 * n)
-    spread = Z * math.sqrt(share * (1 - share) / n + Z * Z / (4 * n * n))
-    low, high = ((centre + side) / (1 + Z * Z / n) for side in (-spread, spread))
+    weight = Z * Z / n
+    variance = share * (1 - share) / n
+    spread = Z * math.sqrt(variance + weight / (4 * n))
+    centre = share + weight / 2
+    low = (centre - spread) / (1 + weight)
+    high = (centre + spread) / (1 + weight)
     return Estimate(share, round(max(0.0, low), 5), round(min(1.0, high), 5))
 
 
@@ -62,11 +65,16 @@ def jackknife(items: Sequence, statistic: Callable[[Sequence], float]) -> Estima
     >>> found.score, round(found.high - 2, 3)
     (2.0, 1.132)
     """
-    score, n = statistic(items), len(items)
+    n = len(items)
+    score = statistic(items)
     if n < 2:
         return Estimate(score, score, score)
-    left = [statistic([*items[:i], *items[i + 1 :]]) for i in range(n)]
-    spread = Z * math.sqrt((n - 1) * statistics.pvariance(left))
+    left = []
+    for i in range(n):
+        others = [*items[:i], *items[i + 1 :]]
+        left.append(statistic(others))
+    variance = (n - 1) * statistics.pvariance(left)
+    spread = Z * math.sqrt(variance)
     return Estimate(score, score - spread, score + spread)
 
 

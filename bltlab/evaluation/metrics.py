@@ -22,7 +22,21 @@ def translation_metrics() -> dict[str, Any]:
     metrics = {"bleu": BLEU(), "chrf": CHRF()}
     if has_flores101():
         metrics["spbleu"] = BLEU(tokenize="flores101")
+    for metric in metrics.values():
+        _give_plain_numbers(metric)
     return metrics
+
+
+def _give_plain_numbers(metric: Any) -> None:
+    """Scores as Python's floats: sacrebleu 2.6 fails to average numpy's with its own zeros."""
+    compute = metric._compute_score_from_stats
+
+    def plain(stats: Any) -> Any:
+        found = compute(stats)
+        found.score = float(found.score)
+        return found
+
+    metric._compute_score_from_stats = plain
 
 
 def has_flores101() -> bool:
@@ -61,12 +75,13 @@ def _paired(
     from sacrebleu.significance import PairedTest
 
     systems: list[Any] = [("autoregression", base), ("this", texts)]
+    if texts == base:
+        return {f"{name}_p": 1.0 for name in metrics}
     row: Row = {}
     for name, metric in metrics.items():
-        row[f"{name}_p"] = 1.0
-        if texts != base:
-            one = {name: metric}
-            test = PairedTest(systems, one, [right], test_type="bs", n_samples=RESAMPLES)
-            (scores,) = [found for title, found in test()[1].items() if title != "System"]
-            row[f"{name}_p"] = float(scores[1].p_value)
+        test = PairedTest(systems, {name: metric}, [right], test_type="bs", n_samples=RESAMPLES)
+        (scores,) = [found for title, found in test()[1].items() if title != "System"]
+        theirs, ours = scores
+        same = theirs.score == ours.score  # sacrebleu gives the smallest p there
+        row[f"{name}_p"] = 1.0 if same else float(ours.p_value)
     return row

@@ -42,11 +42,6 @@ def pairs_of(texts: Iterable[str]) -> list[Pair]:
     return pairs
 
 
-def held_out_pairs(source: str) -> list[Pair]:
-    """The pairs of a corpus's test split, or of all of one without."""
-    return pairs_of(data.documents(source, data.held_out_split(source)))
-
-
 @dataclass(frozen=True)
 class Prompts:
     """Texts to write on from, as bytes, and the strings that end an answer."""
@@ -89,14 +84,15 @@ def _chunks_of(texts: list[str], n: int, length: int) -> list[bytes]:
     return first if len(first) >= n else first + later
 
 
-def evenly(items: Iterable[Any], n: int) -> list[Any]:
-    """n of the items, evenly spaced; all of them where there are fewer.
+def evenly(items: Iterable[Any], n: int | None) -> list[Any]:
+    """n of the items, evenly spaced; all of them where there are fewer, or without n.
 
     >>> evenly(range(10), 3)
     [0, 3, 6]
     """
     items = list(items)
-    return items[:: max(1, len(items) // n)][:n]
+    n = n or len(items)
+    return items[:: max(1, len(items) // max(1, n))][:n]
 
 
 def running_text(source: str, length: int) -> bytes:

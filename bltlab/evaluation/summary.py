@@ -150,11 +150,12 @@ def table(rows: Sequence[Row], across: bool = False) -> str:
     ar        31
     blt-d   29.2
     """
-    names = [name for name in rows[0] if _has_value(rows, name)]
+    every = dict.fromkeys(name for row in rows for name in row)
+    names = [name for name in every if _has_value(rows, name)]
     heading = [name.replace("_", " ").strip() for name in names]
     lines = [heading]
     for row in rows:
-        cells = [format_value(row[name]) for name in names]
+        cells = [format_value(row.get(name)) for name in names]
         lines.append(cells)
     if across:
         labels, *values = (list(column) for column in zip(*lines, strict=True))
@@ -163,7 +164,7 @@ def table(rows: Sequence[Row], across: bool = False) -> str:
 
 
 def _has_value(rows: Sequence[Row], name: str) -> bool:
-    return any(row[name] is not None for row in rows)
+    return any(row.get(name) is not None for row in rows)
 
 
 def _stacked(labels: list[str]) -> list[list[str]]:

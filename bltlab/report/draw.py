@@ -1,105 +1,105 @@
-"""Figures of a report: quality against traffic and seconds, and how far guesses are accepted."""
+"""Figures of a report: quality against traffic and seconds, acceptance, diversity."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from plotly import graph_objects as go
 
+from ..evaluation.harness import relative_costs
 from ..evaluation.summary import Row
-from ..viz.colours import GREY
-from ..viz.figures import COLOURS, MARKERS, best_of, lines
+from ..viz.figures import Point, acceptance, lines, short_name, trade_off
 from .paper import relative_points
 
 AXES = {
     "projected_1b": "traffic at the paper's 1B shape, autoregression 1",
     "seconds": "seconds, autoregression 1",
 }
-LEGEND = dict(orientation="v", x=1.02, y=1, xanchor="left", yanchor="top")  # beside a figure
+DIVERSITY = {  # figures of its rows; "" is the score
+    "": "different words over words",
+    "ratio_of_known": "different words over words, known ones alone",
+    "known_percent": "known words, percent",
+    "judge_bits": "bits a byte, by the judge",
+}
+LEGEND = dict(orientation="h", y=-0.16, yanchor="top", x=0, xanchor="left")  # below a figure
 
 
-def against_base(rows: Sequence[Row], cost: str) -> list[Row]:
-    """Points of a task's rows: cost and score over those of autoregression of the same model."""
-    base = {_weights(row): row["score"] for row in rows if row["method"] == "ar"}
+def base_of(rows: Sequence[Row]) -> dict[tuple, Row]:
+    """What each row is held against, by `settings_of`.
+
+    Autoregression of the one model without blocks, as in the paper; where there is none, or there
+    are several, autoregression of the same model.
+    """
+    chains = [row for row in rows if row["method"] == "ar"]
+    found = {settings_of(row): row for row in chains}
+    plain = [row for row in chains if row.get("block_size") == 0]
+    if len({row["key"]["weights"] for row in plain}) == 1:
+        by_top_p = {row["key"].get("top_p"): row for row in plain}
+        for settings in found:
+            found[settings] = by_top_p.get(settings[1], found[settings])
+    return found
+
+
+def settings_of(row: Row) -> tuple:
+    """Weights and top-p: a model's name may stand for other weights by now."""
+    return row["key"]["weights"], row["key"].get("top_p")
+
+
+def against_base(rows: Sequence[Row]) -> list[Point]:
+    """Points of a task's rows: costs and score over those of autoregression."""
+    bases = base_of(rows)
     points = []
     for row in rows:
-        spent = (row.get("relative") or {}).get(cost)
-        if spent is not None and base.get(_weights(row)):
-            share = row["score"] / base[_weights(row)]
-            points.append(dict(name=row["model"], label=row["method"], cost=spent, score=share))
+        base = bases.get(settings_of(row))
+        if base and base["score"]:
+            label = f"{row['model']} {short_name(row['method'])}"
+            costs = relative_costs(row["costs"], base["costs"])
+            share = row["score"] / base["score"]
+            points.append(Point(row["model"], label, share, costs, front="all"))
     return points
 
 
-def _weights(row: Row) -> str:
-    """Which weights a row is of: a name may stand for others by now."""
-    return row["key"].get("weights", row["model"])
-
-
-def trade_off(task: str, rows: Sequence[Row], cost: str) -> go.Figure:
-    """Quality against one cost, the line of what no other point beats, and the paper's points."""
-    figure = lines({}, AXES[cost], "score, autoregression 1", f"{task}: quality against cost")
-    figure.update_layout(height=520, legend=LEGEND)
-    if cost == "projected_1b":
-        _add_paper(figure, rows)
-    points = against_base(rows, cost)
-    for look, name in enumerate(dict.fromkeys(point["name"] for point in points)):
-        own = [point for point in points if point["name"] == name]
-        _add_points(figure, name, own, look % len(COLOURS))
-    _add_front(figure, points)
+def quality(task: str, rows: Sequence[Row]) -> go.Figure:
+    """Quality against traffic and seconds, and the paper's points in the same axes."""
+    beside = []
+    for point in relative_points(rows[0].get("paper") or ()):
+        costs = {"projected_1b": point["traffic"]}
+        beside.append(Point(point["name"], point["label"], point["score"], costs))
+    points = [*against_base(rows), *beside]
+    figure = trade_off(points, AXES, "score, autoregression 1", f"{task}: quality against cost")
+    figure.update_layout(legend=LEGEND)
     return figure
 
 
-def _add_points(figure: go.Figure, name: str, points: Sequence[Row], look: int) -> None:
-    figure.add_scatter(
-        x=[point["cost"] for point in points],
-        y=[point["score"] for point in points],
-        text=[point["label"] for point in points],
-        mode="markers+text",
-        textposition="bottom right",
-        textfont=dict(size=10),
-        name=name,
-        marker=dict(color=COLOURS[look], symbol=MARKERS[look], size=11),
-    )
-
-
-def _add_front(figure: go.Figure, points: Sequence[Row]) -> None:
-    front = best_of([(point["cost"], -point["score"]) for point in points])
-    figure.add_scatter(
-        x=[points[i]["cost"] for i in front],
-        y=[points[i]["score"] for i in front],
-        mode="lines",
-        line=dict(color=GREY, dash="dash", width=1),
-        name="no other is better in both",
-        hoverinfo="skip",
-    )
-
-
-def _add_paper(figure: go.Figure, rows: Sequence[Row]) -> None:
-    """The paper's points of the tasks that are kin to this one."""
-    groups: dict[str, list[Row]] = {}
-    for point in relative_points(rows[0].get("paper") or ()):
-        groups.setdefault(point["name"], []).append(point)
-    for look, (name, points) in enumerate(groups.items()):
-        figure.add_scatter(
-            x=[point["traffic"] for point in points],
-            y=[point["score"] for point in points],
-            text=[point["label"] for point in points],
-            mode="markers",
-            name=name,
-            marker=dict(color=GREY, symbol=f"{MARKERS[look % len(MARKERS)]}-open", size=7),
-        )
-
-
-def acceptance(task: str, rows: Sequence[Row]) -> go.Figure | None:
+def accepted(task: str, rows: Sequence[Row]) -> go.Figure | None:
     """How far guesses are accepted, by method; None where none were held against the model."""
-    series: dict[str, Any] = {}
+    series = {}
     for row in rows:
         shares = row["costs"].get("accepted_by_position")
         if shares:
-            series[f"{row['model']} {row['method']}"] = enumerate(shares, 1)
+            series[f"{row['model']} {short_name(row['method'])}"] = shares
     if not series:
         return None
-    heading = f"{task}: acceptance by position"
-    figure = lines(series, "guess of a round", "share of rounds that accept it", heading)
-    figure.update_yaxes(range=[0, 1.03])
-    figure.update_layout(height=420, legend=LEGEND)
+    figure = acceptance(series, f"{task}: acceptance by position")
+    figure.update_layout(height=520, legend=LEGEND)
     return figure
+
+
+def diversity(rows: Sequence[Row], figure: str, name: str) -> go.Figure | None:
+    """A number of sampled text over the decoder's passes: a line for each top-p.
+
+    figure: which number; "" is the score. None where no method has two settings.
+    """
+    series: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        line = f"{row['model']} {row['key']['method']['name']}, top-p {row['key']['top_p']:g}"
+        number = row["figures"][figure] if figure else row["score"]
+        series.setdefault(line, []).append((row["costs"]["decoder_per_byte"], number))
+    if max(map(len, series.values())) == 1:
+        return None
+    drawn = lines(
+        {line: sorted(points) for line, points in series.items()},
+        "decoder passes a byte",
+        name,
+        f"{name} against decoder passes",
+    )
+    drawn.update_layout(height=460, legend=LEGEND)
+    return drawn

@@ -38,10 +38,17 @@ def _short(number: float) -> str:
     return f"{number:.3g}" if abs(number) < 10 else f"{number:.1f}"
 
 
+def named(row: Row) -> Row:
+    """The first cells of a row: its model and method, and top-p where it is not all."""
+    top_p = row["key"].get("top_p", 1)
+    method = row["method"] if top_p == 1 else f"{row['method']}, top-p {top_p:g}"
+    return dict(model=row["model"], method=method)
+
+
 def quality_row(row: Row) -> Row:
     """What a method's text is worth, and what it took against autoregression."""
     against = row.get("relative") or {}
-    cells: Row = {"model": row["model"], "method": row["method"], row["measure"]: score_text(row)}
+    cells = named(row) | {row["measure"]: score_text(row)}
     cells["against ar"] = _change(row)
     cells["same bytes"] = row.get("agreement")
     for name, title in RELATIVE.items():
@@ -60,7 +67,7 @@ def _change(row: Row) -> str | None:
 
 def cost_row(row: Row) -> Row:
     """Evaluations and guesses of a method."""
-    cells: Row = {"model": row["model"], "method": row["method"]}
+    cells = named(row)
     for name, title in COSTS.items():
         cells[title] = row["costs"].get(name)
     return cells
@@ -68,7 +75,7 @@ def cost_row(row: Row) -> Row:
 
 def figure_row(row: Row) -> Row:
     """What else a task says of a method, signatures apart."""
-    cells: Row = {"model": row["model"], "method": row["method"]}
+    cells = named(row)
     figures = row.get("figures") or {}
     for name, value in figures.items():
         if name.endswith(BESIDE):

@@ -11,12 +11,13 @@ from ..evaluation.summary import Row
 from ..viz.page import document
 from . import tables
 
-APART = ("weights", "method")  # what differs between the rows of a table
+APART = ("weights", "method", "top_p")  # what differs between the rows of a table
 TITLE = "Quality against cost"
 INTRODUCTION = (
     "Each line is a model, a task and a method. Scores carry 95 % intervals; shares are in percent."
-    " What a method costs is relative to autoregression with the same weights on the same items;"
-    " 1B and 3B are the paper's shapes, to which the counts are projected. Same bytes: the share up"
+    " What a method costs is relative to autoregression with the same weights on the same items, in"
+    " figures to that of the model without blocks, as in the paper; 1B and 3B are the paper's"
+    " shapes, to which the counts are projected. Same bytes: the share up"
     " to the first difference from what autoregression wrote."
 )
 STYLE = """\
@@ -88,7 +89,9 @@ def _about(rows: Sequence[Row]) -> str:
     sizes = sorted({row["n"] for row in rows})
     items = " or ".join(map(str, sizes))
     last = max(row["when"] for row in rows)
-    return f"{items} items, on {machines}; the last row was made on {last}."
+    about = f"{items} items, on {machines}; the last row was made on {last}."
+    skipped = [f" {row['model']}: {row['skipped']}." for row in rows if row.get("skipped")]
+    return about + "".join(dict.fromkeys(skipped))
 
 
 def _signatures(rows: Sequence[Row]) -> list[str]:
@@ -143,5 +146,7 @@ def _figures(title: str, rows: Sequence[Row]) -> list:
     compared = [row for row in rows if row.get("relative")]
     if not compared:
         return []
-    found = [draw.trade_off(title, compared, cost) for cost in draw.AXES]
-    return [figure for figure in [*found, draw.acceptance(title, compared)] if figure]
+    found = [draw.quality(title, compared), draw.accepted(title, compared)]
+    if "ratio_of_known" in compared[0]["figures"]:
+        found += [draw.diversity(compared, *figure) for figure in draw.DIVERSITY.items()]
+    return [figure for figure in found if figure]

@@ -6,6 +6,7 @@ words and grids are of a grey that reads on light and dark: a figure fits the no
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from plotly import graph_objects as go
@@ -29,6 +30,7 @@ NAMES = {  # of the model's parts
     "decoder": "decoder",
 }
 PARTS = NAMES  # its first name
+FEW = 20  # points of a name that all have labels
 
 
 CLEAR, VEIL = "rgba(0, 0, 0, 0)", "rgba(127, 127, 127, 0.2)"  # on any ground
@@ -254,12 +256,16 @@ def accepted_share(traces: Iterable[Trace]) -> list[float]:
 
 def acceptance_by_position(groups: Mapping[str, Sequence[Trace]]) -> go.Figure:
     """How far drafts survive. groups: name -> traces of one method, pooled."""
-    series = {name: enumerate(accepted_share(traces), 1) for name, traces in groups.items()}
+    return acceptance({name: accepted_share(traces) for name, traces in groups.items()})
+
+
+def acceptance(shares: Mapping[str, Sequence[float]], title: str = "Acceptance") -> go.Figure:
+    """How far drafts survive. shares: name -> shares of rounds that accept guess 1, 2, ..."""
     figure = lines(
-        series,
+        {name: enumerate(found, 1) for name, found in shares.items()},
         "guess of a round (bytes beyond the model's own)",
         "share of rounds that accept it",
-        "Acceptance",
+        title,
     )
     figure.update_yaxes(range=[0, 1.03])
     return figure
@@ -282,76 +288,119 @@ def best_of(points: Sequence[tuple[float, float]]) -> list[int]:
     return front
 
 
-def quality_against_cost(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
-    """What another model thinks of each method's text, over what the text cost.
+@dataclass(frozen=True)
+class Point:
+    """One setting on a figure of quality against costs.
 
-    rows: of `bench decode --judge`. On the left traffic projected on the 1B shape, on the right
-    seconds, both relative to autoregression; a colour a temperature, a line through what is best.
+    name: what it has a colour with. label: of the point itself. costs: by name; it is left out
+    where it has none. front: the points that it is held against; "" of one that stands beside.
     """
-    costs = {
-        "projected 1B traffic, autoregression 1": lambda row: row["projected_1b_ratio"],
-        "seconds, autoregression 1": lambda row: 1 / row["speed_ratio"],
-    }
-    figure = make_subplots(cols=2, shared_yaxes=True, horizontal_spacing=0.04)
-    figure.update_layout(_LAYOUT | dict(height=560, title="What quality costs"))
-    temperatures = list(dict.fromkeys(row["temperature"] for row in rows))
-    for column, (name, cost) in enumerate(costs.items(), 1):
-        for look, temperature in enumerate(temperatures):
-            some = [row for row in rows if row["temperature"] == temperature]
-            points = [(cost(row), row["judge_bits"]) for row in some]
-            _add_trade_off(
-                figure, column, look, temperature, [row["method"] for row in some], points
-            )
-        figure.update_xaxes(title=name, rangemode="tozero", col=column)
-    figure.update_yaxes(title="bits a byte, by the judge", col=1)
+
+    name: str
+    label: str
+    quality: float
+    costs: Mapping[str, float | None]
+    front: str = ""
+
+
+def trade_off(
+    points: Sequence[Point],
+    axes: Mapping[str, str],
+    quality: str,
+    title: str,
+    fewer_is_better: bool = False,
+) -> go.Figure:
+    """Quality over costs, side by side: a colour a name, a line through what nothing beats in both.
+
+    axes: the costs and what they are called. Points on their front are full, and have labels.
+    """
+    figure = make_subplots(cols=len(axes), shared_yaxes=True, horizontal_spacing=0.04)
+    figure.update_layout(_LAYOUT | dict(height=560, title=title))
+    for column, (cost, heading) in enumerate(axes.items(), 1):
+        known = [point for point in points if point.costs.get(cost) is not None]
+        fronts = [_front(own, cost, fewer_is_better) for own in _groups(known, "front").values()]
+        best = sum(fronts, [])
+        for look, own in enumerate(_groups(known, "name").values()):
+            _add_points(figure, column, cost, look % len(COLOURS), own, best)
+        for front in filter(None, fronts):
+            _add_front(figure, column, cost, front)
+        figure.update_xaxes(title=heading, rangemode="tozero", col=column)
+    figure.update_yaxes(title=quality, col=1)
     return figure
 
 
-def _add_trade_off(
+def _groups(points: Sequence[Point], field: str) -> dict[str, list[Point]]:
+    groups: dict[str, list[Point]] = {}
+    for point in points:
+        groups.setdefault(getattr(point, field), []).append(point)
+    return groups
+
+
+def _front(points: Sequence[Point], cost: str, fewer_is_better: bool) -> list[Point]:
+    """The points that none beats in both; none of those that only stand beside."""
+    if not points[0].front:
+        return []
+    sign = 1 if fewer_is_better else -1
+    places = [(point.costs[cost], sign * point.quality) for point in points]
+    return [points[i] for i in best_of(places)]
+
+
+def _add_points(
     figure: go.Figure,
     column: int,
+    cost: str,
     look: int,
-    temperature: float,
-    names: Sequence[str],
-    points: Sequence[tuple[float, float]],
+    points: Sequence[Point],
+    best: Sequence[Point],
 ) -> None:
-    """The points of one temperature, full ones on the front, and a line through these."""
-    front = best_of(points)
-    look %= len(COLOURS)
+    """The points of one name. What only stands beside is small and grey."""
+    ours = bool(points[0].front)
     symbol = MARKERS[look]
+    symbols = [symbol if point in best else f"{symbol}-open" for point in points]
+    looks = dict(color=COLOURS[look], size=10) if ours else dict(color=GREY, size=7)
     figure.add_scatter(
-        x=[x for x, _ in points],
-        y=[y for _, y in points],
-        text=names,
+        x=[point.costs[cost] for point in points],
+        y=[point.quality for point in points],
+        text=[point.label for point in points],
         mode="markers",
-        name=f"T = {temperature:g}",
+        name=points[0].name,
+        legendgroup=points[0].name,
         showlegend=column == 1,
-        marker=dict(
-            color=COLOURS[look],
-            size=10,
-            symbol=[symbol if i in front else f"{symbol}-open" for i in range(len(points))],
-        ),
+        marker=dict(symbol=symbols, **looks),
         row=1,
         col=column,
     )
-    for name, (x, y) in zip(names, points, strict=True):
-        figure.add_annotation(
-            x=x,
-            y=y,
-            text=_short(name),
-            textangle=-40,
-            showarrow=False,
-            xanchor="left",
-            yanchor="bottom",
-            font=dict(size=10),
-            row=1,
-            col=column,
-        )
+    for point in _labelled(points, best):
+        _add_label(figure, column, cost, point)
+
+
+def _labelled(points: Sequence[Point], best: Sequence[Point]) -> list[Point]:
+    """All points where they are few, else those on a front; none that only stand beside."""
+    few = points[0].front and len(points) <= FEW
+    return [point for point in points if few or point in best]
+
+
+def _add_label(figure: go.Figure, column: int, cost: str, point: Point) -> None:
+    figure.add_annotation(
+        x=point.costs[cost],
+        y=point.quality,
+        text=point.label,
+        textangle=-40,
+        showarrow=False,
+        xanchor="left",
+        yanchor="bottom",
+        font=dict(size=10),
+        row=1,
+        col=column,
+    )
+
+
+def _add_front(figure: go.Figure, column: int, cost: str, front: Sequence[Point]) -> None:
     figure.add_scatter(
-        x=[points[i][0] for i in front],
-        y=[points[i][1] for i in front],
+        x=[point.costs[cost] for point in front],
+        y=[point.quality for point in front],
         mode="lines",
-        line=dict(color=COLOURS[look], dash=DASHES[look], width=1),
+        line=dict(color=GREY, dash="dash", width=1),
         showlegend=False,
         hoverinfo="skip",
         row=1,
@@ -359,10 +408,29 @@ def _add_trade_off(
     )
 
 
-def _short(spec: str) -> str:
+def quality_against_cost(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
+    """What another model thinks of each method's text, over what the text cost.
+
+    rows: of `bench decode --judge`; a colour and a front a temperature.
+    """
+    points = []
+    for row in rows:
+        temperature = f"T = {row['temperature']:g}"
+        costs = dict(traffic=row["projected_1b_ratio"], seconds=1 / row["speed_ratio"])
+        label = short_name(row["method"])
+        points.append(Point(temperature, label, row["judge_bits"], costs, front=temperature))
+    axes = {
+        "traffic": "projected 1B traffic, autoregression 1",
+        "seconds": "seconds, autoregression 1",
+    }
+    quality = "bits a byte, by the judge"
+    return trade_off(points, axes, quality, "What quality costs", fewer_is_better=True)
+
+
+def short_name(spec: str) -> str:
     """A method and the values of its options.
 
-    >>> _short("blt-d,block_size=4,unmasking=confidence:0.9")
+    >>> short_name("blt-d,block_size=4,unmasking=confidence:0.9")
     'blt-d 4 0.9'
     """
     method, *options = spec.split(",")

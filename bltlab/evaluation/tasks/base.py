@@ -21,13 +21,15 @@ known to the command line, the rows and the report. `--help` shows the class's f
 A file of one's own anywhere does as well: `evaluate backwards:Backwards --model ...`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from ... import data
 from ...model import BLT
 from ..intervals import Estimate, mean_of
-from ..summary import Row
+from ..prompts import Pair, pairs_of
+from ..summary import Row, table
 
 
 @dataclass(frozen=True)
@@ -72,23 +74,32 @@ class Task:
     """One way to ask how good a model is.
 
     name: as the command line has it. measure: what the score is called; percent: is it a share?
-    text: the corpus that is asked about. limit: how many items unless more are asked for.
-    paper: the tasks of the paper that it is kin to, as `report/paper_tables.csv` names them.
-    runs_code: does it run what a model wrote? Then it needs --allow-code-execution.
-    The others are settings of decoding, where none is given.
+    text: the corpus that is asked about. paper: the tasks of the paper that it is kin to, as
+    `report/paper_tables.csv` names them. runs_code: does it run what a model wrote? Then it needs
+    --allow-code-execution. methods: what is compared where no method is named; without, all that a
+    model can run. stop: what ends an answer.
+
+    The others are settings; where one is given, the task that is asked has it instead.
+    limit: how many items, None for all. split: of the corpus, where it has_splits; None is the test
+    split, or all of a corpus without. judge: the model that says how likely the text is.
     """
 
     name: ClassVar[str] = ""
     measure: ClassVar[str] = "score"
     percent: ClassVar[bool] = True
     text: ClassVar[str] = ""
-    limit: ClassVar[int] = 500
     paper: ClassVar[tuple[str, ...]] = ()
     runs_code: ClassVar[bool] = False
-    stop: ClassVar[tuple[str, ...]] = ()
-    max_new_bytes: ClassVar[int] = 256
-    temperature: ClassVar[float] = 0.0
-    samples: ClassVar[int] = 1
+    has_splits: ClassVar[bool] = False
+    methods: ClassVar[tuple[str, ...]] = ()
+    stop: tuple[str, ...] = ()
+    limit: int | None = 500
+    split: str | None = None
+    judge: str | None = None
+    max_new_bytes: int = 256
+    temperature: float = 0.0
+    top_p: float | tuple[float, ...] = 1.0  # several: each is asked
+    samples: int = 1
 
     @property
     def help(self) -> str:
@@ -99,6 +110,18 @@ class Task:
     def items(self, text: str) -> list[Item]:
         """All items there are. text: a corpus, folder or file, `self.text` by default."""
         raise NotImplementedError
+
+    def split_of(self, text: str) -> str:
+        """The split that is asked about."""
+        return self.split or data.held_out_split(text)
+
+    def documents(self, text: str) -> Iterator[str]:
+        """The documents of a corpus that are asked about."""
+        return data.documents(text, self.split_of(text))
+
+    def pairs(self, text: str) -> list[Pair]:
+        """The same as pairs. Raises ValueError where they are none."""
+        return pairs_of(self.documents(text))
 
     def score(self, item: Item, answer: str) -> float:
         """How good one answer is, 1 for a right one."""
@@ -112,6 +135,15 @@ class Task:
         """What else there is to say about all answers, as plain values by name."""
         return {}
 
+    def told(self, rows: Sequence[Row]) -> str:
+        """Its rows as a table to print."""
+        lines: list[Row] = []
+        for row in rows:
+            figures = {k: v for k, v in row["figures"].items() if not k.endswith("_signature")}
+            costs = row.get("relative") or {}
+            lines.append({"method": row["method"], self.measure: row["score"], **figures, **costs})
+        return table(lines)
+
 
 class Reading(Task):
     """A task that a model reads and does not write: it has one row a model, whatever the method."""
@@ -119,3 +151,12 @@ class Reading(Task):
     def read(self, model: BLT, item: Item) -> Row:
         """What the model makes of one item: its `score`, and other numbers by name."""
         raise NotImplementedError
+
+    def estimate_of(self, read: Sequence[Row]) -> Estimate:
+        """The score of all that was read: by default the mean over items."""
+        return mean_of([one["score"] for one in read])
+
+    def figures_of(self, items: Sequence[Item], read: Sequence[Row]) -> Row:
+        """What else there is to say: by default the mean of each other number."""
+        names = [name for name in read[0] if name != "score"]
+        return {name: mean_of([one[name] for one in read]).score for name in names}

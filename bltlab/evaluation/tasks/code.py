@@ -4,7 +4,6 @@ from typing import Any
 
 from ..expressions import Refused, value_of
 from ..intervals import pass_at
-from ..prompts import held_out_pairs
 from ..summary import Row
 from .base import Answers, Item, Task
 
@@ -39,13 +38,14 @@ class Code(Task):
     name = "code"
     measure = "pass@1"
     text = "functions"
+    has_splits = True
     paper = ("humaneval", "mbpp")
     limit = 300
     stop = ("\n",)
 
     def items(self, text: str) -> list[Item]:
-        """The held-out functions of a corpus. Raises ValueError for other text."""
-        items = [Item(pair.prompt, pair.answer) for pair in held_out_pairs(text)]
+        """The functions of a corpus. Raises ValueError for other text."""
+        items = [Item(pair.prompt, pair.answer) for pair in self.pairs(text)]
         for item in items:
             _argument_of(item)
         return items

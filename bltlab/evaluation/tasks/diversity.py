@@ -9,16 +9,15 @@ these alone.
 from collections.abc import Sequence
 from functools import lru_cache
 
-from ... import data
 from ...model import BLT
 from ..intervals import Estimate, jackknife
 from ..summary import Row
 from ..words import judged, repeated, words_of
 from .base import Answers, Item, Task
+from .words import known_words
 
-WORDS = 2000  # of all texts together: what is compared has as many
-WORDS_OF_ONE = 50
-JUDGE = "blt-nano"
+WORDS = 50  # for each text, counted in all together: what is compared has as many
+GAMMAS = (0.5, 0.8, 1.0, 1.2, 2.0, 4.0, 8.0)  # the paper's, and on to where blocks take one step
 
 
 class Diversity(Task):
@@ -29,6 +28,7 @@ class Diversity(Task):
     percent = False
     text = "plain-english"
     limit = 32
+    judge = "blt-nano"
     max_new_bytes = 1000
     temperature = 1.0
 
@@ -38,11 +38,13 @@ class Diversity(Task):
 
     def score(self, item: Item, answer: str) -> float:
         """The ratio in the beginning of one text."""
-        return type_token_ratio([answer.split()], WORDS_OF_ONE)
+        return type_token_ratio([answer.split()], WORDS)
 
     def estimate(self, answers: Answers) -> Estimate:
         """The ratio in all texts together, without the words that were cut off."""
-        return jackknife([text.split()[:-1] for text in answers.texts], type_token_ratio)
+        most = WORDS * len(answers.texts)
+        texts = [text.split()[:-1] for text in answers.texts]
+        return jackknife(texts, lambda some: type_token_ratio(some, most))
 
     def figures(self, answers: Answers) -> Row:
         """Known words, distinct runs of words, self-BLEU, repetition, and a judge's bits."""
@@ -51,31 +53,32 @@ class Diversity(Task):
         all_words = sum(found, [])
         right = [list(filter(known.__contains__, words)) for words in found]
         again = [repeated(text.encode("utf-8", "surrogateescape")) for text in answers.texts]
+        words = sum(len(text.split()[:-1]) for text in answers.texts)
         return dict(
-            words=sum(len(text.split()[:-1]) for text in answers.texts),
+            words=words,
+            words_counted=min(words, WORDS * len(answers.texts)),
             known_percent=100 * sum(map(len, right)) / max(1, len(all_words)),
-            ratio_of_known=type_token_ratio(right),
+            ratio_of_known=type_token_ratio(right, WORDS * len(answers.texts)),
             distinct_2=distinct_runs(found, 2),
             distinct_3=distinct_runs(found, 3),
             repeated_percent=100 * sum(again) / len(again),
             self_bleu=self_bleu(answers.texts),
-            judge_bits=judge_bits(answers.texts),
+            judge_bits=judge_bits(answers.texts, self.judge),
         )
 
 
-@lru_cache(None)
-def known_words(corpus: str) -> frozenset[str]:
-    """The words of a corpus's training split."""
-    known: set[str] = set()
-    for text in data.documents(corpus, "train"):
-        known.update(words_of(text))
-    return frozenset(known)
+class DiversitySweep(Diversity):
+    """The same with BLT-D over gamma and top-p, against decoder passes: section 6 of the paper."""
+
+    name = "diversity-sweep"
+    methods = tuple(f"blt-d,unmasking=entropy:{gamma:g}" for gamma in GAMMAS)
+    top_p = (0.8, 0.9, 0.95, 1.0)
 
 
-def type_token_ratio(texts: Sequence[list[str]], most: int = WORDS) -> float:
+def type_token_ratio(texts: Sequence[list[str]], most: int) -> float:
     """Different words over words, in the first `most` of all texts together.
 
-    >>> type_token_ratio([["the", "cat"], ["the", "dog"]]), type_token_ratio([["a", "a"]], most=1)
+    >>> type_token_ratio([["the", "cat"], ["the", "dog"]], 4), type_token_ratio([["a", "a"]], 1)
     (0.75, 1.0)
     """
     words = sum(texts, [])[:most]
@@ -109,12 +112,12 @@ def self_bleu(texts: Sequence[str]) -> float | None:
     return sum(scores) / len(scores)
 
 
-def judge_bits(texts: Sequence[str]) -> float:
+def judge_bits(texts: Sequence[str], judge: str) -> float:
     """Bits a byte of the texts, as another model predicts them."""
     written = [text.encode("utf-8", "surrogateescape") for text in texts if text]
-    return judged(_judge(), [b""] * len(written), written)
+    return judged(_judge(judge), [b""] * len(written), written)
 
 
 @lru_cache(None)
-def _judge() -> BLT:
-    return BLT.from_pretrained(JUDGE)
+def _judge(name: str) -> BLT:
+    return BLT.from_pretrained(name)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ... import data, vocab
+from ... import vocab
 from ...model import BLT
 from ..likelihood import nats_after
 from ..prompts import PAIR, Pair, pairs_of
@@ -30,11 +30,12 @@ class Endings(Reading):
     name = "endings"
     measure = "accuracy"
     text = "plain-english"
+    has_splits = True
 
     def items(self, text: str) -> list[Item]:
         """Beginnings and endings. Raises ValueError where there are too few of them."""
         items = []
-        for group in groups_of(list(data.documents(text, data.held_out_split(text)))):
+        for group in groups_of(list(self.documents(text))):
             known = list(dict.fromkeys(pair.answer for pair in group))
             places = {ending: at for at, ending in enumerate(known)}
             if len(known) > OTHERS:

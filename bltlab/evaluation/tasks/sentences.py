@@ -18,6 +18,7 @@ class Sentences(Translation):
     """What the tasks below share: a source language, and how many examples stand before a line."""
 
     name = ""
+    has_splits = False
     source: ClassVar[str] = "fr"
     shots: ClassVar[int] = 0
     max_new_bytes = 512
@@ -35,7 +36,7 @@ class Sentences(Translation):
             )
         return textfiles.read(path).decode("utf-8").splitlines()
 
-    def pairs(self, text: str, split: str) -> list[tuple[str, str]]:
+    def both(self, text: str, split: str) -> list[tuple[str, str]]:
         """(source, English) of a split. Raises ValueError where the files do not match."""
         ours, english = (self.lines(text, name, split) for name in (self.source, "en"))
         if len(ours) != len(english):
@@ -47,9 +48,9 @@ class Sentences(Translation):
 
     def items(self, text: str) -> list[Item]:
         """The test lines, each behind the same examples."""
-        examples = self.pairs(text, "dev")[: self.shots] if self.shots else []
+        examples = self.both(text, "dev")[: self.shots] if self.shots else []
         before = "".join(self.prompt(source, f" {target}\n") for source, target in examples)
-        test = self.pairs(text, "test")
+        test = self.both(text, "test")
         return [Item(before + self.prompt(source), target) for source, target in test]
 
     def prompt(self, source: str, answer: str = "") -> str:

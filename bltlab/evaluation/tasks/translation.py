@@ -3,7 +3,6 @@
 from typing import ClassVar
 
 from .. import metrics
-from ..prompts import held_out_pairs
 from ..summary import Row
 from .base import Answers, Item, Task
 
@@ -14,12 +13,13 @@ class Translation(Task):
     name = "translation"
     measure = "exact"
     text = "phrases"
+    has_splits = True
     paper: ClassVar[tuple[str, ...]] = ("translation fr-en", "translation de-en")
     stop = ("\n",)
 
     def items(self, text: str) -> list[Item]:
-        """The held-out pairs of a corpus."""
-        return [Item(pair.prompt, pair.answer) for pair in held_out_pairs(text)]
+        """The pairs of a corpus."""
+        return [Item(pair.prompt, pair.answer) for pair in self.pairs(text)]
 
     def score(self, item: Item, answer: str) -> float:
         """1 for the very line."""
