@@ -1,14 +1,15 @@
 """Make everything in assets/ again that shows what the shipped models write.
 
-    python .ci/record.py [traces] [tour] [views] [pictures] [headlines] [text]
-                                                            (default: all but text)
+    python .ci/record.py [traces] [tour] [views] [pictures] [headlines] [text] [report]
+                                                            (default: all but text and report)
     python .ci/record.py --weights blt-d-nano=runs/mine     ships these weights first
 
 traces: what the demo opens with. tour: the traces of its pages, and the pages, whose words are
 looked up in those traces. views: the surveys of Patches and Inside. pictures: the README's
 animation. headlines: the table in RESULTS.md of what the page says of all these. text: the English
-that the models read, from the packages that the recipe plain-english fetches. On one machine the
-same weights give the same files, but for seconds.
+that the models read, from the packages that the recipe plain-english fetches. report: the paper's
+tables on these weights (findings.py); --limit 5 is a trial of it. On one machine the same weights
+give the same files, but for seconds.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / ".ci")]
 
+import findings  # noqa: E402
 import headlines as heads  # noqa: E402
 import torch  # noqa: E402
 from tqdm.auto import tqdm  # noqa: E402
@@ -128,14 +130,16 @@ def text() -> None:
     files.write(ASSETS / "text" / "plain-english.jsonl.xz", packed)
 
 
-PARTS: dict[str, Callable[[], None]] = {
+PARTS: dict[str, Callable[..., None]] = {
     "traces": traces,
     "tour": tour,
     "views": views,
     "pictures": pictures,
     "headlines": headlines,
     "text": text,
+    "report": findings.report,
 }
+APART = ("text", "report")  # made when they are named
 
 
 # -- the pages of the tour -------------------------------------------------------------------------
@@ -355,14 +359,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=" ".join(PARTS))
     parser.add_argument("--weights", action="append", default=[], metavar="NAME=FOLDER")
+    parser.add_argument("--limit", type=int, help="items of each task of the report")
     arguments = parser.parse_args()
-    asked = arguments.parts or [part for part in PARTS if part != "text"]
+    asked = arguments.parts or [part for part in PARTS if part not in APART]
     if unknown := set(asked) - set(PARTS):
         parser.error(f"a part is one of {', '.join(PARTS)}, got {', '.join(sorted(unknown))}")
     for weights in arguments.weights:
         ship(weights)
     for name in tqdm(asked, unit="part"):
-        PARTS[name]()
+        settings = dict(limit=arguments.limit) if name == "report" else {}
+        PARTS[name](**settings)
 
 
 if __name__ == "__main__":

@@ -233,7 +233,7 @@ def test_the_report_is_made_from_rows_alone(rows_of, run, tmp_path):
 def test_other_settings_are_a_table_of_their_own(rows_of, tmp_path):
     rows = rows_of(limit=2)
     warm = rows_of(limit=2, temperature=0.5)
-    by_task = write._by_task([rows[0], *warm, *rows[1:]])
+    by_task = write.by_task([rows[0], *warm, *rows[1:]])
     assert list(by_task.values()) == [rows, warm]
     assert [*by_task] == ["backwards", "backwards, temperature 0.5"]
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .. import textfiles
 from .summary import Row
 
 SCHEMA = "bltlab.row/1"
@@ -32,7 +33,8 @@ class RowFile:
         self.path = None if path is None else Path(path)
         self.rows: dict[str, Row] = {}
         if self.path and self.path.exists():
-            for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+            text = textfiles.read(self.path).decode("utf-8", "replace")
+            for line in text.splitlines():
                 self._take(line)
 
     def _take(self, line: str) -> None:

@@ -31,10 +31,16 @@ def base_of(rows: Sequence[Row]) -> dict[tuple, Row]:
     chains = [row for row in rows if row["method"] == "ar"]
     found = {settings_of(row): row for row in chains}
     plain = [row for row in chains if row.get("block_size") == 0]
-    if len({row["key"]["weights"] for row in plain}) == 1:
-        by_top_p = {row["key"].get("top_p"): row for row in plain}
-        for settings in found:
-            found[settings] = by_top_p.get(settings[1], found[settings])
+    models = {row["key"]["weights"] for row in plain}
+    if len(models) != 1:
+        return found
+    by_top_p = {}
+    for row in plain:
+        _, top_p = settings_of(row)
+        by_top_p[top_p] = row
+    for settings in found:
+        _, top_p = settings
+        found[settings] = by_top_p.get(top_p, found[settings])
     return found
 
 
@@ -70,12 +76,16 @@ def quality(task: str, rows: Sequence[Row]) -> go.Figure:
 
 
 def accepted(task: str, rows: Sequence[Row]) -> go.Figure | None:
-    """How far guesses are accepted, by method; None where none were held against the model."""
-    series = {}
+    """How far guesses are accepted; None where none were held against the model.
+
+    Of the settings of a method, the one with the longest drafts, and of several the last.
+    """
+    series: dict[str, list[float]] = {}
     for row in rows:
-        shares = row["costs"].get("accepted_by_position")
-        if shares:
-            series[f"{row['model']} {short_name(row['method'])}"] = shares
+        shares = row["costs"].get("accepted_by_position") or []
+        name = f"{row['model']} {row['key']['method']['name']}"
+        if shares and len(shares) >= len(series.get(name, ())):
+            series[name] = shares
     if not series:
         return None
     figure = acceptance(series, f"{task}: acceptance by position")
@@ -90,7 +100,8 @@ def diversity(rows: Sequence[Row], figure: str, name: str) -> go.Figure | None:
     """
     series: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
-        line = f"{row['model']} {row['key']['method']['name']}, top-p {row['key']['top_p']:g}"
+        key = row["key"]
+        line = f"{row['model']} {key['method']['name']}, top-p {key['top_p']:g}"
         number = row["figures"][figure] if figure else row["score"]
         series.setdefault(line, []).append((row["costs"]["decoder_per_byte"], number))
     if max(map(len, series.values())) == 1:

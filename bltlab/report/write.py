@@ -49,16 +49,16 @@ def write_report(rows_file: str | Path) -> list[Path]:
     Without plotly only the first. Raises ValueError or FileNotFoundError where there are no rows.
     """
     path = Path(rows_file)
-    by_task = _by_task(read_rows(path))
+    found = by_task(read_rows(path))
     written = [path.with_name("report.md")]
-    files.write(written[0], as_markdown(by_task))
+    files.write(written[0], as_markdown(found))
     if find_spec("plotly"):
         written.append(path.with_name("report.html"))
-        files.write(written[1], as_page(by_task))
+        files.write(written[1], as_page(found))
     return written
 
 
-def _by_task(rows: Sequence[Row]) -> dict[str, list[Row]]:
+def by_task(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """Rows by what was asked: a task, its corpus, and settings other than those that came first."""
     found: dict[str, list[Row]] = {}
     first: dict[str, Row] = {}

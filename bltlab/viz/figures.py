@@ -30,7 +30,7 @@ NAMES = {  # of the model's parts
     "decoder": "decoder",
 }
 PARTS = NAMES  # its first name
-FEW = 20  # points of a name that all have labels
+FEW = 24  # points that all have labels
 
 
 CLEAR, VEIL = "rgba(0, 0, 0, 0)", "rgba(127, 127, 127, 0.2)"  # on any ground
@@ -322,6 +322,8 @@ def trade_off(
         best = sum(fronts, [])
         for look, own in enumerate(_groups(known, "name").values()):
             _add_points(figure, column, cost, look % len(COLOURS), own, best)
+        for point in _labelled(known, best):
+            _add_label(figure, column, cost, point)
         for front in filter(None, fronts):
             _add_front(figure, column, cost, front)
         figure.update_xaxes(title=heading, rangemode="tozero", col=column)
@@ -370,14 +372,12 @@ def _add_points(
         row=1,
         col=column,
     )
-    for point in _labelled(points, best):
-        _add_label(figure, column, cost, point)
 
 
-def _labelled(points: Sequence[Point], best: Sequence[Point]) -> list[Point]:
+def _labelled(points: Sequence[Point], best: Sequence[Point]) -> Sequence[Point]:
     """All points where they are few, else those on a front; none that only stand beside."""
-    few = points[0].front and len(points) <= FEW
-    return [point for point in points if few or point in best]
+    ours = [point for point in points if point.front]
+    return ours if len(ours) <= FEW else best
 
 
 def _add_label(figure: go.Figure, column: int, cost: str, point: Point) -> None:

@@ -17,7 +17,7 @@ from .base import Answers, Item, Task
 from .words import known_words
 
 WORDS = 50  # for each text, counted in all together: what is compared has as many
-GAMMAS = (0.5, 0.8, 1.0, 1.2, 2.0, 4.0, 8.0)  # the paper's, and on to where blocks take one step
+GAMMAS = (0.5, 0.8, 1.0, 1.2, 4.0)  # the paper's, and one beyond
 
 
 class Diversity(Task):
@@ -44,7 +44,8 @@ class Diversity(Task):
         """The ratio in all texts together, without the words that were cut off."""
         most = WORDS * len(answers.texts)
         texts = [text.split()[:-1] for text in answers.texts]
-        return jackknife(texts, lambda some: type_token_ratio(some, most))
+        found = jackknife(texts, lambda some: type_token_ratio(some, most))
+        return Estimate(found.score, max(0.0, found.low), min(1.0, found.high))
 
     def figures(self, answers: Answers) -> Row:
         """Known words, distinct runs of words, self-BLEU, repetition, and a judge's bits."""
