@@ -5,12 +5,14 @@ is several spans in one pass; a `Packing` leaves out the padding of a ragged spa
 """
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from math import prod
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .masks import row_numbers
 from .transfer import send
 
 Attend = Callable[[int, Tensor, Tensor], Tensor]
@@ -45,14 +47,17 @@ class Span:
         same_start = len(set(self.first)) == 1
         same = same_start and len(set(self.counts)) == 1
         self.uniform = same and only is None  # a plain slice of every row of the batch
-        self.rows = torch.arange(len(self.first), device=device) if only is None else self.only
-        self.rows = self.rows[:, None]  # (B, 1): the rows' numbers, to index a cache by
         if same:
             one = torch.arange(self.first[0], self.end, device=device)
             self.positions = one.expand(len(self.first), -1)
             self.real = None
         else:
             self.positions, self.real = self._ragged(device)
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """(B, 1): the rows' numbers, to index a cache by."""
+        return row_numbers(self.positions) if self.only is None else self.only[:, None]
 
     def _ragged(self, device: torch.device) -> tuple[Tensor, Tensor | None]:
         offset = torch.arange(self.width, device=device)

@@ -33,10 +33,7 @@ Attend = Callable[[int, Tensor, Tensor], Tensor]
 
 
 class RMSNorm(nn.Module):
-    """Root-mean-square norm over the last axis, computed in fp32 at least.
-
-    The weight is applied after the cast back, as the released weights expect.
-    """
+    """Root-mean-square norm over the last axis, computed in fp32 at least, in one kernel."""
 
     def __init__(self, dim: int, eps: float = 1e-5):
         super().__init__()
@@ -44,11 +41,9 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (..., dim), normed."""
-        if x.dtype in (torch.float32, torch.float64):
-            return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
-        normed = F.rms_norm(x.float(), self.weight.shape, eps=self.eps)
-        return self.weight * normed.to(x.dtype)
+        """x (..., dim), normed; in the weight's dtype."""
+        x = x.to(self.weight.dtype)  # autocast leaves some in 16 bits
+        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
 
 
 @lru_cache(maxsize=64)
@@ -314,48 +309,98 @@ class CrossAttention(nn.Module):
         both = self.key_value(self.key_norm(x))
         return both.unflatten(-1, (2, self.n_heads, -1))
 
-    def _query(self, x: Tensor) -> Tensor:
-        """Queries (..., H, head) of x (..., D), scaled."""
+    def _queries(self, x: Tensor) -> Tensor:
+        """Queries (..., H, head) of x (..., D)."""
         q = self.query(self.query_norm(x))
-        q = q.unflatten(-1, (self.n_heads, -1))
-        return q * q.shape[-1] ** -0.5
+        return q.unflatten(-1, (self.n_heads, -1))
 
     def read(self, x: Tensor, keys: Tensor) -> Tensor:
         """Each byte reads the K keys of its one patch: (B, T, D).
 
         x (B, T, D); keys (B, T or 1, K, 2, H, head).
         """
-        k, v = keys.unbind(3)  # (B, T, K, H, head)
-        q = self._query(x)[:, :, None]
-        weights = (q * k).sum(-1).softmax(2)  # (B, T, K, H)
-        mixed = (weights[..., None] * v).sum(2).flatten(2)
-        return torch.add(self.out(mixed), x, alpha=self.residual)
+        few = keys.shape[0] * keys.shape[1] <= FEW
+        read = read_in_one_kernel if few else read_by_products
+        mixed = read(self._queries(x), keys)
+        return torch.add(self.out(mixed.flatten(2)), x, alpha=self.residual)
 
     def pool(self, queries: Tensor, keys: Tensor, patch: Tensor) -> Tensor:
         """Each patch's K queries read the bytes of that patch: (B, P, K, D).
 
-        A softmax over segments. queries (B, P, K, D), keys (B, T, 2, H, head), patch (B, T) in
-        0..P, where P is a bin for bytes of no patch.
+        queries (B, P, K, D), keys (B, T, 2, H, head), patch (B, T) in 0..P, never falling, where P
+        is a bin for bytes of no patch.
         """
-        n_patches = queries.shape[1]
-        k, v = keys.unbind(2)  # (B, T, H, head)
-        q = F.pad(self._query(queries), (0, 0, 0, 0, 0, 0, 0, 1))  # (B, P + 1, K, H, head)
-        row = row_numbers(patch)
-        products = (q[row, patch] * k[:, :, None]).sum(-1)  # (B, T, K, H)
+        pool = pool_in_one_kernel if patch.numel() <= FEW else pool_by_segments
+        pooled = pool(self._queries(queries), keys, patch)
+        return torch.add(self.out(pooled.flatten(3)), queries, alpha=self.residual)
 
-        # The softmax: the largest of each patch is taken off, as in any other.
-        index = patch[:, :, None, None].expand_as(products)
-        lowest = q.new_full(q.shape[:-1], -torch.inf, dtype=products.dtype)  # (B, P + 1, K, H)
-        largest = lowest.scatter_reduce(1, index, products.detach(), "amax")
-        weights = (products - largest[row, patch]).exp()
-        total = torch.zeros_like(largest).scatter_add(1, index, weights)
 
-        mixed = weights[..., None] * v[:, :, None]  # (B, T, K, H, head)
-        into = index[..., None].expand_as(mixed)
-        summed = torch.zeros_like(q, dtype=mixed.dtype).scatter_add(1, into, mixed)
-        total = total.clamp_min(1e-30)[..., None]
-        pooled = (summed / total)[:, :n_patches]
-        return self.residual * queries + self.out(pooled.flatten(3))
+# Cross-attention in two ways. One kernel asks least of a GPU, and of a CPU while bytes are few; for
+# whole texts plain products take less time. Neither adds up in an order that changes.
+FEW = 64  # bytes
+
+
+def read_in_one_kernel(q: Tensor, keys: Tensor) -> Tensor:
+    """(B, T, H, head): what q (B, T, H, head) reads of keys (B, T or 1, K, 2, H, head)."""
+    k, v = keys.flatten(0, 1).permute(2, 0, 3, 1, 4)  # (N, H, K, head), N = B * T or B
+    by_latent = q.reshape(len(k), -1, *q.shape[2:]).transpose(1, 2)  # (N, H, 1 or T, head)
+    read = F.scaled_dot_product_attention(by_latent, k, v)
+    return read.transpose(1, 2).reshape(q.shape)
+
+
+def read_by_products(q: Tensor, keys: Tensor) -> Tensor:
+    """The same as `read_in_one_kernel`."""
+    k, v = keys.unbind(3)  # (B, T, K, H, head)
+    scaled = q[:, :, None] * q.shape[-1] ** -0.5
+    weights = (scaled * k).sum(-1).softmax(2)  # (B, T, K, H)
+    return (weights[..., None] * v).sum(2)
+
+
+def pool_in_one_kernel(q: Tensor, keys: Tensor, patch: Tensor) -> Tensor:
+    """(B, P, K, H, head): what queries q (B, P, K, H, head) read of the bytes of their patches.
+
+    keys (B, T, 2, H, head), patch (B, T): as `CrossAttention.pool` takes them.
+    """
+    k, v = keys.permute(2, 0, 3, 1, 4)  # (B, H, T, head)
+    patches, vectors = q.shape[1:3]
+    numbers = torch.arange(patches * vectors, device=q.device) // vectors  # (P * K,)
+    elsewhere = patch[:, None] != numbers[:, None]  # (B, P * K, T)
+    lowest = torch.finfo(q.dtype).min / 2  # finite: an empty patch reads anything, no NaN
+    scores = torch.zeros_like(elsewhere, dtype=q.dtype).masked_fill_(elsewhere, lowest)
+    by_head = q.flatten(1, 2).transpose(1, 2)  # (B, H, P * K, head)
+    read = F.scaled_dot_product_attention(by_head, k, v, attn_mask=scores[:, None])
+    return read.transpose(1, 2).reshape(q.shape)
+
+
+def pool_by_segments(q: Tensor, keys: Tensor, patch: Tensor) -> Tensor:
+    """The same as `pool_in_one_kernel`, in O(T): a softmax over segments; empty patches read 0."""
+    k, v = keys.unbind(2)  # (B, T, H, head)
+    q = F.pad(q * q.shape[-1] ** -0.5, (0, 0, 0, 0, 0, 0, 0, 1))  # (B, P + 1, K, H, head)
+    row = row_numbers(patch)
+    products = (q[row, patch] * k[:, :, None]).sum(-1)  # (B, T, K, H)
+
+    # The softmax: the largest of each patch is taken off, as in any other.
+    index = patch[:, :, None, None].expand_as(products)
+    lowest = q.new_full(q.shape[:-1], -torch.inf, dtype=products.dtype)  # (B, P + 1, K, H)
+    largest = lowest.scatter_reduce(1, index, products.detach(), "amax")
+    weights = (products - largest[row, patch]).exp()
+
+    bins = torch.zeros(q.shape[:2], dtype=torch.long, device=q.device)
+    lengths = bins.scatter_add(1, patch, torch.ones_like(patch))  # (B, P + 1)
+    total = segment_sums(weights, lengths).clamp_min(1e-30)
+    summed = segment_sums(weights[..., None] * v[:, :, None], lengths)
+    return (summed / total[..., None])[:, :-1]
+
+
+def segment_sums(x: Tensor, lengths: Tensor) -> Tensor:
+    """Sums (B, S, ...) of x (B, T, ...) over S segments side by side, lengths (B, S).
+
+    Each is added up from left to right; `scatter_add` on CUDA adds in any order.
+
+    >>> segment_sums(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[2, 0, 1]]))
+    tensor([[3., 0., 3.]])
+    """
+    return torch.segment_reduce(x, "sum", lengths=lengths, axis=1, unsafe=True)
 
 
 # -- layout ----------------------------------------------------------------------------------------

@@ -93,20 +93,22 @@ class CachedModel:
 
     # -- attention over the caches ---------------------------------------------------------------
 
+    def _lowest(self, span: Span | JoinedSpan, window: int | None) -> int:
+        """The first slot that any position of a span may read."""
+        return 0 if window is None else max(0, min(span.first) - window + 1)
+
     def _slots(self, span: Span | JoinedSpan, window: int | None) -> tuple[int, Tensor]:
         """The slots that any position of a span may read:
 
         the first of them, and all as a tensor.
         """
-        low = 0
-        if window is not None:
-            low = max(0, min(span.first) - window + 1)
+        low = self._lowest(span, window)
         return low, torch.arange(low, span.end, device=span.positions.device)
 
     def _causal_mask(self, span: Span, window: int | None) -> Mask:
-        low, slots = self._slots(span, window)
         if span.uniform and span.width == 1:  # it may read all of them
-            return low, None
+            return self._lowest(span, window), None
+        low, slots = self._slots(span, window)
         return low, causal(span.positions[..., None], slots, window)
 
     def _attend(self, part: str, span: Span | JoinedSpan, low_mask: Mask) -> Attend:

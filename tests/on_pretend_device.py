@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pretend_autocast  # noqa: F401  (CUDA's lists from now on)
 import pytest
 import torch
 from conftest import random_ids, random_model
@@ -10,9 +11,10 @@ from training_setup import MINI, OPTIONS, write_corpus
 
 import bltlab
 from bltlab import sampling, vocab
+from bltlab.bench import measuring
 from bltlab.decoding import METHODS, fitted
 from bltlab.diffusion import diffusion_loss
-from bltlab.evaluation.likelihood import likelihood
+from bltlab.evaluation.likelihood import nats_after
 from bltlab.inspection import describe
 from bltlab.model import BLT
 from bltlab.sampling import Pick
@@ -89,6 +91,22 @@ def test_a_round_waits_for_the_device_as_seldom_as_it_can(
         allowed = WAITS[spec](state.nfe.decoder - before)
         allowed += TELLING.get(method.name, 1) if record else 0
         assert gpu.count("waits") <= allowed, gpu.table("waits")
+
+
+@pytest.mark.parametrize("length", [20, 200])  # pooled in one kernel, and by segments
+def test_nothing_is_added_up_in_an_order_that_varies(pair, gpu, monkeypatch, length):
+    monkeypatch.setattr(gpu, "in_order", True)
+    pair[1](random_ids(1, length)[None].to(DEVICE))
+    with pytest.raises(RuntimeError, match="deterministic"):
+        torch.zeros(2, device=DEVICE).index_add(
+            0, torch.tensor([1]).to(DEVICE), torch.ones(1, device=DEVICE)
+        )
+
+
+def test_the_pace_of_memory_is_measured_on_a_small_device(gpu, monkeypatch):
+    monkeypatch.setattr(gpu, "memory", 1 << 28)
+    monkeypatch.setattr(measuring, "synchronise", lambda: None)
+    assert measuring.copy_bandwidth(DEVICE, repeats=1) > 0
 
 
 def test_a_state_takes_ids_that_lie_on_the_cpu(pair):
@@ -198,7 +216,7 @@ def test_a_run_that_began_on_the_device_goes_on_there_and_on_the_cpu(gpu, tmp_pa
 def test_a_text_is_looked_into_and_measured_alike(pair):
     here, there = (describe(model, "a long way", 4) for model in pair)
     assert here == there
-    here, there = (likelihood(model, [b"a long way", b"to go"])[0] for model in pair)
+    here, there = (nats_after(model, b"a long ", b"way to go") for model in pair)
     assert here == pytest.approx(there)
 
 

@@ -7,10 +7,8 @@
 
 What CUDA refuses raises: an operation on tensors of both devices (but for numbers without axes,
 indices and copies), a CPU generator, numpy(). Each operation is counted as one of KINDS, with the
-line that asked for it; what is copied to the device without waiting is "input". Under
-torch.autocast("pretend", torch.bfloat16) operations take the dtypes of CUDA's lists, which are not
-the CPU's. Not pretended: kernels that one device lacks, rounding, the order of parallel sums,
-memory, streams.
+line that asked for it; what is copied to the device without waiting is "input". Its autocast is in
+pretend_autocast.py. Not pretended: kernels that one device lacks, rounding, streams, memory in all.
 """
 
 import sys
@@ -33,16 +31,13 @@ NAME, CPU, aten = "pretend", torch.device("cpu"), torch.ops.aten
 ROOT = str(Path(bltlab.__file__).parent)  # whose lines are named
 WAITS = ("to host", "to device", "size")  # copies both ways; results of a size not known before
 KINDS = ("kernel", "view", "input", *WAITS)  # a view launches nothing; the host waits in WAITS
-PARTS = {
-    "find_patches": "patcher",
-    "encode": "encoder",
-    "close_patches": "global",
-    "decode": "decoder",
-    "decode_block": "decoder",
-}
+PARTS = {"find_patches": "patcher", "encode": "encoder", "close_patches": "global"}
+PARTS |= dict.fromkeys(("decode", "decode_block"), "decoder")
 COPIES = ("copy_", "_to_copy", "to", "copy")
 PUTS = ("index_put_", "index_put", "_index_put_impl_", "_unsafe_index_put")
 INDEXING = ("index", "_unsafe_index", *PUTS)
+ATOMIC = ("scatter_add", "scatter_add_", "index_add", "index_add_")
+EMPTY = ("empty", "empty_like", "empty_strided", "new_empty")
 READS = ("_local_scalar_dense", "item", "is_nonzero", "equal", "allclose")
 SIZED = ("nonzero", "masked_select", "_unique2", "unique_dim", "unique_consecutive", "bincount")
 
@@ -71,12 +66,7 @@ class PretendTensor(torch.Tensor):
     def __new__(cls, held):
         held = held.resolve_conj().resolve_neg()  # below, torch no longer looks at these marks
         x = torch.Tensor._make_wrapper_subclass(
-            cls,
-            held.shape,
-            strides=held.stride(),
-            dtype=held.dtype,
-            device=DEVICE,
-            storage_offset=held.storage_offset(),
+            cls, held.shape, held.stride(), held.storage_offset(), dtype=held.dtype, device=DEVICE
         )
         x.held = held
         return x
@@ -88,19 +78,17 @@ class PretendTensor(torch.Tensor):
     def tolist(self):
         return self.cpu().tolist()  # torch refuses it for subclasses
 
-    def __repr__(self):
-        return f"{self.held!r} on {DEVICE}"
-
 
 class PretendDevice(TorchDispatchMode):
     """Within it, device="pretend" works, and operations are counted.
 
-    lacks: dtypes that the device cannot hold, such as torch.float64 on "mps".
+    lacks: dtypes that the device cannot hold, such as torch.float64 on "mps". memory: bytes that a
+    tensor may take. in_order: refuse what CUDA adds up in any order, whole numbers excepted.
     """
 
     def __init__(self):
         super().__init__()
-        self.seen, self.lacks = Counter(), set()
+        self.seen, self.lacks, self.memory, self.in_order = Counter(), set(), float("inf"), False
 
     def __enter__(self):
         self._before = torch._C._only_lift_cpu_tensors()
@@ -125,9 +113,9 @@ class PretendDevice(TorchDispatchMode):
             raise RuntimeError(f"Expected a '{NAME}' device type for generator but found 'cpu'")
         held_args, held_kwargs = tree_unflatten(list(map(_held, flat)), shape)
         result = func(*held_args, **held_kwargs)
-        lacking = {x.dtype for x in tree_flatten(result)[0] if _is_tensor(x)} & self.lacks
-        if on_device and lacking:
-            raise TypeError(f"the device has no {lacking}")
+        if on_device:
+            for x in filter(_is_tensor, tree_flatten(result)[0]):
+                self._check_result(x, name)
         if ours or on_device:
             part, line = _where()
             kinds = _kinds(func, name, args, result, ours, host, on_device)
@@ -136,16 +124,24 @@ class PretendDevice(TorchDispatchMode):
                 self.seen[kind, part, line, name] += 1
         return _wrapped(result, ours, on_device)
 
+    def _check_result(self, x, name):
+        if x.dtype in self.lacks:
+            raise TypeError(f"the device has no {x.dtype}")
+        if x.nbytes > self.memory:
+            raise torch.OutOfMemoryError(f"no memory for {x.nbytes} bytes")
+        if self.in_order and name in ATOMIC and x.is_floating_point():
+            raise RuntimeError(f"{name} does not have a deterministic implementation")
+
     def count(self, *kinds, by=None):
         """How many operations of some kinds ("waits": those the host waits for; none: all).
 
-        by "kind", "part", "line" or "name": {value: how many}.
+        by "kind", "part", "line" or "name": a Counter of these.
         """
         found = Counter()
         for key, n in self.seen.items():
             if key[0] in _asked(kinds):
                 found[by and key[("kind", "part", "line", "name").index(by)]] += n
-        return dict(found.most_common()) if by else found[None]
+        return found if by else found[None]
 
     def table(self, *kinds, most=15):
         """The lines with most operations of some kinds, as text."""
@@ -166,9 +162,7 @@ def _on_cpu(x):
 
 
 def _held(x):
-    if isinstance(x, PretendTensor):
-        return x.held
-    return CPU if isinstance(x, torch.device) else x
+    return x.held if isinstance(x, PretendTensor) else CPU if isinstance(x, torch.device) else x
 
 
 def _lands_on_device(func, name, flat, ours):
@@ -232,59 +226,9 @@ def _kinds(func, name, args, result, ours, host, on_device):
         found += ["size"] * sum(x.dtype in (torch.bool, torch.uint8) and not fills for x in indices)
     new = {_storage(x) for x in tree_flatten(result)[0] if isinstance(x, torch.Tensor)}
     is_view = not func._schema.is_mutable and new <= {_storage(x.held) for x in ours}
-    return [*found, "view" if new and is_view else "kernel"]
+    launches_none = is_view or name in EMPTY
+    return [*found, "view" if new and launches_none else "kernel"]
 
 
 def _storage(x):
     return x.untyped_storage()._cdata
-
-
-# -- autocast, by CUDA's lists ---------------------------------------------------------------------
-
-LOWER = (
-    "addmm addmv addr matmul mm mv linalg_vecdot linear addbmm baddbmm bmm"
-    " scaled_dot_product_attention"
-)
-FP32 = (
-    "exp expm1 log log10 log2 log1p reciprocal rsqrt pow.Tensor_Scalar pow.Tensor_Tensor pow.Scalar"
-    " softplus layer_norm rms_norm logsumexp nll_loss mse_loss kl_div"
-    " binary_cross_entropy_with_logits"
-)
-FP32_RESULT = (
-    "prod prod.dim_int softmax.int log_softmax.int cumprod cumsum linalg_vector_norm sum"
-    " sum.dim_IntList"
-)
-WIDEST = "addcdiv addcmul atan2 dot vdot index_put tensordot scatter_add"
-CASTS = {"lower": LOWER, "fp32": FP32, "fp32 result": FP32_RESULT, "widest": WIDEST}
-
-
-def _fits(x):
-    is_number = isinstance(x, PretendTensor) and x.is_floating_point()
-    return is_number and x.dtype != torch.float64
-
-
-def _cast(op, rule):
-    autocast = torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastPrivateUse1)
-
-    def run(*args, **kwargs):
-        with torch._C._ExcludeDispatchKeyGuard(autocast):
-            if rule == "fp32 result":
-                wide = _fits(args[0]) and args[0].itemsize < 4 and kwargs.get("dtype") is None
-                return op(*args, **kwargs | ({"dtype": torch.float32} if wide else {}))
-            dtype = torch.get_autocast_dtype(NAME) if rule == "lower" else torch.float32
-            flat, shape = tree_flatten((args, kwargs))
-            if rule != "widest" or any(_fits(x) and x.dtype == dtype for x in flat):
-                flat = [x.to(dtype) if _fits(x) else x for x in flat]
-            args, kwargs = tree_unflatten(flat, shape)
-            return op(*args, **kwargs)
-
-    return run
-
-
-_others, _listed = torch.library.Library("_", "IMPL"), torch.library.Library("aten", "IMPL")
-_others.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
-for _rule, _names in CASTS.items():
-    for _name in _names.split():
-        _packet, _, _overload = _name.partition(".")
-        _op = getattr(getattr(aten, _packet), _overload or "default")
-        _listed.impl(_name, _cast(_op, _rule), "AutocastPrivateUse1")

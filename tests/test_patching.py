@@ -9,7 +9,13 @@ from conftest import random_ids, random_model
 import bltlab
 from bltlab import diffusion, patching, vocab
 from bltlab.config import PatcherConfig
-from bltlab.layers import over_text
+from bltlab.layers import (
+    over_text,
+    pool_by_segments,
+    pool_in_one_kernel,
+    read_by_products,
+    read_in_one_kernel,
+)
 
 TEXT = b"a house to inherit, and to live in"
 
@@ -158,3 +164,27 @@ def test_a_rule_that_is_not_known_is_refused_with_those_that_are(tmp_path):
     ) as error:
         bltlab.BLT.from_pretrained(tmp_path)
     assert "\n" not in str(error.value)
+
+
+def test_cross_attention_in_one_kernel_equals_plain_products():
+    g = torch.Generator().manual_seed(0)
+    shapes = ((2, 3, 2, 2, 4), (2, 7, 2, 2, 4), (2, 7, 3, 2, 2, 4), (2, 7, 2, 4))
+    q, keys, of_patches, x = (
+        torch.randn(shape, dtype=torch.float64, generator=g, requires_grad=True) for shape in shapes
+    )
+    patch = torch.tensor([[0, 0, 1, 2, 2, 2, 2], [0, 0, 0, 1, 3, 3, 3]])  # in row 1 2 is empty
+    real = torch.tensor([[True] * 3, [True, True, False]])
+    pooled = [pool(q, keys, patch) for pool in (pool_in_one_kernel, pool_by_segments)]
+    assert all(each.isfinite().all() for each in pooled)
+    alone = (q[1, 0, 1, 0] @ keys[1, :3, 0, 0].T / 2).softmax(0) @ keys[1, :3, 1, 0]
+    assert torch.allclose(pooled[0][1, 0, 1, 0], alone)
+    read = [way(x, of_patches) for way in (read_in_one_kernel, read_by_products)]
+    shared = [way(x, of_patches[:, :1]) for way in (read_in_one_kernel, read_by_products)]
+    for one, other in ([each[real] for each in pooled], read, shared):
+        assert torch.allclose(one, other, atol=1e-12)
+        slopes = [
+            torch.autograd.grad(each.square().sum(), (q, keys, of_patches, x), allow_unused=True)
+            for each in (one, other)
+        ]
+        for a, b in zip(*slopes, strict=True):
+            assert a is b is None or torch.allclose(a, b, atol=1e-12)

@@ -36,6 +36,8 @@ class Proposal:
         self, ids: torch.Tensor, probs: torch.Tensor | None, rows: Rows | None = None
     ) -> "Proposal":
         """The same bytes with others behind them."""
+        if self.length == 0:
+            return Proposal(ids, probs, self.own, rows)
         known = self.probs is not None and probs is not None
         joined = torch.cat([self.probs, probs], 1) if known else None
         both = None
@@ -52,8 +54,9 @@ class Proposal:
 
 def nothing(state: DecodingState) -> Proposal:
     """A proposal without bytes, to put others behind."""
-    empty = torch.empty(state.batch_size, 0, device=state.model.device)
-    return Proposal(empty.long(), empty, rows=[[] for _ in state.rows])
+    shape, device = (state.batch_size, 0), state.model.device
+    ids = torch.empty(shape, dtype=torch.long, device=device)
+    return Proposal(ids, torch.empty(shape, device=device), rows=[[] for _ in state.rows])
 
 
 def plain(ids: torch.Tensor) -> Rows:

@@ -32,6 +32,8 @@ class Weighed:
     def join(cls, steps: Sequence["Weighed"]) -> "Weighed":
         """Steps of one byte each, side by side."""
         first, top = steps[0], None
+        if len(steps) == 1:
+            return first
         if first.top is not None:
             top = tuple(torch.cat(part, 1) for part in zip(*(s.top for s in steps), strict=True))
         probs = None if first.probs is None else torch.cat([s.probs for s in steps], 1)
