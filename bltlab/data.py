@@ -306,7 +306,7 @@ def _split_in_name(path: Path) -> str | None:
     return None
 
 
-def _quiet_datasets() -> Any:
+def quiet_datasets() -> Any:
     """The package, slow to import: only where records are read. What it would print is raised."""
     import datasets
 
@@ -316,7 +316,7 @@ def _quiet_datasets() -> Any:
 
 def _builder_as_it_says(name: str, config: str) -> Any:
     """The builder of a hub data set, or of a folder that says what its files are."""
-    builder = _quiet_datasets().load_dataset_builder(name, config or None)
+    builder = quiet_datasets().load_dataset_builder(name, config or None)
     if hasattr(builder.config, "sample_by"):  # a text file is one document, not one a line
         builder.config.sample_by = "document"
     return builder
@@ -326,7 +326,7 @@ def _builder_at(path: Path, kind: str) -> Any:
     """The builder of a file, or of the files of one kind in a folder."""
     if path.is_dir():
         return _builder_of_folder(path, kind)
-    return _quiet_datasets().load_dataset_builder(kind, data_files=_escaped(path))
+    return quiet_datasets().load_dataset_builder(kind, data_files=_escaped(path))
 
 
 def _locate(source: str) -> tuple[Path, str, str]:
@@ -386,7 +386,7 @@ def _builder_of_folder(folder: Path, kind: str) -> Any:
         own = [_escaped(path) for path in paths if _builder_for(path) == kind]
         if own:
             data_files[split] = own
-    return _quiet_datasets().load_dataset_builder(kind, data_files=data_files)
+    return quiet_datasets().load_dataset_builder(kind, data_files=data_files)
 
 
 def _escaped(path: str | Path) -> str:

@@ -395,7 +395,7 @@ def test_too_little_memory_is_one_sentence_at_every_door(error, monkeypatch, tmp
     for place in (
         "checkpoints.resolve",
         "patching.patch_text",
-        "evaluation.likelihood._nats_of_window",
+        "evaluation.likelihood._of_windows",
         "decoding.rounds.Stream",
     ):
         monkeypatch.setattr(f"bltlab.{place}", lacking)

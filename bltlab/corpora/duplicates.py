@@ -14,8 +14,10 @@ def without_duplicates(records: list[Record], near: str) -> tuple[list[Record], 
     """(records left, {what was found: how many}).
 
     Each text stays once, and a test text is never in train. Then near duplicates across the splits
-    are "removed", or only "counted", as `near` says.
+    are "removed", or only "counted", as `near` says. "asked" are questions: all of them stay.
     """
+    if near == "asked":
+        return records, {}
     kept = _first_of_each(records)
     in_train, in_test = near_duplicates(kept, near)
     counts = {

@@ -100,6 +100,19 @@ class Archive:
         except DAMAGED as error:
             raise self._broken(error) from None
 
+    def members(self, pattern: str) -> Iterator[tuple[re.Match, bytes]]:
+        """Yield (match, content) of each file of a wheel whose whole name matches a pattern."""
+        try:
+            with zipfile.ZipFile(self.path) as wheel:
+                matches = [re.fullmatch(pattern, name) for name in wheel.namelist()]
+                found = [match for match in matches if match]
+                if not found:
+                    raise KeyError(f"no file like {pattern}")
+                for match in found:
+                    yield match, wheel.read(match.string)
+        except DAMAGED as error:
+            raise self._broken(error) from None
+
     def _open(self) -> tarfile.TarFile:
         if self.package.tool != "apt-get":
             return tarfile.open(self.path)

