@@ -519,6 +519,8 @@ def _run_tasks(arguments: argparse.Namespace) -> None:
     for row in evaluate(models, tasks, arguments.method, settings, rows):
         if is_main:
             tqdm.write(f"{row['model']} {row['task']} {row['method']}: {told_row(row)}")
+    if not rows.rows:
+        raise ValueError("no row was made: every item was too long")
     if is_main:
         _write_report(rows.path)
 

@@ -3,6 +3,7 @@
 A reader never sees half a file, and a full disk leaves what was there before.
 """
 
+import hashlib
 import importlib
 import os
 import shutil
@@ -33,6 +34,12 @@ def write(path: str | Path, data: bytes | str) -> None:
             part.write_bytes(data)
     except OSError as error:
         raise type(error)(f"{path} could not be written: {why(error)}") from None
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file, in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

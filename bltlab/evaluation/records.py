@@ -11,13 +11,13 @@ from ..data import quiet_datasets
 Fields = dict[str, Any]
 
 
-def held_out_records(folder: str | Path, advice: str) -> list[Fields]:
-    """The test records of a folder that `python -m bltlab data` made.
+def folder_records(folder: str | Path, advice: str, split: str = "test") -> list[Fields]:
+    """The records of a folder that `python -m bltlab data` made.
 
     Raises FileNotFoundError where they are not there, ValueError where the file is damaged; both
     end with `advice`, how to make it.
     """
-    path = Path(folder) / "test.jsonl.xz"
+    path = Path(folder) / f"{split}.jsonl.xz"
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there: {advice}")
     try:

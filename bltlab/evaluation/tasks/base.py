@@ -136,13 +136,18 @@ class Task:
         return {}
 
     def told(self, rows: Sequence[Row]) -> str:
-        """Its rows as a table to print."""
+        """Its rows as a table to print, and how metrics were set."""
         lines: list[Row] = []
+        signatures: dict[str, None] = {}
         for row in rows:
-            figures = {k: v for k, v in row["figures"].items() if not k.endswith("_signature")}
-            costs = row.get("relative") or {}
-            lines.append({"method": row["method"], self.measure: row["score"], **figures, **costs})
-        return table(lines)
+            line = {"method": row["method"], self.measure: row["score"]}
+            for name, value in row["figures"].items():
+                if name.endswith("_signature"):
+                    signatures[value] = None
+                else:
+                    line[name] = value
+            lines.append(line | (row.get("relative") or {}))
+        return "\n".join([table(lines), *signatures])
 
 
 class Reading(Task):

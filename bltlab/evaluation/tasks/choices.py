@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from ... import vocab
 from ...model import BLT
 from ..likelihood import likelihoods
-from ..records import held_out_records, hub_records
+from ..records import folder_records, hub_records
 from ..summary import Row
 from .base import Item, Reading
 
@@ -90,7 +90,7 @@ class PublicSet(Choosing):
             records = hub_records(self.hub, self.config, self.hub_split, self._from_package)
         else:
             advice = f"{self._from_package}, or evaluate {self.name}:{self.hub} with the hub"
-            records = held_out_records(text, advice)
+            records = folder_records(text, advice)
         return [self._item(record, text) for record in records]
 
     @property

@@ -5,9 +5,11 @@ from typing import ClassVar
 
 from .. import sandbox
 from ..intervals import pass_at
-from ..records import held_out_records
+from ..records import folder_records
 from ..summary import Row
 from .base import Answers, Item, Task
+
+DONE = "\n[DONE]"
 
 
 @lru_cache(None)
@@ -21,13 +23,23 @@ class Problems(Task):
 
     measure = "pass@1"
     runs_code = True
+    recipe: ClassVar[str] = ""  # of `data`
     repeats_prompt: ClassVar[bool] = True  # does the answer go on with the prompt's code?
+    shots: ClassVar[int] = 0
 
     def items(self, text: str) -> list[Item]:
         """The problems in a folder that `python -m bltlab data` made."""
         sandbox.prepare()
-        records = held_out_records(text, f"python -m bltlab data {self.name}")
-        return [Item(r["prompt"], dict(solution=r["solution"], check=r["check"])) for r in records]
+        advice = f"python -m bltlab data {self.recipe}"
+        examples = folder_records(text, advice, "train")[: self.shots] if self.shots else []
+        if len(examples) < self.shots:
+            raise ValueError(f"{text} has no {self.shots} examples: {advice}")
+        before = "".join(f"{r['prompt']}{r['solution']}{DONE}\n" for r in examples)
+        found = []
+        for r in folder_records(text, advice):
+            reference = dict(solution=r["solution"], check=r["check"])
+            found.append(Item(before + r["prompt"], reference))
+        return found
 
     def program(self, item: Item, answer: str) -> str:
         """The answer without the text that stopped it, and what judges it."""
@@ -53,7 +65,7 @@ class Problems(Task):
 class HumanEval(Problems):
     """HumanEval, 0-shot: functions for a docstring, run in the sandbox."""
 
-    name = "humaneval"
+    name = recipe = "humaneval"
     text = "corpora/humaneval"
     limit = 164
     paper = ("humaneval",)
@@ -62,10 +74,18 @@ class HumanEval(Problems):
 
 
 class MBPP(Problems):
-    """MBPP, 0-shot: functions for a sentence and its asserts, run in the sandbox."""
+    """MBPP, 3-shot: functions for a sentence and its asserts, run in the sandbox."""
 
-    name = "mbpp"
+    name = recipe = "mbpp"
     text = "corpora/mbpp"
     paper = ("mbpp",)
     repeats_prompt = False
-    stop = ("\n[DONE]", "\nassert", "\nprint", "\nYou are")
+    shots = 3
+    stop = (DONE, "\nassert", "\nprint", "\nYou are")
+
+
+class MBPP0(MBPP):
+    """MBPP, 0-shot, for models that the examples leave no room."""
+
+    name = "mbpp-0"
+    shots = 0
