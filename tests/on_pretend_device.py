@@ -14,7 +14,8 @@ from bltlab import sampling, vocab
 from bltlab.bench import measuring
 from bltlab.decoding import METHODS, fitted
 from bltlab.diffusion import diffusion_loss
-from bltlab.evaluation.likelihood import nats_after
+from bltlab.evaluation import harness
+from bltlab.evaluation.likelihood import likelihoods
 from bltlab.inspection import describe
 from bltlab.model import BLT
 from bltlab.sampling import Pick
@@ -216,8 +217,21 @@ def test_a_run_that_began_on_the_device_goes_on_there_and_on_the_cpu(gpu, tmp_pa
 def test_a_text_is_looked_into_and_measured_alike(pair):
     here, there = (describe(model, "a long way", 4) for model in pair)
     assert here == there
-    here, there = (nats_after(model, b"a long ", b"way to go") for model in pair)
+    asked = [(b"a long ", b"way to go"), (b"", b"to")]
+    here, there = ([one.nats for one in likelihoods(model, asked)] for model in pair)
     assert here == pytest.approx(there)
+
+
+@pytest.mark.parametrize("task", ["endings", "likelihood", "diversity"])
+def test_tasks_score_alike(pair, monkeypatch, task):
+    """A task that is read, one of whole texts, and one that is written."""
+    found = []
+    for model in pair:
+        monkeypatch.setattr(BLT, "from_pretrained", lambda *a, model=model, **b: model)
+        small = harness.Settings(limit=2, max_new_bytes=8, samples=1)
+        found.append(list(harness.evaluate(["any"], [task], ["ar", "blt-dv"], small)))
+    here, there = ([n for row in rows for n in row["scores"]] for rows in found)
+    assert here and here == pytest.approx(there, rel=1e-4)
 
 
 def test_what_cuda_refuses_is_refused(gpu):
