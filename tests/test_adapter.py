@@ -36,7 +36,8 @@ def lm(folder, monkeypatch):
     """The adapter, and what it told lm-eval's cache in `told`."""
     if not HERE:
         monkeypatch.setattr(adapter, "register_model", "a stand-in")
-    lm = adapter.Adapter(str(folder), batch_size="3", dtype="float64", device="cpu")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    lm = adapter.Adapter(str(folder), batch_size="3", dtype="float64", device="cuda:0")
     lm.told = []
     lm.cache_hook = SimpleNamespace(add_partial=lambda *words: lm.told.append(words))
     return lm

@@ -14,6 +14,7 @@ import torch
 import bltlab
 from bltlab import checkpoints, vocab
 from bltlab.__main__ import main
+from bltlab.evaluation.likelihood import likelihoods
 from bltlab.model import BLT, PARTS, diffuse_from, windows
 
 transformers = pytest.importorskip("transformers")
@@ -195,6 +196,25 @@ def test_greedy_bytes_agree(pair):
     assert bltlab.generate(ours, prompt, max_new_bytes=24).bytes == vocab.decode(
         ids[0, 61:].tolist()
     )
+
+
+@torch.no_grad()
+def test_texts_are_as_likely_as_theirs_makes_them(pair):
+    """Contexts shared and of several lengths, read once for all their texts, in batches."""
+    shape, model, ours, _ = pair
+    contexts = [TEXT.encode()[:end] for end in (0, 20, 61, 118, 119)]
+    texts = [b" bytes", " 日本語 too.".encode(), b" x", TEXT.encode()[7:90]]
+    asked = [(context, text) for context in contexts for text in texts]
+    expected = []
+    for context, text in asked:
+        ids = torch.tensor([vocab.encode(context + text)])
+        log_probs = model(ids, use_cache=False).logits[0].double().log_softmax(-1)
+        of_bytes = log_probs[:-1].gather(1, ids[0, 1:, None])
+        expected.append(-of_bytes[len(context) :].sum().item())
+    for batch_size in (1, 3):
+        found = [one.nats for one in likelihoods(ours, asked, batch_size)]
+        print(f"\n{shape}: {max(abs(a - b) for a, b in zip(found, expected, strict=True)):.1e}")
+        assert found == pytest.approx(expected, abs=1e-4)
 
 
 def original_folder(ours, folder):

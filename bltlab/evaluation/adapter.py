@@ -58,7 +58,8 @@ class Adapter(LM):
         super().__init__()
         self.batch_size = size_of(batch_size)
         kind: Any = getattr(torch, str(dtype), dtype)  # from_pretrained refuses what is none
-        self.model = BLT.from_pretrained(checkpoint, device=device, dtype=kind)
+        place = device_of(device)
+        self.model = BLT.from_pretrained(checkpoint, device=place, dtype=kind)
         self.method = fitted(method, self.model)
         self.seed = seed
         self._device = self.model.device
@@ -132,6 +133,16 @@ class Adapter(LM):
 
 if register_model is not None:
     register_model("bltlab")(Adapter)
+
+
+def device_of(device: str) -> str:
+    """A device; lm-eval says "cuda:0" where none was asked for, which not every machine has.
+
+    >>> device_of("cpu")
+    'cpu'
+    """
+    missing = device.startswith("cuda") and not torch.cuda.is_available()
+    return "auto" if missing else device
 
 
 def size_of(batch_size: int | str) -> int:
