@@ -531,12 +531,18 @@ def _settings_of(arguments: argparse.Namespace) -> Settings:
 
 def _ask_text(arguments: argparse.Namespace) -> None:
     """Print what a task makes of a text, and keep nothing."""
-    spec = f"{arguments.task or 'likelihood'}:{arguments.text}"
-    task, _ = task_of(spec)
+    name = arguments.task or "likelihood"
+    task, _ = task_of(name)
+    spec = f"{name}:{arguments.text}"
     settings = _settings_of(arguments)
     if arguments.method and isinstance(task, Reading):
         raise ValueError(f"--method belongs to tasks that write: {task.name} is read, not written")
-    rows = list(evaluate([arguments.model], [spec], arguments.method, settings))
+    try:
+        rows = list(evaluate([arguments.model], [spec], arguments.method, settings))
+    except FileNotFoundError as error:
+        if arguments.task or Path(arguments.text).exists():
+            raise
+        raise ValueError(f"{error}; the tasks are {', '.join(known_tasks())}") from None
     print(settings.filled(task).given_to(task).told(rows))
 
 

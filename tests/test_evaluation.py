@@ -46,6 +46,7 @@ def folder(tmp_path_factory):
     records = [json.dumps(dict(text=text, split="test")) for text in LINES]
     (folder / "pairs.jsonl").write_text("\n".join(records))
     (folder / "backwards.py").write_text(OWN_TASK)
+    (folder / "empty.jsonl").write_text("")
     return folder
 
 
@@ -55,7 +56,7 @@ def run(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(folder)
 
     def run(*words):
-        code = main(["evaluate", *words, "--model", "model", "--out", str(tmp_path)])
+        code = main(["evaluate", "--model", "model", "--out", str(tmp_path), *words])
         return code, "".join(capsys.readouterr())
 
     return run
@@ -105,6 +106,22 @@ def test_a_killed_run_goes_on_and_its_half_row_is_no_loss(rows_of, tmp_path):
     assert len(RowFile(path).rows) == 2
     assert list(map(same, rows_of())) == list(map(same, whole))
     assert list(map(same, read_rows(path))) == list(map(same, whole))
+
+
+def test_a_run_that_is_stopped_loses_no_row(rows_of, tmp_path, monkeypatch):
+    real, asked = harness.generate, []
+
+    def generate(*words, **settings):
+        asked.append(words)
+        if len(asked) == 5:  # of three items and three methods
+            raise KeyboardInterrupt
+        return real(*words, **settings)
+
+    monkeypatch.setattr(harness, "generate", generate)
+    with pytest.raises(KeyboardInterrupt):
+        rows_of()
+    assert [row["method"] for row in read_rows(tmp_path / "rows.jsonl")] == ["ar"]
+    assert len(rows_of()) == 3 and len(asked) == 5 + 2 * 3
 
 
 def test_the_printed_command_makes_the_row_again(rows_of, run, tmp_path, monkeypatch):
@@ -165,6 +182,16 @@ def test_shares_of_processes_come_together_in_order(monkeypatch):
         (["translation:backwards.py"], "a pair looks like"),
         (["translation:pairs.jsonl", "--method", "blt-x"], "method must be one of"),
         (["translation:pairs.jsonl", "--limit", "0"], "at least 1"),
+        (["nonsense"], "the tasks are arc-challenge"),
+        (["backwards:Backwards", "--out", "pairs.jsonl/x"], "pairs.jsonl is no folder to write"),
+        (["translation:pairs.jsonl", "--model", "model,nobody"], "nobody is no model folder"),
+        (["translation:empty.jsonl"], "empty.jsonl"),
+        (["likelihood:empty.jsonl"], "empty.jsonl"),
+        (["flores-fr"], "task flores-fr reads it from flores-fr:FOLDER"),
+        (["diversity", "--judge", "nobody"], "nobody is no model folder"),
+        (["pairs.jsonl", "--task", "nonsense"], "task must be one of"),
+        (["pairs.jsonl", "--task", "likelihood", "--method", "ar"], "is read, not written"),
+        (["diversity", "--split", "train"], "no splits to choose from"),
         (["--report", "none.jsonl"], "it is the file that evaluate writes rows to"),
         (["--report", "pairs.jsonl"], "has no row"),
     ],

@@ -19,6 +19,7 @@ import torch.distributed as dist
 from tqdm.auto import tqdm
 
 from .. import vocab
+from ..checkpoints import resolve
 from ..costs import ratio
 from ..decoding import METHODS, Generation, fitted, generate, header_of, method_of, why_not
 from ..model import BLT
@@ -146,6 +147,8 @@ def evaluate(
     asked_for = [asked for spec in tasks for asked in questions(spec, settings)]
     for spec in methods:
         method_of(spec)
+    for name in models:
+        resolve(name)
     with process_group() as group:
         group.wait()  # all have read the rows that are there
         for name in models:

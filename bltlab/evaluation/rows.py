@@ -26,16 +26,23 @@ def key_text(key: Mapping[str, Any]) -> str:
 class RowFile:
     """The rows of one file, by key; without one, they are held here alone.
 
-    The file need not be there yet.
+    The file need not be there yet. Raises OSError, in one sentence, where it could not be written.
     """
 
     def __init__(self, path: str | Path | None = None):
         self.path = None if path is None else Path(path)
         self.rows: dict[str, Row] = {}
+        if self.path:
+            self._check()
         if self.path and self.path.exists():
             text = textfiles.read(self.path).decode("utf-8", "replace")
             for line in text.splitlines():
                 self._take(line)
+
+    def _check(self) -> None:
+        above = next(place for place in self.path.absolute().parents if place.exists())
+        if not (above.is_dir() and os.access(above, os.W_OK)):
+            raise OSError(f"{self.path} cannot be written: {above} is no folder to write to")
 
     def _take(self, line: str) -> None:
         """Keep a line's row. A line that is none, as one that was cut off, is left out."""

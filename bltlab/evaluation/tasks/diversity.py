@@ -33,7 +33,8 @@ class Diversity(Task):
     temperature = 1.0
 
     def items(self, text: str) -> list[Item]:
-        """Empty prompts: each is drawn with a seed of its own."""
+        """Empty prompts, each drawn with a seed of its own. Raises OSError without a judge."""
+        _judge(self.judge)
         return [Item("", text)] * self.limit
 
     def score(self, item: Item, answer: str) -> float:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from ... import textfiles
+from .. import metrics
 from .base import Item
 from .translation import Translation
 
@@ -48,6 +49,7 @@ class Sentences(Translation):
 
     def items(self, text: str) -> list[Item]:
         """The test lines, each behind the same examples."""
+        metrics.translation_metrics()
         examples = self.both(text, "dev")[: self.shots] if self.shots else []
         before = "".join(self.prompt(source, f" {target}\n") for source, target in examples)
         test = self.both(text, "test")

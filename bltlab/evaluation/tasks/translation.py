@@ -22,7 +22,8 @@ class Translation(Task):
     stop = ("\n",)
 
     def items(self, text: str) -> list[Item]:
-        """The pairs of a corpus."""
+        """The pairs of a corpus. Raises ValueError where they could not be scored."""
+        metrics.translation_metrics()
         return [Item(pair.prompt, pair.answer) for pair in self.pairs(text)]
 
     def score(self, item: Item, answer: str) -> float:
