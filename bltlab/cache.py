@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .masks import row_numbers
 from .transfer import send
 
 Attend = Callable[[int, Tensor, Tensor], Tensor]
@@ -41,31 +40,46 @@ class Span:
         self.first = list(first)
         self.counts = list(counts)
         self.width = max(self.counts)
+        self.device = device
         ends = [f + n for f, n in zip(self.first, self.counts, strict=True)]
         self.end = max(ends)
         self.only = None if only is None else send(only, device)
-        same_start = len(set(self.first)) == 1
-        same = same_start and len(set(self.counts)) == 1
-        self.uniform = same and only is None  # a plain slice of every row of the batch
-        if same:
-            one = torch.arange(self.first[0], self.end, device=device)
-            self.positions = one.expand(len(self.first), -1)
-            self.real = None
-        else:
-            self.positions, self.real = self._ragged(device)
+        self.even = len(set(self.counts)) == 1  # no row is padded
+        self.aligned = self.even and len(set(self.first)) == 1  # all rows have the same positions
+        self.uniform = self.aligned and only is None  # a plain slice of every row of the batch
+
+    # Tensors are made when first asked for: a compiled step goes by the numbers.
 
     @cached_property
     def rows(self) -> Tensor:
         """(B, 1): the rows' numbers, to index a cache by."""
-        return row_numbers(self.positions) if self.only is None else self.only[:, None]
+        numbers = torch.arange(len(self.first), device=self.device)
+        return (numbers if self.only is None else self.only)[:, None]
 
-    def _ragged(self, device: torch.device) -> tuple[Tensor, Tensor | None]:
-        offset = torch.arange(self.width, device=device)
-        if len(set(self.counts)) == 1:
-            return send(self.first, device)[:, None] + offset, None
-        start, count = send([self.first, self.counts], device)[..., None]
-        positions = (start + torch.minimum(offset, count - 1)).clamp_min(0)
-        return positions, offset < count
+    @cached_property
+    def positions(self) -> Tensor:
+        """(B, T)."""
+        if self.aligned:
+            one = torch.arange(self.first[0], self.end, device=self.device)
+            return one.expand(len(self.first), -1)
+        if self.even:
+            return send(self.first, self.device)[:, None] + self._offset
+        start, count = self._bounds
+        return (start + torch.minimum(self._offset, count - 1)).clamp_min(0)
+
+    @cached_property
+    def real(self) -> Tensor | None:
+        """(B, T) bool, None where all rows have T positions."""
+        return None if self.even else self._offset < self._bounds[1]
+
+    @cached_property
+    def _offset(self) -> Tensor:
+        return torch.arange(self.width, device=self.device)
+
+    @cached_property
+    def _bounds(self) -> Tensor:
+        """(2, B, 1): where the rows begin, and how many positions they have."""
+        return send([self.first, self.counts], self.device)[..., None]
 
     def real_mask(self) -> Tensor:
         """`real` as a tensor in any case: (B, T) bool."""
@@ -123,13 +137,13 @@ class Cache:
         return self.layers[0].shape[self.axis] - 1 - self.before
 
     def reserve(self, n: int) -> None:
-        """Make room for n positions, by doubling.
+        """Make room for n positions, in buckets: a power of two of them.
 
         Raises MemoryError, and keeps what there is, where the machine has no memory for it.
         """
         if n <= self.capacity:
             return
-        capacity = max(n, 2 * self.capacity)
+        capacity = 1 << (n - 1).bit_length()
         rows = len(self.layers[0])
         axes_behind = self.layers[0].ndim - 1 - self.axis
         added = capacity - self.capacity

@@ -78,8 +78,9 @@ def ends_of(ids: Sequence[Sequence[int]]) -> list[int]:
 
 def ahead(state: DecodingState, offset: int, n: int) -> torch.Tensor:
     """(B, n), on the CPU: the positions from `offset` bytes past each row's frontier on."""
-    begins = torch.tensor(state.lengths)[:, None] + offset
-    return begins + torch.arange(n)
+    begins = [length + offset for length in state.lengths]
+    rows = [list(range(begin, begin + n)) for begin in begins]
+    return torch.tensor(rows, dtype=torch.long)
 
 
 def choose(
