@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 
 from . import memory, viz
 from .bench import add_bench_flags, run_bench
-from .bench.flags import METHOD, at_least_one, temperature
+from .bench.flags import COMPILE, METHOD, at_least_one, temperature
 from .checkpoints import assets
 from .corpora import RECIPES
 from .corpora import build as build_corpus
@@ -201,6 +201,8 @@ def add_generate(verbs: Any, foreign: Mapping[str, type]) -> None:
     )
     flag("--stop", action="append", default=[], help="end after this text; may be given repeatedly")
     flag("--trace", help="write the trace to this file")
+    name, settings = COMPILE
+    flag(name, **settings)
     flag("--plain", action="store_true", help="no play of the guesses, also in a terminal")
     add_option_flags(verb, {**METHODS, **foreign})
     verb.set_defaults(run=run_generate)
@@ -210,8 +212,11 @@ def run_generate(arguments: argparse.Namespace) -> None:
     """Write text to the terminal as it is committed; its costs to stderr."""
     given = [f"{name}={text}" for name, text in arguments.options]
     method = method_of(",".join([arguments.method, *given]))
+    model = BLT.from_pretrained(arguments.model)
+    if arguments.compile:
+        model.compile()
     events = stream(
-        BLT.from_pretrained(arguments.model),
+        model,
         given_text(arguments.prompt, arguments.file, "prompt"),
         method,
         max_new_bytes=arguments.max_new_bytes,

@@ -46,25 +46,34 @@ class RMSNorm(nn.Module):
         return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
 
 
-@lru_cache(maxsize=64)
-def rotary_frequencies(dim: int, theta: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """(dim / 2,) radians a position, on the imaginary axis.
+def rotary_radians(dim: int, theta: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(dim / 2,): how far a position turns each pair.
 
     In fp32 at least, in fp64 for an fp64 model.
     """
     wide = torch.float64 if dtype == torch.float64 else torch.float32
     even = torch.arange(0, dim, 2, device=device, dtype=wide)
-    radians = theta ** (-even / dim)
+    return theta ** (-even / dim)
+
+
+@lru_cache(maxsize=64)
+def rotary_frequencies(dim: int, theta: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """`rotary_radians` on the imaginary axis."""
+    radians = rotary_radians(dim, theta, dtype, device)
     return torch.complex(torch.zeros_like(radians), radians)
 
 
 def rotary(positions: Tensor, dim: int, theta: float, dtype: torch.dtype) -> Tensor:
     """Unit complex numbers (B, T, 1, 1, dim / 2): how far each pair of a head is turned.
 
-    positions (B, T); dim: width of a head.
+    positions (B, T); dim: width of a head. While torch compiles, which takes real numbers better,
+    they are cosines and sines: (B, T, 1, 1, dim / 2, 2).
     """
-    frequencies = rotary_frequencies(dim, theta, dtype, positions.device)
-    return (positions.reshape(*positions.shape, 1, 1, 1) * frequencies).exp()
+    places = positions.reshape(*positions.shape, 1, 1, 1)
+    if torch.compiler.is_compiling():
+        angles = places * rotary_radians(dim, theta, dtype, positions.device)
+        return torch.stack([angles.cos(), angles.sin()], -1)
+    return (places * rotary_frequencies(dim, theta, dtype, positions.device)).exp()
 
 
 def apply_rotary(x: Tensor, rotation: Tensor) -> None:
@@ -75,7 +84,11 @@ def apply_rotary(x: Tensor, rotation: Tensor) -> None:
     >>> x.flatten().tolist()
     [0.0, 1.0]
     """
-    if x.dtype in (torch.float32, torch.float64):
+    if not rotation.is_complex():
+        (cos, sin), (even, odd) = rotation.unbind(-1), x.unflatten(-1, (-1, 2)).unbind(-1)
+        turned = even * cos - odd * sin, even * sin + odd * cos
+        x.copy_(torch.stack(turned, -1).flatten(-2))
+    elif x.dtype in (torch.float32, torch.float64):
         torch.view_as_complex(x.unflatten(-1, (-1, 2))).mul_(rotation)
     else:
         pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
@@ -320,7 +333,8 @@ class CrossAttention(nn.Module):
         x (B, T, D); keys (B, T or 1, K, 2, H, head).
         """
         few = keys.shape[0] * keys.shape[1] <= FEW
-        read = read_in_one_kernel if few else read_by_products
+        compiling = torch.compiler.is_compiling()  # then products become part of a larger loop
+        read = read_in_one_kernel if few and not compiling else read_by_products
         mixed = read(self._queries(x), keys)
         return torch.add(self.out(mixed.flatten(2)), x, alpha=self.residual)
 

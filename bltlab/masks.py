@@ -34,7 +34,7 @@ def same_document(q_document: Tensor, kv_document: Tensor) -> Tensor:
     return q_document == kv_document
 
 
-def inside_block(q: Tensor, kv: Tensor, start: int | Tensor, size: int) -> Tensor:
+def inside_block(q: Tensor, kv: Tensor, start: int | Tensor, size: int | Tensor) -> Tensor:
     """Every slot of a block reads every slot of it, both ways; `start` and `size` in bytes.
 
     >>> i = torch.arange(4)
@@ -65,7 +65,7 @@ def denoising(
     q: Tensor,
     kv: Tensor,
     start: int | Tensor,
-    size: int,
+    size: int | Tensor,
     window: int | None = None,
 ) -> Tensor:
     """While a block is filled in: causal, and inside the block both ways (Fast BLT section 3.1.1).

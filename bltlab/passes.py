@@ -40,6 +40,7 @@ class CachedModel:
 
     def __init__(self, model: BLT, batch_size: int):
         self.model = model
+        self.device = model.device
         self.batch_size = batch_size
         config = model.config
         decoder = config.decoder
@@ -57,7 +58,7 @@ class CachedModel:
         reach = model.encoder.hashes.reach - 1  # zeros before BOS
         self.ids = Cache(1, (), (), batch_size, torch.long, model.device, before=reach)
         self._weights = model.weight_bytes()
-        self.nfe = NFE()
+        self._done = dict.fromkeys(self.kv, 0)
         self.weight_bytes = 0
         self.cache_bytes = 0
         self.seconds_by_part = dict.fromkeys(self.kv, 0.0)
@@ -68,6 +69,11 @@ class CachedModel:
 
     def _of_vectors(self, *inner: int) -> Cache:
         return Cache(1, (), inner, self.batch_size, self.model.dtype, self.model.device)
+
+    @property
+    def nfe(self) -> NFE:
+        """Passes so far, by part."""
+        return NFE(**self._done)
 
     @property
     def caches(self) -> list[Cache]:
@@ -84,12 +90,12 @@ class CachedModel:
         self, first: Sequence[int], counts: Sequence[int], only: Sequence[int] | None = None
     ) -> Span:
         """The `Span` of these positions, on the model's device."""
-        return Span(first, counts, self.model.device, only)
+        return Span(first, counts, self.device, only)
 
     def padded(self, rows: list[list[int]], width: int) -> Tensor:
         """Lists as a tensor (B, width), with 0 where nothing is read."""
         filled = [row + [0] * (width - len(row)) for row in rows]
-        return send(filled, self.model.device)
+        return send(filled, self.device)
 
     # -- attention over the caches ---------------------------------------------------------------
 
@@ -136,7 +142,7 @@ class CachedModel:
 
     def _count(self, part: str, *weights: str) -> None:
         """One more pass of a part, that read these weights."""
-        self.nfe += NFE(**{part: 1})
+        self._done[part] += 1
         for name in weights:
             self.weight_bytes += self._weights[name]
 
@@ -224,7 +230,7 @@ class CachedModel:
             span = JoinedSpan([part.span for part in parts])
         low, slots = self._slots(span, window)
         mask = denoising(span.positions[..., None], slots, begin, block_size, window)
-        return self._run_decoder(inputs, span, _joined_reads(parts), (low, mask))
+        return self._run_decoder(inputs, span, joined_reads(parts), (low, mask))
 
     @timed("decoder")
     def _run_decoder(
@@ -261,7 +267,7 @@ def patch_numbers(edges: Sequence[int]) -> list[int]:
     return numbers
 
 
-def _joined_reads(parts: Sequence[Part]) -> list[list[int]]:
+def joined_reads(parts: Sequence[Part]) -> list[list[int]]:
     """The latents that the positions of all parts read, row by row; one for all where there is one
     part.
     """

@@ -19,11 +19,12 @@ from torch import Tensor
 from . import vocab
 from .cache import Cache, Span
 from .clock import Clock
+from .compiled import passes_of
 from .costs import NFE
 from .layers import not_numbers
 from .masks import row_numbers
 from .model import BLT
-from .passes import CachedModel, Part
+from .passes import Part
 from .patching import GrowingPatches
 from .transfer import fetch, send
 
@@ -87,7 +88,7 @@ class DecodingState:
             )
         longest = config.patcher.max_patch_length
         self.rows = [GrowingPatches(longest) for _ in range(batch_size)]
-        self._passes = CachedModel(model, batch_size)
+        self._passes = passes_of(model, batch_size)
         self._scratch = Scratch([0] * batch_size)
         self._frontier: Frontier | None = None
         self.clock = Clock()

@@ -12,7 +12,7 @@ import torch
 from conftest import random_ids, random_model
 
 import bltlab
-from bltlab import vocab
+from bltlab import compiled, vocab
 from bltlab.__main__ import main
 from bltlab.bench import beside_transformers, measuring, reading, speed
 from bltlab.bench.training_step import PARTS, decode_blocks_plainly
@@ -203,6 +203,20 @@ def test_decode_puts_every_method_beside_autoregression(folder, corpus, capsys):
             r["share_of_copy"] * about["copy_gb_per_s"]
         )
         assert r["equal_to_ar"] >= r["equal_to_ar_until_difference"] >= 0
+
+
+def test_decode_holds_compiled_steps_against_none(folder, corpus, capsys, monkeypatch):
+    steps = compiled.uncompiled  # the same steps, without a compiler
+    monkeypatch.setattr(compiled, "compile_model", lambda model: compiled.use(model, steps(model)))
+    asked = ["decode", "--checkpoint", folder, "--prompts-from", corpus, "--compile"]
+    asked += ["--prompts", 2, "--prompt-bytes", 40, "--max-new-bytes", 16, "--repeats", 1]
+    rows = bench(capsys, *asked, "--method", "blt-s")["rows"]
+    assert [row["method"] for row in rows] == ["ar", "ar, compiled", "blt-s", "blt-s, compiled"]
+    for eager, row in zip(rows[::2], rows[1::2], strict=True):
+        gain = row["bytes_per_s"] / eager["bytes_per_s"]
+        assert row["against_uncompiled"] == pytest.approx(gain)
+        assert row["equal_to_uncompiled"] == 1
+        assert "against_uncompiled" not in eager
 
 
 def test_a_judge_adds_quality_and_a_figure_of_what_it_costs(folder, corpus, tmp_path, capsys):

@@ -88,6 +88,16 @@ def refusal(capsys, *arguments):
 # -- generate --------------------------------------------------------------------------------------
 
 
+def test_generate_compiles_only_where_it_is_asked_to(capsys, monkeypatch):
+    asked = []
+    monkeypatch.setattr(bltlab.compiled, "compile_model", asked.append)
+    arguments = ["generate", "And ", "--max-new-bytes", "2"]
+    main(arguments)
+    assert asked == []
+    main([*arguments, "--compile"])
+    assert [model.name for model in asked] == ["blt-d-nano"]
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_generate_writes_text_and_a_trace(method, capsys, tmp_path):
     trace = tmp_path / "t.json"

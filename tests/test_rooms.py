@@ -18,7 +18,7 @@ LAYERS = """
     events schema canvas trace
     transfer masks layers
     patching model diffusion
-    cache passes state
+    cache passes steps compiled state
     unmasking sampling
     decoding
     data training
@@ -30,7 +30,8 @@ LAYERS = """
 """
 ORDER = LAYERS.split()
 # Jupyter asks a trace to show itself; what draws it stands above, and is imported at that moment.
-EXCEPTIONS = {("trace", "viz")}
+# A model is asked to compile; the steps that are compiled need caches, which stand above it.
+EXCEPTIONS = {("trace", "viz"), ("model", "compiled")}
 # Rooms that open on a laptop without weights: they never import torch.
 PLAIN = [
     "vocab",

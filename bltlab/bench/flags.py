@@ -95,6 +95,12 @@ TIMING = (
     ),
     TEXT,
 )
+COMPILE = flag(
+    "--compile",
+    "decode by compiled steps: the same bytes sooner; the first time takes minutes and a C++"
+    " compiler, then they are kept",
+    action="store_true",
+)
 PROMPTS = count("--prompts", 6, "held-out prompts")
 PROMPT_BYTES = count("--prompt-bytes", 128, "length of each prompt")
 TEMPERATURE = flag("--temperature", "of sampling; 0 is greedy", type=temperature, default=0.0)

@@ -7,6 +7,7 @@ which records every event; timed runs record none.
 import argparse
 import statistics
 from collections.abc import Mapping
+from copy import copy
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +21,7 @@ from ..evaluation.summary import agreement, check_written, summarise
 from ..evaluation.words import judged, variety
 from ..model import BLT, PARTS
 from .flags import (
+    COMPILE,
     DTYPE,
     METHOD,
     PROMPT_BYTES,
@@ -44,9 +46,10 @@ from .measuring import (
     write,
 )
 
+COMPILED = ", compiled"  # behind the name of a method
 SHARED = 16  # texts that every batch size up to it writes after
 RECORDS: dict[str, bool | str] = {"bytes": False, "events": "totals", "events, candidates": True}
-Job = tuple[list, Any]  # prompts, as `write` takes them; a method
+Job = tuple[BLT, list, Any]  # a model; prompts, as `write` takes them; a method
 Runs = tuple[Written, list[Written]]  # the recorded warm-up; the timed runs
 
 
@@ -60,14 +63,14 @@ def _settings(arguments: argparse.Namespace, prompts: Prompts, temperature: floa
 
 
 def recorded_and_timed(
-    model: BLT, jobs: Mapping[Name, Job], repeats: int, title: str, settings: Row
+    jobs: Mapping[Name, Job], repeats: int, title: str, settings: Row
 ) -> dict[Name, Runs]:
     """The recorded warm-up and the timed runs of each job, by its name."""
     warm_up = tqdm(jobs.items(), desc=f"{title}, run -1", leave=False)
     settings = {"record": "totals", **settings}
-    recorded = {name: write(model, *job, **settings) for name, job in warm_up}
+    recorded = {name: write(*job, **settings) for name, job in warm_up}
     settings["record"] = False
-    bare = {name: partial(write, model, *job, **settings) for name, job in jobs.items()}
+    bare = {name: partial(write, *job, **settings) for name, job in jobs.items()}
     timed = in_turn(bare, repeats, title, warm=True)
     return {name: (recorded[name], timed[name]) for name in jobs}
 
@@ -96,15 +99,13 @@ def decode(arguments: argparse.Namespace, model: BLT) -> Report:
     _check_figure(arguments)
     judge = BLT.from_pretrained(arguments.judge) if arguments.judge else None
     prompts = held_out(arguments.prompts_from, arguments.prompts, arguments.prompt_bytes)
-    jobs = {
-        label: (prompts.texts, method) for label, method in methods_for(model, arguments.method)
-    }
+    jobs = _jobs(arguments, model, prompts.texts)
     copied = copy_bandwidth(model.device)
     rows: list[Row] = []
     for temperature in arguments.temperature:
         settings = _settings(arguments, prompts, temperature)
         title = f"temperature {temperature:g}"
-        runs = recorded_and_timed(model, jobs, arguments.repeats, title, settings)
+        runs = recorded_and_timed(jobs, arguments.repeats, title, settings)
         theirs = _texts(runs["ar"][0])
         for label, (recorded, timed) in runs.items():
             row = dict(method=label, temperature=temperature, new_bytes=recorded.new_bytes)
@@ -113,6 +114,8 @@ def decode(arguments: argparse.Namespace, model: BLT) -> Report:
             _add_costs(row, base, recorded)
             _add_bandwidth(row, copied)
             _add_agreement(row, _texts(recorded), theirs)
+            if label.endswith(COMPILED):
+                _add_gain(row, rows[-1], _texts(recorded), _texts(runs[rows[-1]["method"]][0]))
             if judge is not None:
                 _add_quality(row, judge, prompts.texts, _texts(recorded))
             rows.append(row | _time_by_part(timed))
@@ -128,6 +131,26 @@ def decode(arguments: argparse.Namespace, model: BLT) -> Report:
         figure = viz.figures.quality_against_cost(rows)
         files.write(arguments.figure, figure.to_html(include_plotlyjs=True))
     return about, rows
+
+
+def _jobs(arguments: argparse.Namespace, model: BLT, texts: list[bytes]) -> dict[str, Job]:
+    """All methods by name; with --compile each a second time behind itself, compiled."""
+    methods = methods_for(model, arguments.method)
+    if not arguments.compile:
+        return {label: (model, texts, method) for label, method in methods}
+    twin = copy(model)  # the same weights
+    twin.compile()
+    jobs: dict[str, Job] = {}
+    for label, method in methods:
+        jobs[label] = model, texts, method
+        jobs[label + COMPILED] = twin, texts, method
+    return jobs
+
+
+def _add_gain(row: Row, eager: Row, ours: list[bytes], theirs: list[bytes]) -> None:
+    """How much sooner compiled steps are done than the row before, and whether they agree."""
+    row["against_uncompiled"] = row["bytes_per_s"] / eager["bytes_per_s"]
+    row["equal_to_uncompiled"] = agreement(ours, theirs)[1]
 
 
 def _check_figure(arguments: argparse.Namespace) -> None:
@@ -193,6 +216,7 @@ DECODE = Benchmark(
         PROMPT_BYTES,
         TEMPERATURES,
         METHOD,
+        COMPILE,
         new_bytes(256),
         flag("--judge", "another model that says how good the text is", metavar="MODEL"),
         flag("--figure", "page for the quality of text against its cost", metavar="FILE.html"),
@@ -215,11 +239,11 @@ def batch(arguments: argparse.Namespace, model: BLT) -> Report:
     for size in arguments.batch:
         groups = _groups(prompts.texts, size, min(SHARED, most))
         for label, method in methods_for(model, arguments.method):
-            jobs[size, label] = groups, method
+            jobs[size, label] = model, groups, method
     settings = _settings(arguments, prompts, arguments.temperature)
     rows: list[Row] = []
     against_first = f"against_batch_{arguments.batch[0]}"
-    runs = recorded_and_timed(model, jobs, arguments.repeats, "batch", settings)
+    runs = recorded_and_timed(jobs, arguments.repeats, "batch", settings)
     for (size, label), (recorded, timed) in runs.items():
         row = dict(method=label, batch=size, new_bytes=recorded.new_bytes)
         add_speed(row, first_like(rows, row, "batch"), recorded, timed)

@@ -1,0 +1,216 @@
+"""Compiled steps: the laws hold for them, and where there are none decoding goes on.
+
+Most tests run the steps without a compiler, one operation after another; one compiles them.
+"""
+
+import copy
+import random
+import shutil
+import warnings
+
+import pytest
+import test_state_laws as laws
+import torch
+from conftest import random_ids, random_model
+
+import bltlab
+from bltlab import compiled, vocab
+from bltlab.compiled import CompiledModel
+from bltlab.costs import cache_bytes_per_byte
+from bltlab.evaluation.check import bytes_kept
+
+LAWS = (
+    laws.test_1_extend_in_any_chunking_equals_one_forward,
+    laws.test_2_rollback_forgets,
+    laws.test_3_drafting_leaves_no_trace,
+    laws.test_5_a_row_alone_equals_a_row_in_a_batch,
+    laws.test_7_decoding_meets_training,
+    laws.test_8_drafts_equal_the_model_up_to_the_last_byte_of_the_patch_under_way,
+)
+METHODS = ("ar", "blt-s", "blt-d", "blt-dv", "blt-f", "blt-fv")
+
+
+class Watched(CompiledModel):
+    """Passes that note which steps ran: (part, positions)."""
+
+    ran: list[tuple[str, int]] = []
+
+    def _run(self, plan, first, at):
+        self.ran.append((plan.part, at.shape[2]))
+        return super()._run(plan, first, at)
+
+
+class WholeReads(Watched):
+    """Steps that read every slot of their caches, as a graph of fixed sizes would."""
+
+    def _run(self, plan, first, at):
+        whole = plan._replace(low=0, slots=self.kv[plan.part].capacity)
+        return super()._run(whole, first, at)
+
+
+@pytest.fixture
+def by_steps(monkeypatch):
+    """Has every new state run by steps, and gives the list of those that ran."""
+
+    def install(kind=Watched):
+        def passes_of(model, batch_size):
+            if compiled.steps_of(model) is None:
+                compiled.use(model, compiled.uncompiled(model))
+            return kind(model, batch_size)
+
+        monkeypatch.setattr(Watched, "ran", [])
+        monkeypatch.setattr(bltlab.state, "passes_of", passes_of)
+        return Watched.ran
+
+    return install
+
+
+@pytest.mark.parametrize("kind", [Watched, WholeReads])
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__[5:])
+def test_the_laws_of_the_state_hold_for_steps(law, seed, kind, by_steps):
+    ran = by_steps(kind)
+    law(seed)
+    assert {"patcher", "encoder", "decoder"} <= {part for part, _ in ran}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_shipped_weights_write_the_same_bytes_by_steps(method, by_steps):
+    model = bltlab.BLT.from_pretrained("blt-d-phrases-8", device="cpu")
+    prompt = "de: Der 70. Hund schläft im Garten.\nen:"
+    asked = dict(method=method, max_new_bytes=40, record="totals")
+    expected = bltlab.generate(copy.copy(model), prompt, **asked)
+    ran = by_steps()
+    found = bltlab.generate(model, prompt, **asked)
+    assert found.bytes == expected.bytes and len(ran) > 20
+    totals, by_hand = found.trace.totals, expected.trace.totals
+    assert totals.nfe == by_hand.nfe  # what is counted is the same
+    assert totals.measured_gb == pytest.approx(by_hand.measured_gb, rel=1e-9)
+
+
+def test_an_uncompiled_model_runs_no_steps_and_a_copy_keeps_its_own():
+    model = random_model(1)
+    twin = copy.copy(model)
+    compiled.use(twin, compiled.uncompiled(twin))
+    assert type(bltlab.DecodingState(model)._passes) is not CompiledModel
+    assert type(bltlab.DecodingState(twin)._passes) is CompiledModel
+    twin.to(torch.float32)  # the steps know the weights of before
+    assert type(bltlab.DecodingState(twin)._passes) is not CompiledModel
+
+
+def test_caches_hold_what_the_formula_says(by_steps):
+    by_steps()
+    model = random_model(2)
+    state = bltlab.DecodingState(model)
+    ids = random_ids(2, 300)
+    for at in range(0, 300, 7):
+        state.extend(ids[at : at + 7])
+    patches = state.rows[0].closed + 1  # the open one has a slot too
+    of_patches = [state._passes.kv["global_"], state._passes.latents, state._passes.keys]
+    for cache in state.caches:
+        used = patches if any(cache is one for one in of_patches) else 300
+        assert cache.capacity in (bucket(used), bucket(used - 1), 64)
+        stored = sum(layer.nbytes for layer in cache.layers)
+        assert stored == cache.slot_bytes * (cache.before + cache.capacity + 1)
+    a_byte = cache_bytes_per_byte(model.config, 300 / state.rows[0].closed, 8, 8)
+    assert bytes_kept(state) == pytest.approx(300 * a_byte, rel=1e-9)
+
+
+def bucket(n):
+    """The smallest power of two that holds n slots."""
+    return 1 << (n - 1).bit_length()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+def test_compiled_steps_hold_the_laws_and_are_built_once(tmp_path, monkeypatch):
+    """Two of the eight: each takes ten seconds. The others run uncompiled."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    built = [("patcher", "one"), ("decoder", "row")]
+    package = compiled._package
+
+    def some(model):
+        packages = {name: package(model, *name) for name in built}
+        return compiled.uncompiled(model) | packages
+
+    monkeypatch.setattr(compiled, "_packages", some)
+    model = random_model(5, n_decoder=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        model.compile()
+    monkeypatch.setattr(compiled, "_build", None)  # from here on nothing is built
+    monkeypatch.setattr(laws, "case", lambda seed: (model, random.Random(seed)))
+    for seed in range(16):
+        for law in LAWS:
+            law(seed)
+    _reads_alike(model, random_ids(5, 2000))
+    other = random_model(6, n_decoder=1)  # of the same shape: loaded, with weights of its own
+    other.compile()
+    assert compiled.steps_of(other)
+    _reads_alike(other, random_ids(6, 60))
+
+
+def _reads_alike(model, ids):
+    """Compiled and not, every length up to that of ids gives the same logits."""
+    plain = bltlab.DecodingState(copy.copy(model), max_length=2048)
+    ours = bltlab.DecodingState(model, max_length=2048)
+    draw = random.Random(0)
+    for chunk in laws.chunks(ids, draw):
+        assert (ours.extend(chunk) - plain.extend(chunk)).abs().max() < laws.TOLERANCE
+        drafted = [draw.randint(101, 112)]
+        assert (ours.draft(drafted) - plain.draft(drafted)).abs().max() < laws.TOLERANCE
+
+
+# -- where there are none ------------------------------------------------------------------------
+
+
+def refusal(model):
+    """What `compile` says, once."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        model.compile()
+    (one,) = told
+    return str(one.message)
+
+
+def test_without_a_compiler_decoding_goes_on(monkeypatch):
+    model = random_model(3).float()
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    expected = bltlab.generate(model, "ab", max_new_bytes=8).bytes
+    assert refusal(model) == (
+        "compiling needs a C++ compiler, and no-such-compiler is not installed;"
+        " decoding goes on uncompiled"
+    )
+    assert bltlab.generate(model, "ab", max_new_bytes=8).bytes == expected
+
+
+def test_a_dtype_or_device_without_steps_is_said():
+    narrow = random_model(3).to(torch.bfloat16)
+    assert refusal(narrow).startswith(
+        "steps are compiled for float32 and float64, this model is bfloat16;"
+    )
+    elsewhere = bltlab.BLT.on_meta(random_model(3).config)
+    assert refusal(elsewhere).startswith("steps are compiled for the CPU, this model is on meta;")
+
+
+def test_a_compiler_that_fails_is_said(monkeypatch):
+    def fails(*_):
+        raise RuntimeError("first line\nthe last line")
+
+    monkeypatch.setattr(compiled, "_build", fails)
+    monkeypatch.setattr(compiled, "why_not", lambda model: None)
+    monkeypatch.setattr(compiled, "_key", lambda *_: "no-such-package")
+    assert refusal(random_model(3)) == (
+        "compiling failed with RuntimeError: the last line; decoding goes on uncompiled"
+    )
+
+
+def test_a_text_beyond_the_maximum_is_refused_and_the_text_stays(by_steps):
+    by_steps()
+    state = bltlab.DecodingState(random_model(3), max_length=20)
+    state.extend(random_ids(3, 20))
+    with pytest.raises(ValueError, match="max_length is 20 bytes with BOS, got a text of 21"):
+        state.extend([104])
+    assert state.length == 20
+    state.rollback(19)
+    assert state.extend([104]).shape == (1, 1, vocab.VOCAB_SIZE)
