@@ -114,18 +114,19 @@ def by_hand(state: bltlab.DecodingState, folder: str) -> Callable[[], torch.Tens
     angles = position * rotary_radians(head, config.rope_theta, torch.float32, state.model.device)
     turn = torch.stack([angles.cos(), angles.sin()], -1).flatten()
     begin = patcher.embedding.weight[state.rows[0].ids[-1]]
-    logits = torch.empty(config_ids := patcher.output.weight.shape[0])
+    n_ids = patcher.output.weight.shape[0]
+    logits = torch.empty(n_ids)
     low = max(0, position + 1 - (config.window or position + 1))
-    sizes = [config.n_layers, config.dim, config.n_heads, config.hidden_dim, config_ids]
+    sizes = [config.n_layers, config.dim, config.n_heads, config.hidden_dim, n_ids]
     arrays = [_pointers(weights), _pointers(caches)]
     arguments = [ctypes.c_void_p(begin.data_ptr()), *arrays]
     arguments += [ctypes.c_void_p(turn.data_ptr()), ctypes.c_void_p(logits.data_ptr())]
     arguments += [*sizes, caches[0].shape[3], low, position, ctypes.c_float(config.norm_eps)]
-    keep = weights, turn, begin
+    held = weights, turn, begin  # C++ knows only where they are
 
     def work() -> torch.Tensor:
         run(*arguments)
-        return logits if keep else logits
+        return held and logits
 
     return work
 
@@ -175,7 +176,7 @@ def main() -> None:
     for state in states:
         state.extend(bltlab.encode(TEXT))
     ways = [parts_of(state) for state in states]
-    copied = copy_bandwidth(eager.device)
+    copied = copy_bandwidth(eager.device)  # bytes a second, read and written
     weights = eager.weight_bytes()
     weights["global_"] += weights["pool"] + weights["keys"]
     print(f"{'part':8} {'eager':>8} {'compiled':>8} {'by hand':>8} {'bound':>8}  microseconds")

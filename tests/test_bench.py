@@ -217,6 +217,9 @@ def test_decode_holds_compiled_steps_against_none(folder, corpus, capsys, monkey
         assert row["against_uncompiled"] == pytest.approx(gain)
         assert row["equal_to_uncompiled"] == 1
         assert "against_uncompiled" not in eager
+    monkeypatch.setattr(compiled, "compile_model", lambda model: False)  # it cannot be compiled
+    rows = bench(capsys, *asked, "--method", "ar")["rows"]
+    assert [row["method"] for row in rows] == ["ar"]
 
 
 def test_a_judge_adds_quality_and_a_figure_of_what_it_costs(folder, corpus, tmp_path, capsys):

@@ -16,6 +16,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from .. import files, viz
+from ..compiled import steps_of
 from ..evaluation.prompts import Prompts, held_out, methods_for
 from ..evaluation.summary import agreement, check_written, summarise
 from ..evaluation.words import judged, variety
@@ -134,16 +135,15 @@ def decode(arguments: argparse.Namespace, model: BLT) -> Report:
 
 
 def _jobs(arguments: argparse.Namespace, model: BLT, texts: list[bytes]) -> dict[str, Job]:
-    """All methods by name; with --compile each a second time behind itself, compiled."""
-    methods = methods_for(model, arguments.method)
-    if not arguments.compile:
-        return {label: (model, texts, method) for label, method in methods}
+    """All methods by name; with --compile each a second time behind itself, where it can be."""
     twin = copy(model)  # the same weights
-    twin.compile()
+    if arguments.compile:
+        twin.compile()
     jobs: dict[str, Job] = {}
-    for label, method in methods:
+    for label, method in methods_for(model, arguments.method):
         jobs[label] = model, texts, method
-        jobs[label + COMPILED] = twin, texts, method
+        if steps_of(twin):
+            jobs[label + COMPILED] = twin, texts, method
     return jobs
 
 
