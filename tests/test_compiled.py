@@ -140,7 +140,7 @@ def test_compiled_steps_hold_the_laws_and_are_built_once(tmp_path, monkeypatch):
         model.compile()
     monkeypatch.setattr(compiled, "_build", None)  # from here on nothing is built
     monkeypatch.setattr(laws, "case", lambda seed: (model, random.Random(seed)))
-    for seed in range(16):
+    for seed in range(3):
         for law in LAWS:
             law(seed)
     _reads_alike(model, random_ids(5, 2000))
@@ -155,7 +155,7 @@ def _reads_alike(model, ids):
     plain = bltlab.DecodingState(copy.copy(model), max_length=2048)
     ours = bltlab.DecodingState(model, max_length=2048)
     draw = random.Random(0)
-    for chunk in laws.chunks(ids, draw):
+    for chunk in laws.chunks(ids, draw, most=30):
         assert (ours.extend(chunk) - plain.extend(chunk)).abs().max() < laws.TOLERANCE
         drafted = [draw.randint(101, 112)]
         assert (ours.draft(drafted) - plain.draft(drafted)).abs().max() < laws.TOLERANCE
