@@ -23,7 +23,7 @@ from bltlab.trace import Trace
 from bltlab.viz import patches, site
 from bltlab.viz.prompts import PROMPTS, kind_of
 
-TEMPERATURES = {"phrases": 0.0, "": 0.7}  # what a translation and an open text are best drawn at
+TEMPERATURES = {"phrases": 0.0, "functions": 0.0, "": 0.7}  # what their texts are best drawn at
 NEW_BYTES, SECONDS = 96, 3.0  # of what is decoded before anybody asks: at most, of each method
 PACED, PACED_SECONDS = 24, 0.3  # of the runs that tell how fast autoregression is
 LONGEST = 200  # bytes of a prompt of the model's own

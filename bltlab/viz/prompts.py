@@ -6,6 +6,11 @@ PROMPTS = {  # the last are for all others
         "fr: Le train s'arrête à 22 h 53 dans le jardin.\nen:",
         "de: dreitausendsechshundertzwölf\nen:",
     ),
+    "functions": (
+        'def f(s):\n    """split it at each \'r\', then count the words"""\n    return',
+        'def f(ws):\n    """reverse each word, then keep the words with \'n\'"""\n    return',
+        'def f(xs):\n    """keep those above 5, then sort them from the largest"""\n    return',
+    ),
     "": (
         "The king sent his servants to ",
         "My fellow Americans, ",
