@@ -244,7 +244,7 @@ def _processor() -> str:
     facts = [platform.machine(), platform.processor()]
     told = Path("/proc/cpuinfo")
     if told.is_file():
-        lines = set(told.read_text().split("\n"))
+        lines = set(told.read_text(encoding="utf-8").split("\n"))
         facts += sorted(filter(re.compile("model name|flags|Features").match, lines))
     return "\n".join(facts)
 
