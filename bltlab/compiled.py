@@ -135,8 +135,7 @@ def _run(step: Any, tensors: list[Tensor]) -> list[Tensor]:
 
 def cache_folder() -> Path:
     """Where packages are kept."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "bltlab" / "steps"
+    return files.cache_folder() / "steps"
 
 
 def _packages(model: BLT) -> Steps:

@@ -36,6 +36,11 @@ def write(path: str | Path, data: bytes | str) -> None:
         raise type(error)(f"{path} could not be written: {why(error)}") from None
 
 
+def cache_folder() -> Path:
+    """Where what can be made again is kept: $XDG_CACHE_HOME/bltlab, else ~/.cache/bltlab."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bltlab"
+
+
 def sha256_of(path: Path) -> str:
     """The sha256 of a file, in hex."""
     with open(path, "rb") as file:

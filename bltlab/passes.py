@@ -15,7 +15,7 @@ from .costs import NFE
 from .masks import additive, causal, denoising
 from .model import BLT
 from .patching import entropy, opens_by_rule
-from .transfer import send
+from .transfer import send, send_padded
 
 Mask = tuple[int, Tensor | None]  # the first slot that is read, and who may read what from it
 
@@ -94,8 +94,7 @@ class CachedModel:
 
     def padded(self, rows: list[list[int]], width: int) -> Tensor:
         """Lists as a tensor (B, width), with 0 where nothing is read."""
-        filled = [row + [0] * (width - len(row)) for row in rows]
-        return send(filled, self.device)
+        return send_padded(rows, self.device, width)
 
     # -- attention over the caches ---------------------------------------------------------------
 

@@ -4,6 +4,7 @@ A look at what a GPU has computed waits for all that it was asked to do before. 
 seldom, and then at everything it wants to know. On a CPU nothing is copied.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,6 +15,20 @@ def send(numbers: Any, device: torch.device) -> Tensor:
     """Nested lists of whole numbers, or a tensor, as a tensor on a device; nobody waits for it."""
     found = numbers if torch.is_tensor(numbers) else torch.tensor(numbers, dtype=torch.long)
     return found.to(device, non_blocking=True)
+
+
+def send_padded(
+    rows: Sequence[Sequence[int]], device: torch.device, width: int | None = None
+) -> Tensor:
+    """Rows of unequal length as a tensor (B, width) on a device, 0 behind; width: of the longest.
+
+    >>> send_padded([[5], [6, 7]], torch.device("cpu"))
+    tensor([[5, 0],
+            [6, 7]])
+    """
+    width = max(map(len, rows)) if width is None else width
+    filled = [[*row, *[0] * (width - len(row))] for row in rows]
+    return send(filled, device)
 
 
 def fetch(*tensors: Tensor | None) -> list[Any]:

@@ -33,7 +33,7 @@ from .. import files
 from ..data import SPLITS
 from . import functions, pairs, phrases, plain_english, problems, questions
 from .duplicates import SHINGLE, without_duplicates
-from .packages import Archive, Package, cache_folder, fetch
+from .packages import Archive, Package, fetch
 from .recipe import Recipe, Record
 
 RECIPES: dict[str, Recipe] = {
@@ -73,7 +73,7 @@ def build(
     recipe = RECIPES[name]
     out = Path(out or Path("corpora", name))
     _check_free(out)
-    archives = _fetch_all(recipe, cache or cache_folder())
+    archives = _fetch_all(recipe, cache or files.cache_folder())
     records = _read_all(recipe, archives, seed)
     records, counts = without_duplicates(records, recipe.near)
     facts = _facts(records, counts, archives)

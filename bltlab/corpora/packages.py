@@ -3,7 +3,6 @@
 import io
 import json
 import lzma
-import os
 import re
 import shutil
 import sqlite3
@@ -138,11 +137,6 @@ class Archive:
         return ValueError(
             f"the archive of {self.package.name} cannot be read ({why}); it is {self.path}"
         )
-
-
-def cache_folder() -> Path:
-    """Where fetched archives stay: $XDG_CACHE_HOME/bltlab, else ~/.cache/bltlab."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bltlab"
 
 
 def fetch(package: Package, cache: Path) -> Archive:

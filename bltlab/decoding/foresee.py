@@ -27,7 +27,7 @@ from .. import vocab
 from ..events import Drafted, Event, Foreseen, Guessed
 from ..sampling import Pick, check_picked
 from ..state import DecodingState
-from ..transfer import send
+from ..transfer import send, send_padded
 from .moves import Proposing
 from .proposal import Proposal, Rows, ahead, choose
 from .telling import Told, Weighed, tell, weigh
@@ -109,7 +109,7 @@ class Foresight:
         state = self.state
         texts = [self._unread(row) for row in self.rows]
         counts = [len(text) for text in texts]
-        ids = send(_padded(texts), state.model.device)  # (B, T)
+        ids = send_padded(texts, state.model.device)  # (B, T)
         block = self.masks if any(self._wants_more(row) for row in self.rows) else None
         read = state.draft(ids, self.latent, counts, every=True, block=block)
         logits, denoised = (read, None) if block is None else read  # (B, T, V), (B, S, V)
@@ -307,13 +307,3 @@ class Foresight:
             filled = [(row.probs + [0.0] * n)[:n] for row in self.rows]
             probs = send(torch.tensor(filled), device)
         return Proposal(send(rows, device), probs, own=1, rows=rows)
-
-
-def _padded(rows: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Rows of equal length, with 0 behind.
-
-    >>> _padded([[5], [6, 7]])
-    [[5, 0], [6, 7]]
-    """
-    width = max(map(len, rows))
-    return [[*row, *[0] * (width - len(row))] for row in rows]

@@ -16,7 +16,7 @@ from ..layers import check_numbers
 from ..model import BLT
 from ..sampling import allowed_logits
 from ..state import DecodingState
-from ..transfer import fetch, send
+from ..transfer import fetch, send_padded
 
 
 @overload
@@ -215,9 +215,7 @@ def _read_texts(state: DecodingState, beside: Sequence[Window], chunk: int) -> l
 
 def _compared(logits: Tensor, targets: Sequence[list[int]]) -> Iterator[tuple[float, bool]]:
     """For each row (nats of its targets, is each the likeliest byte?) of logits (B, T, V)."""
-    width = logits.shape[1]
-    filled = [row + [0] * (width - len(row)) for row in targets]
-    wanted = send(filled, logits.device)
+    wanted = send_padded(targets, logits.device, logits.shape[1])
     log_probs = check_numbers(logits, "the logits").log_softmax(-1)
     of_targets = log_probs.gather(-1, wanted[..., None])
     likeliest = allowed_logits(logits).argmax(-1)

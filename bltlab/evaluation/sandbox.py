@@ -19,7 +19,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 
-from ..files import sha256_of
+from ..files import cache_folder, sha256_of
 
 PYTHON_SHA256 = "e5dc5a398b07b54ea8fdb503bf68fb583d533f10ec3f930963e02b9505f7a763"  # 3.12.0
 WORKER = Path(__file__).with_name("sandbox_worker.py")
@@ -54,8 +54,7 @@ def python_wasm() -> Path:
 
 def _compiled() -> Path:
     """Where the compiled interpreter is kept."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "bltlab" / f"python-{PYTHON_SHA256[:16]}.cwasm"
+    return cache_folder() / f"python-{PYTHON_SHA256[:16]}.cwasm"
 
 
 @lru_cache(None)
