@@ -6,15 +6,16 @@ import lzma
 import re
 from dataclasses import replace
 
+import datasets
 import pytest
 from conftest import random_model
 
 from bltlab import __main__ as command_line
 from bltlab.__main__ import main
 from bltlab.corpora import problems as corpus
-from bltlab.evaluation import harness, intervals, tasks
+from bltlab.evaluation import harness, intervals, records, tasks
 from bltlab.evaluation.rows import RowFile, read_rows
-from bltlab.evaluation.tasks import diversity, problems
+from bltlab.evaluation.tasks import diversity, problems, sentences
 from bltlab.evaluation.tasks.base import Answers, Item
 from bltlab.evaluation.tasks.code import Code, asserts_of
 from bltlab.report import paper, write
@@ -405,3 +406,54 @@ def test_public_sentences_come_from_files_here_with_or_without_examples(tmp_path
         known["flores-fr-0"].items(str(tmp_path))
     with pytest.raises(FileNotFoundError, match="flores-fr-0:FOLDER"):
         known["flores-fr-0"].items("nowhere")
+
+
+def flores_on_hub(folder, name):
+    """Lines of FLORES as a set on the hub has them, in a folder of its name."""
+    languages = ("fra_Latn", "deu_Latn", "eng_Latn")
+    configs = []
+    for config in ("default",) if name == "mteb/flores" else languages:
+        files = []
+        for split in ("dev", "devtest"):
+            said = [{code: f"{code} {split} {i}" for code in languages} for i in range(5)]
+            if config != "default":
+                said = [dict(id=i, text=one[config]) for i, one in enumerate(said)]
+            path = folder / name / config / f"{split}.jsonl"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("\n".join(map(json.dumps, said)))
+            files.append(dict(split=split, path=f"{config}/{split}.jsonl"))
+        configs.append(dict(config_name=config, data_files=files))
+    (folder / name / "README.md").write_text(f"---\nconfigs: {json.dumps(configs)}\n---\n")
+
+
+@pytest.mark.parametrize("name", sentences.HUB)
+def test_flores_comes_from_the_hub_too(name, tmp_path, monkeypatch):
+    flores_on_hub(tmp_path, name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    task = tasks.known_tasks()["flores-de"]
+    examples = [f"de: deu_Latn dev {i}\nen: eng_Latn dev {i}\n" for i in range(4)]
+    last = Item("".join(examples) + "de: deu_Latn devtest 4\nen:", "eng_Latn devtest 4")
+    items = task.items(name)
+    assert len(items) == 5 and items[-1] == last
+    monkeypatch.setattr(sentences, "hub_records", lambda *_: [{}])
+    with pytest.raises(ValueError, match=f"{name} has a record without "):
+        task.items(name)
+
+
+def test_flores_that_does_not_come_says_where_else_it_is_read(run, monkeypatch):
+    monkeypatch.setattr(records.hub, "is_reachable", lambda: False)
+    folder_or_hub = "task flores-fr reads it from flores-fr:FOLDER, or with the hub from"
+    for name in sentences.HUB:
+        code, printed = run(f"flores-fr:{name}")
+        assert code == 2 and printed.count("\n") == 1
+        assert f"{name} is on the hub, which cannot be reached: {folder_or_hub}" in printed
+    monkeypatch.setattr(records.hub, "is_reachable", lambda: True)
+
+    class Hub:
+        def load_dataset(self, *words, split):
+            raise ConnectionError("Dataset is a gated dataset on the Hub. Log in.")
+
+    monkeypatch.setattr(records, "quiet_datasets", Hub)
+    code, printed = run("flores-fr:openlanguagedata/flores_plus")
+    assert code == 2 and "(it is gated: ask for access on its page, then log in with" in printed

@@ -1,6 +1,7 @@
-"""Sentences of public test sets, from files on this machine: FLORES-101 and Multi30k.
+"""Sentences of public test sets: FLORES-101 and Multi30k.
 
-Both are files of lines, one for each language, whose n-th lines say the same.
+Both are files of lines on this machine, one for each language, whose n-th lines say the same.
+FLORES comes from the hub as well: `evaluate flores-fr:mteb/flores`.
 """
 
 from pathlib import Path
@@ -8,11 +9,18 @@ from typing import ClassVar
 
 from ... import textfiles
 from .. import metrics
+from ..records import hub_records
 from .base import Item
 from .translation import Translation
 
 # Language: the name of its FLORES-101 file.
 FLORES = {"fr": "fra", "de": "deu", "en": "eng"}
+# A set on the hub: where it has a language, as its configuration and its column. Both are
+# FLORES-200, which went on from FLORES-101; the second is gated.
+HUB = {
+    "mteb/flores": ("default", "{}_Latn"),
+    "openlanguagedata/flores_plus": ("{}_Latn", "text"),
+}
 
 
 class Sentences(Translation):
@@ -32,10 +40,12 @@ class Sentences(Translation):
         """The lines of one file. Raises FileNotFoundError in one sentence."""
         path = Path(text) / self.files(language, split)
         if not path.is_file():
-            raise FileNotFoundError(
-                f"{path} is not there: task {self.name} reads it from {self.name}:FOLDER"
-            )
+            raise FileNotFoundError(f"{path} is not there: {self._advice}")
         return textfiles.read(path).decode("utf-8").splitlines()
+
+    @property
+    def _advice(self) -> str:
+        return f"task {self.name} reads it from {self.name}:FOLDER"
 
     def both(self, text: str, split: str) -> list[tuple[str, str]]:
         """(source, English) of a split. Raises ValueError where the files do not match."""
@@ -61,7 +71,7 @@ class Sentences(Translation):
 
 
 class FloresFrench(Sentences):
-    """FLORES-101, French to English, 4-shot; the folder has dev/fra.dev and devtest/fra.devtest."""
+    """FLORES-101, French to English, 4-shot: a folder with dev/fra.dev ..., or mteb/flores."""
 
     name = "flores-fr"
     text = "flores101_dataset"
@@ -70,8 +80,25 @@ class FloresFrench(Sentences):
 
     def files(self, language: str, split: str) -> str:
         """dev/fra.dev or devtest/fra.devtest."""
-        folder = "devtest" if split == "test" else "dev"
+        folder = self._split(split)
         return f"{folder}/{FLORES[language]}.{folder}"
+
+    def lines(self, text: str, language: str, split: str) -> list[str]:
+        """The lines of one file, or those of the hub where text is its name for the set."""
+        if text not in HUB:
+            return super().lines(text, language, split)
+        config, column = (word.format(FLORES[language]) for word in HUB[text])
+        records = hub_records(text, config, self._split(split), self._advice)
+        if not all(column in record for record in records):
+            raise ValueError(f"{text} has a record without {column}: it is no FLORES")
+        return [record[column] for record in records]
+
+    def _split(self, split: str) -> str:
+        return "devtest" if split == "test" else "dev"
+
+    @property
+    def _advice(self) -> str:
+        return f"{super()._advice}, or with the hub from {self.name}:{next(iter(HUB))}"
 
 
 class FloresGerman(FloresFrench):
