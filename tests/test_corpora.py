@@ -24,6 +24,7 @@ from bltlab import corpora, data
 from bltlab.__main__ import main
 from bltlab.corpora import (
     bible,
+    descriptions,
     duplicates,
     packages,
     pairs,
@@ -136,6 +137,27 @@ def own(*key):
     return " ".join(letters[i : i + 4] for i in range(0, 64, 4))
 
 
+PROGRAMS = ("libqapt3", "python3-qapt", "tellico", "tellico-doc")  # the last two are held out
+
+
+def described(language):
+    """A list of descriptions, in the words of a language; one of them is translated by half."""
+    bodies = dict.fromkeys(PROGRAMS, " A table\n  in two lines.\n .\n Two lines\n of {}.\n")
+    bodies["lost"] = " All of it, in {}.\n"
+    bodies[f"of-{language}"] = " It is in no other list.\n"
+    if language == "en":
+        bodies["lost"] += " .\n Nobody translated this.\n"
+    stanzas = []
+    for name, body in bodies.items():
+        md5 = hashlib.md5(name.encode()).hexdigest()
+        said = body.format(own(language, name))
+        stanzas.append(
+            f"Package: {name}\nDescription-md5: {md5}\n"
+            f"Description-{language}: {name} in {language}\n{said}"
+        )
+    return "\n".join(stanzas)
+
+
 @pytest.fixture
 def archives(tmp_path, monkeypatch):
     """Small packages laid out like the real ones; `corpora.fetch` finds them."""
@@ -208,6 +230,9 @@ def archives(tmp_path, monkeypatch):
                 stdout=-3,
             )
         paths[package] = folder / f"{language}.deb"
+    for language, package in descriptions.LISTS.items():
+        paths[package] = folder / package.name
+        paths[package].write_text(described(language))
     monkeypatch.setattr(
         corpora,
         "fetch",
@@ -246,7 +271,7 @@ def test_plain_english_is_built_from_its_packages(archives, tmp_path, capsys):
 
 
 @pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="reads .deb packages")
-def test_pairs_are_aligned_and_split_by_book_and_file(archives, tmp_path):
+def test_pairs_are_aligned_and_split_by_book_file_and_package(archives, tmp_path):
     facts = corpora.build("pairs", tmp_path / "out").facts
     split = records(tmp_path / "out")
     assert split["train"]["bible/fr/1.1.3"] == (
@@ -260,6 +285,17 @@ def test_pairs_are_aligned_and_split_by_book_and_file(archives, tmp_path):
         {id.split("#")[0][8:] for id in ids if id.startswith("help")} for ids in split.values()
     ]
     assert files[0] and not files[0] & files[1]
+    debian = [[id[7:] for id in ids if id.startswith("debian/")] for ids in split.values()]
+    expected = [[], []]
+    for language in ("de", "fr"):
+        expected[0] += [f"{language}/{name}/{part}" for name in PROGRAMS[:2] for part in (0, 2)]
+        expected[1] += [f"{language}/{name}/{part}" for name in PROGRAMS[2:] for part in (0, 2)]
+        expected[0].append(f"{language}/lost/0")
+    assert list(map(sorted, debian)) == list(map(sorted, expected))
+    assert split["train"]["debian/fr/lost/0"] == "fr: lost in fr\nen: lost in en\n"
+    assert split["test"]["debian/de/tellico/2"] == (
+        f"de: Two lines of {own('de', 'tellico')}.\nen: Two lines of {own('en', 'tellico')}.\n"
+    )
     texts = [t for ids in split.values() for t in ids.values()]
     assert len(set(texts)) == len(texts) and not any(
         "another thing" in t or "two books" in t for t in texts
@@ -337,6 +373,31 @@ def test_a_pinned_version_that_is_another_file_is_refused(tmp_path):
     said = sentence(lambda: packages.fetch(package, cache))
     assert "@x/y 1.0 is not the file that was pinned" in said and "0" * 64 in said
     assert not list(cache.iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="apt-get is a shell script here")
+def test_a_list_of_apt_is_the_largest_of_its_name_as_it_is_today(tmp_path, monkeypatch):
+    tool = tmp_path / "apt-get"
+    tool.write_text(
+        "#!/bin/sh\nfor last; do :; done\nlanguage=${last#*=}\n"
+        "echo long $language > m_main_i18n_Translation-$language\n"
+        "echo new > m_security_main_i18n_Translation-$language\ntouch lock m_InRelease\n"
+    )
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    sha256 = hashlib.sha256(b"long fr\n").hexdigest()
+    archive = packages.fetch(packages.AptList.of("fr", sha256), tmp_path / "cache")
+    assert (archive.status, archive.text()) == ("fetched, as pinned", "long fr\n")
+    with pytest.warns(UserWarning, match="Translation-de is not the pinned one; going on with it"):
+        moved = packages.fetch(packages.AptList.of("de", sha256), tmp_path / "cache")
+    assert moved.status.startswith("moved: m_main_i18n_Translation-de, sha256 ")
+    moved.path.write_bytes(b"\xff")
+    assert "Translation-de cannot be read" in sentence(moved.text)
+    tool.write_text("#!/bin/sh\nexit 1\n")
+    missing = packages.AptList.of("en", sha256)
+    assert "apt-get could not download Translation-en: no file came" in sentence(
+        lambda: packages.fetch(missing, tmp_path / "cache")
+    )
 
 
 def test_a_missing_tool_or_package_is_named(tmp_path, monkeypatch):

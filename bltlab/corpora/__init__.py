@@ -4,7 +4,8 @@ It works on a machine that reaches nothing else.
 
     recipe          what is in it                                              split
     plain-english   three Bibles, speeches, Moby-Dick, definitions, countries  by book; else by hash
-    pairs           French-English and German-English: Bible, software help    by book and by file
+    pairs           French-English and German-English: Bible, software help,   by book, by file
+                    descriptions of packages                                   and by package
     phrases         generated lines with one exact answer each                 by hash of the answer
     functions       generated lines of Python, each below what it is to do     by chain of steps
     humaneval, mbpp problems in Python with asserts, for `evaluate`            all test
@@ -121,7 +122,8 @@ def _facts(
         facts.append(f"{split}: {len(texts):,} documents, {size:,} bytes")
     facts += [f"{what}: {count:,}" for what, count in counts.items()]
     for package, archive in archives.items():
-        facts.append(f"{package.name} {package.version} ({package.holds}): {archive.status}")
+        named = f"{package.name} {package.version}".strip()
+        facts.append(f"{named} ({package.holds}): {archive.status}")
     return facts
 
 

