@@ -32,6 +32,7 @@ ALL = "all"  # of both splits
 BUILDERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet"}
 # .json files that a hub data set may hold beside its text.
 NOTES = ("dataset_info", "dataset_infos")
+LONGEST_EMPTY = 1_000  # bytes of a file, packed or not, that may hold no line
 CARDS = ("readme", "license")  # files that belong to a corpus of records, but are not its text
 # Words in the name of a file or a folder that say which split its text belongs to.
 SPLIT_WORDS = {
@@ -41,8 +42,20 @@ SPLIT_WORDS = {
 }
 
 
+EMPTY = {  # what a corpus has no document in
+    "train": " in its train split",
+    "test": ' in its test split: give some records `"split": "test"`, or name a file test',
+    ALL: "",
+}
+
+
 class EmptySplit(ValueError):
-    """A corpus has no document in the split that was asked for."""
+    """A corpus has no document in the split that was asked for.
+
+    said: it says so itself; no hash of a text decided.
+    """
+
+    said = False
 
 
 # -- documents ------------------------------------------------------------------------------------
@@ -69,19 +82,18 @@ def read_documents(source: str | Path, split: str = "train") -> Iterator[bytes]:
         raise ValueError(f"split must be one of {', '.join([*SPLITS, ALL])}, got {split!r}")
     source = str(source)
     found = False
+    said = True
     for record, corpus_split in _records(source, split):
         text = _text_of(record, source)
+        said &= bool(corpus_split or record.get("split"))
         its_split = corpus_split or _split_of_record(record, text, source)
         if text and split in (its_split, ALL):
             found = True
             yield text
     if not found:
-        if split == ALL:
-            raise EmptySplit(f"{source} has no document")
-        hint = ': give some records `"split": "test"`, or name a file test'
-        raise EmptySplit(
-            f"{source} has no document in its {split} split{'' if split == 'train' else hint}"
-        )
+        error = EmptySplit(f"{source} has no document{EMPTY[split]}")
+        error.said = said
+        raise error
 
 
 def documents(source: str | Path, split: str = "train") -> Iterator[str]:
@@ -218,11 +230,12 @@ def _readers(source: str) -> tuple[list, list[tuple[str, Any]]]:
         if config or not path.exists() or _describes_itself(path, found):
             return [_builder_as_it_says(name, config)], []
         records, plain = (found, []) if path.is_file() else _parts_of_folder(path, found)
+        records, empty = _full_and_empty(path, records)
         kinds = sorted({_builder_for(file) for file in records})
         builders = [_builder_at(path, kind) for kind in kinds]
     except (OSError, ValueError) as error:
         raise _unreadable(source, path, error) from None
-    return builders, _plain_streams(path, plain)
+    return builders, _plain_streams(path, plain) + _no_streams(path, empty)
 
 
 def _parts_of_folder(folder: Path, found: list[Path]) -> tuple[list[Path], list[Path]]:
@@ -267,7 +280,25 @@ def _is_corpus(found: list[Path]) -> bool:
     """Are files a corpus of records, where code with some .json beside it is none?"""
     if any(map(_holds_records, found)):
         return True
-    return all(_builder_for(file) or _is_txt(file) for file in found)
+    cards = _cards(found) if any(map(_is_empty, found)) else []
+    others = [file for file in found if file not in cards]
+    return all(_builder_for(file) or _is_txt(file) for file in others)
+
+
+def _full_and_empty(folder: Path, records: list[Path]) -> tuple[list[Path], list[Path]]:
+    """The files of a folder that hold records, and those that hold none; a single file is full."""
+    empty = list(filter(_is_empty, records)) if folder.is_dir() else []
+    return [file for file in records if file not in empty], empty
+
+
+def _is_empty(file: Path) -> bool:
+    """Is a file one of .json lines without a line? `datasets` reads no split beside such a one."""
+    if _builder_for(file) != "json" or file.stat().st_size > LONGEST_EMPTY:
+        return False
+    try:
+        return not textfiles.head(file).strip()
+    except textfiles.Unreadable:
+        return False  # reading it says why
 
 
 def _holds_records(file: Path) -> bool:
@@ -290,6 +321,12 @@ def _plain_streams(folder: Path, paths: list[Path]) -> list[tuple[str, Any]]:
     for split, path in zip(splits, paths, strict=True):
         by_split.setdefault(split, []).append(path)
     return [(split, _PlainFiles(some)) for split, some in by_split.items()]
+
+
+def _no_streams(folder: Path, paths: list[Path]) -> list[tuple[str, Any]]:
+    """[(name of a split, no file)] of empty files: their splits are there, without a document."""
+    splits = [_split_in_name(path.relative_to(folder)) for path in paths]
+    return [(split or "train", _PlainFiles([])) for split in splits]
 
 
 def _split_in_name(path: Path) -> str | None:
@@ -383,7 +420,7 @@ def _builder_of_folder(folder: Path, kind: str) -> Any:
     by_split = DataFilesDict.from_patterns(get_data_patterns(base), base_path=base)
     data_files = {}
     for split, paths in by_split.items():
-        own = [_escaped(path) for path in paths if _builder_for(path) == kind]
+        own = [_escaped(p) for p in paths if _builder_for(p) == kind and not _is_empty(Path(p))]
         if own:
             data_files[split] = own
     return quiet_datasets().load_dataset_builder(kind, data_files=data_files)

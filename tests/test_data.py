@@ -12,6 +12,7 @@ from conftest import random_model
 
 from bltlab import data, vocab
 from bltlab.patching import Patches
+from bltlab.training.text import read_corpus
 
 LINES = """In the beginning God created the heaven and the earth.
 And the earth was without form, and void; and darkness was upon the face of the deep.
@@ -127,7 +128,8 @@ def test_without_splits_of_its_own_a_corpus_is_split_by_hash(tmp_path):
 BAD = {
     "missing": (None, "is no file, no folder"),
     "empty": ({}, "holds no"),
-    "nothing": ({"a.jsonl": b""}, "it is empty"),
+    "nothing": ({"a.jsonl": b""}, "no document in its train split"),
+    "nothing packed": ({"a.jsonl.xz": lzma.compress(b""), "README.md": b"x"}, "no document"),
     "no text": ({"a.txt": b""}, "no document"),
     "binary text": ({"a.txt": bytes(range(256))}, "holds no text, only a.txt"),
     "zero bytes": ({"a.txt": b"MZ\0\0"}, "holds no text, only a.txt"),
@@ -157,6 +159,44 @@ def test_what_cannot_be_read_is_said_in_one_sentence(name, tmp_path):
 def test_a_corpus_without_a_test_split_says_how_to_give_it_one(tmp_path):
     (tmp_path / "a.jsonl").write_text(jsonl(LINES[:2], split="train"))
     assert '"split": "test"' in sentence(lambda: list(data.documents(tmp_path / "a.jsonl", "test")))
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".jsonl.xz", ".json"])
+@pytest.mark.parametrize("empty, full", [("train", "test"), ("test", "train")])
+def test_an_empty_split_leaves_the_other_one_whole(tmp_path, ending, empty, full):
+    pack = lzma.compress if ending.endswith("xz") else bytes
+    (tmp_path / f"{empty}{ending}").write_bytes(pack(b""))
+    (tmp_path / f"{full}{ending}").write_bytes(pack(jsonl(LINES).encode()))
+    (tmp_path / "README.md").write_text("# about it\n")
+    if ending == ".json":  # beside which a card counts as text
+        (tmp_path / "README.md").unlink()
+    assert list(data.documents(tmp_path, full)) == list(data.documents(tmp_path, "all")) == LINES
+    assert f"no document in its {empty} split" in sentence(
+        lambda: list(data.documents(tmp_path, empty))
+    )
+    assert data.held_out_split(tmp_path) == ("all" if empty == "test" else "test")
+    if empty == "train":  # what is there to test with is not trained on
+        said = sentence(lambda: read_corpus(tmp_path, 1e6))
+        assert "no document in its train split" in said
+    else:
+        ids, held_out = read_corpus(tmp_path, 1e6)
+        assert len(held_out) == (len(ids) + len(held_out)) // 20
+
+
+def test_records_that_say_they_are_for_tests_are_not_trained_on(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text(jsonl(LINES, split="test"))
+    assert "no document in its train split" in sentence(lambda: read_corpus(path, 1e6))
+    by_hash = next(text for text in map(str, range(999)) if data.split_of(text) == "test")
+    path.write_text(jsonl([by_hash]))
+    ids, _ = read_corpus(path, 1e6)
+    assert len(ids) == len(by_hash) + 2
+
+
+def test_an_empty_file_of_lines_makes_no_corpus_of_code(tmp_path):
+    (tmp_path / "log.jsonl").write_text("")
+    (tmp_path / "a.py").write_text("print(1)\n")
+    assert list(data.documents(tmp_path, "all")) == ["print(1)\n"]
 
 
 # -- cutting and sharing --------------------------------------------------------------------------

@@ -15,7 +15,8 @@ def read_corpus(source: str | Path, most: float) -> tuple[np.ndarray, np.ndarray
     """(ids to train on, at most about `most`; ids to measure on) of a corpus, its documents joined.
 
     Where it has one split only, as a single file has, the last twentieth of its text is kept to
-    measure on. Raises what `data.read_documents` raises.
+    measure on; but what says itself that it is a test split is never trained on. Raises what
+    `data.read_documents` raises.
     """
     found = []
     missing = None
@@ -23,6 +24,8 @@ def read_corpus(source: str | Path, most: float) -> tuple[np.ndarray, np.ndarray
         try:
             found.append(data.join_documents(data.read_documents(source, split), limit))
         except data.EmptySplit as error:
+            if split == "train" and error.said:
+                raise
             missing = error
     if not found:
         raise missing
