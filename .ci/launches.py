@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import torch  # noqa: E402
-from pretend_device import DEVICE, PretendDevice  # noqa: E402
+from pretend_device import DEVICE, WAITS, PretendDevice  # noqa: E402
 
 import bltlab  # noqa: E402
 from bltlab.config import BLTConfig  # noqa: E402
@@ -44,11 +44,10 @@ def counted(gpu: PretendDevice, model: bltlab.BLT, spec: str, asked: argparse.Na
     for _ in range(asked.rounds):
         list(method.round(state, pick))
     written, rounds = sum(state.lengths) - before, asked.rounds
-    parts = gpu.count("kernel", by="part")
-    by_part = " ".join(f"{parts.get(part, 0) / written:7.1f}" for part in PARTS)
+    by_part = " ".join(f"{gpu.count('kernel', part=part) / written:7.1f}" for part in PARTS)
     return (
         f"{spec:24} {written / rounds:6.1f} {(state.nfe.decoder - passes) / rounds:6.1f}"
-        f" {gpu.count('waits') / rounds:6.1f} {gpu.count('input') / rounds:6.1f}"
+        f" {gpu.count(*WAITS) / rounds:6.1f} {gpu.count('input') / rounds:6.1f}"
         f" {gpu.count('kernel') / written:8.1f} {by_part} {gpu.count('view') / written:7.1f}"
     )
 
@@ -114,9 +113,12 @@ def launches_a_pass(gpu: PretendDevice, spec: str, depths: tuple[int, int]) -> d
     before = state.nfe
     for _ in range(2):
         list(method.round(state, pick))
-    spent, parts = state.nfe - before, gpu.count("kernel", by="part")
-    found = {part: parts[part] / max(1, getattr(spent, name)) for part, name in NFE_OF.items()}
-    return found | {"other": parts["other"] / spent.decoder}
+    spent = state.nfe - before
+    found = {
+        part: gpu.count("kernel", part=part) / max(1, getattr(spent, name))
+        for part, name in NFE_OF.items()
+    }
+    return found | {"other": gpu.count("kernel", part="other") / spent.decoder}
 
 
 def formulas(gpu: PretendDevice, spec: str) -> dict[str, tuple[float, float, float]]:

@@ -20,6 +20,7 @@ from .layers import Attend, chunk_keys, over_text, scores
 from .masks import block_chunks, prefix_mask, row_numbers
 from .masks import training_mask as training_mask  # also found here
 from .model import BLT, Encoded
+from .transfer import send
 
 STARTS = ("anywhere", "patches")
 RATES = ("blocks", "samples")
@@ -42,6 +43,12 @@ class Blocks:
     ids: Tensor
     masked: Tensor
     t: Tensor
+
+    def to(self, device: torch.device) -> "Blocks":
+        """The same blocks on a device."""
+        return Blocks(
+            self.starts.to(device), self.ids.to(device), self.masked.to(device), self.t.to(device)
+        )
 
     @property
     def size(self) -> int:
@@ -76,7 +83,8 @@ def lay_out(
     "patches": at every patch start (Fast BLT section 3.2.1).
     """
     B, T = ids.shape
-    device = ids.device
+    device = encoded.document.device
+    ids = send(ids, device)
     if starts == "anywhere":
         offset = torch.randint(1, block_size + 1, (B, 1), generator=generator)
         steps = torch.arange(0, max(T - 1, 1), block_size, device=device)
@@ -139,6 +147,7 @@ def decode_blocks(model: BLT, encoded: Encoded, blocks: Blocks) -> tuple[Tensor,
     """Logits (B, T, V) of the clean text and (B, M, S, V) of all corrupted blocks, in one pass."""
     T = encoded.ids.shape[1]
     M, S = blocks.ids.shape[1:]
+    blocks = blocks.to(encoded.ids.device)
     row = row_numbers(encoded.ids)
     reads = encoded.patches.reads
     before = (blocks.starts - 1).clamp_max(T - 1)
@@ -252,7 +261,7 @@ def next_byte_loss(logits: Tensor, ids: Tensor, reduction: str = "mean") -> Tens
     logits (B, T, V), ids (B, T). reduction: "mean", "sum" or "none", as torch has them.
     """
     predictions = logits[:, :-1].flatten(0, 1)
-    targets = next_targets(ids).flatten()
+    targets = send(next_targets(ids).flatten(), logits.device)
     return F.cross_entropy(predictions, targets, reduction=reduction, ignore_index=IGNORED)
 
 
@@ -292,6 +301,7 @@ def masked_byte_loss(
 
     slot_decay: how much a byte of a block weighs against the one before it; 1 on average.
     """
+    blocks = blocks.to(logits.device)
     targets = blocks.ids.masked_fill(~blocks.masked, IGNORED).flatten()
     losses = F.cross_entropy(
         logits.flatten(0, 2), targets, reduction="none", ignore_index=IGNORED

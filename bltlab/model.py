@@ -23,6 +23,7 @@ from .config import BLTConfig, HashConfig
 from .layers import Attend, CrossAttention, RMSNorm, Stack, lay_out_by_column, over_text
 from .masks import row_numbers
 from .patching import EntropyModel, Patches, patch_text
+from .transfer import send
 
 PARTS = ("patcher", "encoder", "global_", "decoder")
 
@@ -244,6 +245,7 @@ class Encoded:
 class BLT(nn.Module):
     """A function from ids to logits. No cache lives here: `bltlab.DecodingState` holds one.
 
+    Ids may lie on any device; what comes back lies where the weights are.
     Raises TypeError for what is not a `BLTConfig`, ValueError for a patch rule that is not known.
     """
 
@@ -272,6 +274,7 @@ class BLT(nn.Module):
 
     def patch(self, ids: Tensor) -> tuple[Patches, Tensor]:
         """`Patches` and entropies (B, T) in nats of ids (B, T), -1 at right padding."""
+        ids = send(ids, self.device)
         return patch_text(self.config.patcher, self.patcher, ids, document_numbers(ids))
 
     def encode(self, ids: Tensor, patches: tuple[Patches, Tensor] | None = None) -> Encoded:
@@ -279,6 +282,7 @@ class BLT(nn.Module):
 
         patches: (`Patches`, entropies) where they are known; else the entropy model finds them.
         """
+        ids = send(ids, self.device)
         document = document_numbers(ids)
         known = ids.clamp_min(0)
         found, entropies = patches or self.patch(ids)

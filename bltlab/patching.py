@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from . import memory, vocab
 from .config import PatcherConfig
 from .layers import Attend, RMSNorm, Stack, check_numbers, over_pieces
+from .transfer import send
 
 # -- the entropy model -----------------------------------------------------------------------------
 
@@ -179,6 +180,7 @@ class Patches:
 
         BOS opens a patch wherever it stands.
         """
+        ids = send(ids, next_opens.device)
         opens = next_opens.roll(1, 1) | (ids == vocab.BOS_ID)
         opens[:, 0] = True
         valid = ids >= 0

@@ -19,7 +19,7 @@ from bltlab.decoding import Autoregressive
 from bltlab.model import BLT
 
 # Importing these registers a device for the whole process: test_pretend_device.py starts its own.
-collect_ignore = ["pretend_device.py", "pretend_autocast.py", "on_pretend_device.py"]
+collect_ignore = ["pretend_device.py", "on_pretend_device.py", "notebooks_on_pretend_device.py"]
 if "BLTLAB_PRETEND" in os.environ:
     collect_ignore = []
 

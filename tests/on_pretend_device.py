@@ -2,22 +2,29 @@
 
 from dataclasses import replace
 
-import pretend_autocast  # noqa: F401  (CUDA's lists from now on)
 import pytest
 import torch
 from conftest import random_ids, random_model
-from pretend_device import DEVICE, PretendDevice
+from pretend_device import DEVICE, WAITS, PretendDevice
 from training_setup import MINI, OPTIONS, write_corpus
 
 import bltlab
 from bltlab import sampling, vocab
 from bltlab.bench import measuring
 from bltlab.decoding import METHODS, fitted
-from bltlab.diffusion import diffusion_loss
+from bltlab.diffusion import (
+    corrupt,
+    decode_blocks,
+    diffusion_loss,
+    lay_out,
+    masked_byte_loss,
+    next_byte_loss,
+)
 from bltlab.evaluation import harness
 from bltlab.evaluation.likelihood import likelihoods
 from bltlab.inspection import describe
 from bltlab.model import BLT
+from bltlab.patching import Patches
 from bltlab.sampling import Pick
 from bltlab.state import DecodingState
 from bltlab.training import distributed, train
@@ -44,7 +51,9 @@ def moved(model):
 def pair(gpu):
     """(model, the same on the device), in float64: rounding moves no byte."""
     model = random_model(5)
-    return model, moved(model)
+    there = moved(model)
+    bltlab.generate(there, "a", max_new_bytes=1)  # what is kept from the first use on is there
+    return model, there
 
 
 def written(outs):
@@ -62,7 +71,7 @@ def test_every_method_writes_the_same_bytes_there(pair, method, temperature):
 
 # How often a round may wait: what decides on the next pass, and where patches end. A rule that says
 # how many steps it takes, and a draft, need no look before; a foreseen chain needs one a pass.
-WAITS = {
+ALLOWED = {
     "ar": lambda passes: 1,
     "blt-s": lambda passes: 2,
     "blt-d": lambda passes: 1 + passes,
@@ -76,7 +85,7 @@ TELLING = {"blt-dv": 2, "blt-f": 0, "blt-fv": 0}  # waits more with a record; 1 
 
 
 @pytest.mark.parametrize("batch, temperature, record", [(1, 0.0, "all"), (3, 0.9, "")])
-@pytest.mark.parametrize("spec", WAITS)
+@pytest.mark.parametrize("spec", ALLOWED)
 def test_a_round_waits_for_the_device_as_seldom_as_it_can(
     pair, gpu, spec, batch, temperature, record
 ):
@@ -89,9 +98,9 @@ def test_a_round_waits_for_the_device_as_seldom_as_it_can(
         before = state.nfe.decoder
         for _ in method.round(state, pick):
             pass
-        allowed = WAITS[spec](state.nfe.decoder - before)
+        allowed = ALLOWED[spec](state.nfe.decoder - before)
         allowed += TELLING.get(method.name, 1) if record else 0
-        assert gpu.count("waits") <= allowed, gpu.table("waits")
+        assert gpu.count(*WAITS) <= allowed, gpu.table(*WAITS)
 
 
 @pytest.mark.parametrize("length", [20, 200])  # pooled in one kernel, and by segments
@@ -118,6 +127,26 @@ def test_a_state_takes_ids_that_lie_on_the_cpu(pair):
     blocks = [state.denoise(torch.full((1, 8), vocab.MASK_ID), ids[:, :2]) for state in states]
     assert torch.allclose(blocks[0], blocks[1].cpu())
     assert states[1].logits.device == DEVICE
+
+
+def test_a_model_and_its_losses_take_ids_that_lie_on_the_cpu(pair):
+    ids = random_ids(1, 40)[None]
+    found = []
+    for model in pair:
+        encoded, output = model.encode(ids), model(ids)
+        laid = lay_out(encoded, ids, 4, generator=torch.Generator().manual_seed(0))
+        blocks = corrupt(*laid, generator=torch.Generator().manual_seed(1)).to("cpu")
+        logits = decode_blocks(model, encoded, blocks)[1]
+        opens = Patches.from_rule(ids, output.patches.next_opens).opens
+        numbers = [
+            next_byte_loss(output.logits, ids),
+            masked_byte_loss(logits, blocks),
+            diffusion_loss(model, ids, blocks=blocks).total,
+            opens.sum(),
+        ]
+        assert {x.device for x in numbers} == {model.device}
+        found.append([x.item() for x in numbers])
+    assert found[0] == pytest.approx(found[1])
 
 
 def test_texts_are_cut_and_scored_alike(pair):
@@ -171,10 +200,9 @@ def test_a_step_in_bf16_runs_by_the_dtypes_of_a_gpu(gpu, block_size):
     assert 0 < abs(loss.item() - exact.item()) < 0.05 * exact.item()
 
 
-def test_draws_need_no_numbers_that_a_device_lacks(gpu, pair, monkeypatch):
+def test_draws_need_no_numbers_that_a_device_lacks(gpu, monkeypatch):
     """Without float64, as on "mps": draws are still keyed, so a draft changes nothing."""
-    model = moved(pair[0].float())
-    pair[0].double()
+    model = moved(random_model(5).float())
     monkeypatch.setattr(gpu, "lacks", {torch.float64, torch.complex128})
     monkeypatch.setattr(sampling, "WITHOUT_FLOAT64", {DEVICE.type})
     settings = dict(max_new_bytes=10, temperature=0.9, top_p=0.95, seed=2, record=False)
@@ -242,4 +270,4 @@ def test_what_cuda_refuses_is_refused(gpu):
         torch.rand(2, device=DEVICE, generator=torch.Generator())
     assert (there + torch.tensor(1.0)).tolist() == [2, 2]
     gpu.seen.clear()
-    assert there[0].item() == 1 and gpu.count("waits") == 1
+    assert there[0].item() == 1 and gpu.count(*WAITS) == 1
