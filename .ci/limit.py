@@ -318,7 +318,7 @@ def compiled_library(folder: str, level: str = "-O3") -> ctypes.CDLL:
     library.encoder.argtypes = [pointer, pointer, pointer, c_int, pointer]
     getattr(library, "global").argtypes = [pointer, pointer, pointer, c_int, c_int, pointer]
     library.decoder.argtypes = [pointer, pointer, c_int, c_int, c_int, pointer, pointer]
-    library.read_all.argtypes = [pointer, c_long]
+    library.read_all.argtypes = [pointer, c_long, c_int]
     library.multiply_add.argtypes = [c_long, c_float, c_float]
     return library
 
@@ -397,11 +397,14 @@ def speeds_of(library: ctypes.CDLL) -> dict[str, float]:
     speeds = {}
     for level, size in LEVELS.items():
         numbers = torch.ones(size // 4)
-        read = partial(library.read_all, numbers.data_ptr(), len(numbers))
-        rounds = 5 if size > 1 << 25 else 500
-        speeds[level] = size / 1e6 / microseconds({level: read}, rounds)[level]
-    multiply = partial(library.multiply_add, 2000, 0.5, 0.5)
-    speeds["arithmetic"] = 512 * 2000 / 1e6 / microseconds({"": multiply}, 500)[""]
+        times = max(1, (1 << 23) // size)  # a call that is too short times the clock
+        read = partial(library.read_all, numbers.data_ptr(), len(numbers), times)
+        best = microseconds({level: read}, 5 if size > 1 << 25 else 300)[level]
+        speeds[level] = size * times / 1e6 / best
+    times = 20_000
+    multiply = partial(library.multiply_add, times, 0.5, 0.5)
+    best = microseconds({"": multiply}, 300)[""]
+    speeds["arithmetic"] = 512 * times / 1e6 / best
     return speeds
 
 
