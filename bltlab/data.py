@@ -280,15 +280,19 @@ def _is_corpus(found: list[Path]) -> bool:
     """Are files a corpus of records, where code with some .json beside it is none?"""
     if any(map(_holds_records, found)):
         return True
-    cards = _cards(found) if any(map(_is_empty, found)) else []
-    others = [file for file in found if file not in cards]
-    return all(_builder_for(file) or _is_txt(file) for file in others)
+    cards = []
+    if any(map(_is_empty, found)):
+        cards = _cards(found)
+    return all(_builder_for(file) or _is_txt(file) for file in found if file not in cards)
 
 
 def _full_and_empty(folder: Path, records: list[Path]) -> tuple[list[Path], list[Path]]:
     """The files of a folder that hold records, and those that hold none; a single file is full."""
-    empty = list(filter(_is_empty, records)) if folder.is_dir() else []
-    return [file for file in records if file not in empty], empty
+    empty: list[Path] = []
+    if folder.is_dir():
+        empty = list(filter(_is_empty, records))
+    full = [file for file in records if file not in empty]
+    return full, empty
 
 
 def _is_empty(file: Path) -> bool:
@@ -420,9 +424,11 @@ def _builder_of_folder(folder: Path, kind: str) -> Any:
     by_split = DataFilesDict.from_patterns(get_data_patterns(base), base_path=base)
     data_files = {}
     for split, paths in by_split.items():
-        own = [_escaped(p) for p in paths if _builder_for(p) == kind and not _is_empty(Path(p))]
-        if own:
-            data_files[split] = own
+        own = [Path(path) for path in paths if _builder_for(path) == kind]
+        full, _ = _full_and_empty(folder, own)
+        names = list(map(_escaped, full))
+        if names:
+            data_files[split] = names
     return quiet_datasets().load_dataset_builder(kind, data_files=data_files)
 
 

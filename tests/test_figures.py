@@ -13,6 +13,7 @@ from bltlab.layers import causal
 from bltlab.patching import TextPatches
 from bltlab.training import Report
 from bltlab.viz import figures
+from bltlab.viz.figures import Point
 
 PATCHES = TextPatches(b'a \xff"', [1, 2, 2], [0, 1, 3], [3.0, 0.5, 2.0, 0.1, 1.0], False)
 
@@ -162,3 +163,29 @@ def test_quality_against_cost_marks_what_nothing_beats_in_both():
     assert figure.layout.xaxis.title.text.startswith("projected 1B traffic")
     warmer = figures.quality_against_cost(rows(*(("ar", t, 1, 1, 0.7) for t in range(7))))
     assert len(warmer.data) == 28  # more temperatures than colours
+
+
+@pytest.mark.parametrize("fewer_is_better", [False, True])
+@pytest.mark.parametrize("n", [0, 1, 5, 12, 13, 40])
+def test_marks_stand_apart_and_each_leads_to_its_point(n, fewer_is_better):
+    sign = -1 if fewer_is_better else 1
+    points = [
+        Point("m", f"m {i}", sign * (1 - 0.9**i), dict(cost=0.2 + i / 1000), "all", f"{i}")
+        for i in range(n)
+    ]
+    points += [Point("beside", "b", sign * 0.5, dict(cost=0.1)), Point("m", "m -", 0, {}, "all")]
+    figure = figures.trade_off(points, dict(cost="cost"), "quality", "any", fewer_is_better)
+    marks = figure.layout.annotations
+    assert {mark.text for mark in marks} == {f"{i}" for i in range(0, n, 1 + n // 13)}
+    assert all(mark.y == points[int(mark.text)].quality for mark in marks)
+    low, high = figure.layout.yaxis.range
+    heights = sorted(mark.ay for mark in marks)
+    gaps = [after - before for before, after in zip(heights, heights[1:], strict=False)]
+    shown = [*heights, *(point.quality for point in points[: n + 1])]
+    assert low < min(shown) and max(shown) < high
+    assert all(gap > 0.03 * (high - low) for gap in gaps)  # ten pixels of 360
+
+
+def test_thirty_six_lines_look_different():
+    drawn = figures.lines({f"{i}": [(0, 0)] for i in range(36)}, "x", "y").data
+    assert len({(one.line.color, one.line.dash, one.marker.symbol) for one in drawn}) == 36

@@ -56,10 +56,11 @@ def against_base(rows: Sequence[Row]) -> list[Point]:
     for row in rows:
         base = bases.get(settings_of(row))
         if base and base["score"]:
-            label = f"{row['model']} {short_name(row['method'])}"
+            mark = short_name(row["method"])
+            label = f"{row['model']} {mark}"
             costs = relative_costs(row["costs"], base["costs"])
             share = row["score"] / base["score"]
-            points.append(Point(row["model"], label, share, costs, front="all"))
+            points.append(Point(row["model"], label, share, costs, front="all", mark=mark))
     return points
 
 
@@ -70,8 +71,8 @@ def quality(task: str, rows: Sequence[Row]) -> go.Figure:
         costs = {"projected_1b": point["traffic"]}
         beside.append(Point(point["name"], point["label"], point["score"], costs))
     points = [*against_base(rows), *beside]
-    figure = trade_off(points, AXES, "score, autoregression 1", f"{task}: quality against cost")
-    figure.update_layout(legend=LEGEND)
+    figure = trade_off(points, AXES, "score, autoregression 1", f"{task}:<br>quality against cost")
+    figure.update_layout(legend=LEGEND | dict(y=-0.09))
     return figure
 
 
@@ -88,7 +89,7 @@ def accepted(task: str, rows: Sequence[Row]) -> go.Figure | None:
             series[name] = shares
     if not series:
         return None
-    figure = acceptance(series, f"{task}: acceptance by position")
+    figure = acceptance(series, f"{task}:<br>acceptance by position")
     figure.update_layout(height=520, legend=LEGEND)
     return figure
 
@@ -110,7 +111,7 @@ def diversity(rows: Sequence[Row], figure: str, name: str) -> go.Figure | None:
         {line: sorted(points) for line, points in series.items()},
         "decoder passes a byte",
         name,
-        f"{name} against decoder passes",
+        f"{name}<br>against decoder passes",
     )
     drawn.update_layout(height=460, legend=LEGEND)
     return drawn

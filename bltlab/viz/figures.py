@@ -30,14 +30,22 @@ NAMES = {  # of the model's parts
     "decoder": "decoder",
 }
 PARTS = NAMES  # its first name
-FEW = 24  # points that all have labels
+FEW = 12  # points that all have marks
+PANEL = 360  # height of one of several panels
+APART = 0.06  # of what a panel shows: marks above each other
 
 
 CLEAR, VEIL = "rgba(0, 0, 0, 0)", "rgba(127, 127, 127, 0.2)"  # on any ground
-_AXIS = dict(gridcolor=VEIL, zerolinecolor=VEIL, linecolor=VEIL)
+_SMALL = dict(font=dict(size=12))  # a page may be narrow
+_AXIS = dict(gridcolor=VEIL, zerolinecolor=VEIL, linecolor=VEIL, title=_SMALL)
 io.templates["bltlab"] = go.layout.Template(
     layout=dict(
-        paper_bgcolor=CLEAR, plot_bgcolor=CLEAR, font=dict(color=GREY), xaxis=_AXIS, yaxis=_AXIS
+        paper_bgcolor=CLEAR,
+        plot_bgcolor=CLEAR,
+        font=dict(color=GREY),
+        title=dict(font=dict(size=14)),
+        xaxis=_AXIS,
+        yaxis=_AXIS,
     )
 )
 _LAYOUT: dict[str, Any] = dict(
@@ -69,13 +77,14 @@ def lines(
     figure = _figure(title, x, y)
     for i, (name, points) in enumerate(series.items()):
         points, look = list(points), i % len(COLOURS)
+        other = (i + i // len(COLOURS)) % len(COLOURS)  # no two of 36 look alike
         figure.add_scatter(
             x=[point[0] for point in points],
             y=[point[1] for point in points],
             name=name,
             mode="lines+markers",
-            line=dict(color=COLOURS[look], dash=DASHES[look]),
-            marker=dict(symbol=MARKERS[look], size=8),
+            line=dict(color=COLOURS[look], dash=DASHES[other]),
+            marker=dict(symbol=MARKERS[other], size=8),
             showlegend=True,
         )
     return figure
@@ -292,8 +301,9 @@ def best_of(points: Sequence[tuple[float, float]]) -> list[int]:
 class Point:
     """One setting on a figure of quality against costs.
 
-    name: what it has a colour with. label: of the point itself. costs: by name; it is left out
-    where it has none. front: the points that it is held against; "" of one that stands beside.
+    name: what it has a colour with. label: of the point itself, shown under the pointer; mark: the
+    short one that stands beside it. costs: by name; it is left out where it has none. front: the
+    points that it is held against; "" of one that stands beside.
     """
 
     name: str
@@ -301,6 +311,7 @@ class Point:
     quality: float
     costs: Mapping[str, float | None]
     front: str = ""
+    mark: str = ""
 
 
 def trade_off(
@@ -310,24 +321,24 @@ def trade_off(
     title: str,
     fewer_is_better: bool = False,
 ) -> go.Figure:
-    """Quality over costs, side by side: a colour a name, a line through what nothing beats in both.
+    """Quality over costs, a panel each: a colour a name, a line through what nothing beats in both.
 
-    axes: the costs and what they are called. Points on their front are full, and have labels.
+    axes: the costs and what they are called. Points on their front are full, and marked.
     """
-    figure = make_subplots(cols=len(axes), shared_yaxes=True, horizontal_spacing=0.04)
-    figure.update_layout(_LAYOUT | dict(height=560, title=title))
-    for column, (cost, heading) in enumerate(axes.items(), 1):
+    figure = make_subplots(rows=len(axes), vertical_spacing=0.14)
+    height = 150 + PANEL * len(axes)
+    figure.update_layout(_LAYOUT | dict(height=height, title=title))
+    for panel, (cost, heading) in enumerate(axes.items(), 1):
         known = [point for point in points if point.costs.get(cost) is not None]
         fronts = [_front(own, cost, fewer_is_better) for own in _groups(known, "front").values()]
         best = sum(fronts, [])
         for look, own in enumerate(_groups(known, "name").values()):
-            _add_points(figure, column, cost, look % len(COLOURS), own, best)
-        for point in _labelled(known, best):
-            _add_label(figure, column, cost, point)
+            _add_points(figure, panel, cost, look % len(COLOURS), own, best)
+        _add_marks(figure, panel, cost, known, best, fewer_is_better)
         for front in filter(None, fronts):
-            _add_front(figure, column, cost, front)
-        figure.update_xaxes(title=heading, rangemode="tozero", col=column)
-    figure.update_yaxes(title=quality, col=1)
+            _add_front(figure, panel, cost, front)
+        figure.update_xaxes(title=heading, rangemode="tozero", row=panel)
+    figure.update_yaxes(title=quality)
     return figure
 
 
@@ -349,17 +360,19 @@ def _front(points: Sequence[Point], cost: str, fewer_is_better: bool) -> list[Po
 
 def _add_points(
     figure: go.Figure,
-    column: int,
+    panel: int,
     cost: str,
     look: int,
     points: Sequence[Point],
     best: Sequence[Point],
 ) -> None:
-    """The points of one name. What only stands beside is small and grey."""
+    """The points of one name. What only stands beside is small, grey and faint."""
     ours = bool(points[0].front)
     symbol = MARKERS[look]
     symbols = [symbol if point in best else f"{symbol}-open" for point in points]
-    looks = dict(color=COLOURS[look], size=10) if ours else dict(color=GREY, size=7)
+    looks = dict(color=COLOURS[look], size=10)
+    if not ours:
+        looks = dict(color=GREY, size=7, opacity=0.6)
     figure.add_scatter(
         x=[point.costs[cost] for point in points],
         y=[point.quality for point in points],
@@ -367,35 +380,85 @@ def _add_points(
         mode="markers",
         name=points[0].name,
         legendgroup=points[0].name,
-        showlegend=column == 1,
+        showlegend=panel == 1,
         marker=dict(symbol=symbols, **looks),
-        row=1,
-        col=column,
+        row=panel,
+        col=1,
     )
 
 
-def _labelled(points: Sequence[Point], best: Sequence[Point]) -> Sequence[Point]:
-    """All points where they are few, else those on a front; none that only stand beside."""
+def _add_marks(
+    figure: go.Figure,
+    panel: int,
+    cost: str,
+    points: Sequence[Point],
+    best: Sequence[Point],
+    fewer_is_better: bool,
+) -> None:
+    """Marks to the left of all points where they are few, else of some of those on a front.
+
+    Where they would overlap, those of better points move on to where no point is.
+    """
+    if not points:
+        return
+    sign = -1 if fewer_is_better else 1
+    marked = sorted(
+        _marked(points, best),
+        key=lambda point: (sign * point.quality, point.costs[cost]),
+    )
+    values = [sign * point.quality for point in points]
+    low, high = min(values), max(values)
+    unit = APART * (high - low or 1)
+    places = spread([sign * point.quality for point in marked], unit)
+    for point, place in zip(marked, places, strict=True):
+        _add_mark(figure, panel, cost, point, sign * place)
+    ends = low - unit, max([high, *places]) + unit
+    figure.update_yaxes(range=sorted([sign * end for end in ends]), row=panel)
+
+
+def _marked(points: Sequence[Point], best: Sequence[Point]) -> Sequence[Point]:
+    """All points where they are few, else some of the best; none that only stand beside."""
     ours = [point for point in points if point.front]
-    return ours if len(ours) <= FEW else best
+    if len(ours) <= FEW:
+        return ours
+    step = 1 + len(best) // (FEW + 1)
+    return best[::step]
 
 
-def _add_label(figure: go.Figure, column: int, cost: str, point: Point) -> None:
+def spread(places: Sequence[float], apart: float) -> list[float]:
+    """Places in order, moved up where the one before is nearer than `apart`.
+
+    >>> spread([0.0, 0.5, 1.0, 4.0], 1.0)
+    [0.0, 1.0, 2.0, 4.0]
+    """
+    moved: list[float] = []
+    for place in places:
+        lowest = moved[-1] + apart if moved else place
+        moved.append(max(place, lowest))
+    return moved
+
+
+def _add_mark(figure: go.Figure, panel: int, cost: str, point: Point, place: float) -> None:
+    """The mark of a point, at a height of its own, and a line from there to the point."""
     figure.add_annotation(
         x=point.costs[cost],
         y=point.quality,
-        text=point.label,
-        textangle=-40,
-        showarrow=False,
-        xanchor="left",
-        yanchor="bottom",
+        ax=-12,
+        ay=place,
+        ayref=f"y{panel if panel > 1 else ''}",
+        text=point.mark or point.label,
+        arrowhead=0,
+        arrowwidth=0.7,
+        arrowcolor=GREY,
+        standoff=5,
+        xanchor="right",
         font=dict(size=10),
-        row=1,
-        col=column,
+        row=panel,
+        col=1,
     )
 
 
-def _add_front(figure: go.Figure, column: int, cost: str, front: Sequence[Point]) -> None:
+def _add_front(figure: go.Figure, panel: int, cost: str, front: Sequence[Point]) -> None:
     figure.add_scatter(
         x=[point.costs[cost] for point in front],
         y=[point.quality for point in front],
@@ -403,8 +466,8 @@ def _add_front(figure: go.Figure, column: int, cost: str, front: Sequence[Point]
         line=dict(color=GREY, dash="dash", width=1),
         showlegend=False,
         hoverinfo="skip",
-        row=1,
-        col=column,
+        row=panel,
+        col=1,
     )
 
 
