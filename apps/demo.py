@@ -569,11 +569,7 @@ def built(given: argparse.Namespace) -> tuple[gr.Blocks, dict[str, Any]]:
     names = given.model or ["blt-d-nano"]
     dtype = getattr(torch, given.dtype) if given.dtype else None
     print(f"Loading {', '.join(Path(name).name for name in names)} …", flush=True)
-    try:
-        return build(Models(names, Place(given.device, dtype)), given.queue)
-    except (RuntimeError, AssertionError) as error:  # a device that is not there
-        first = str(error).partition("\n")[0]
-        raise ValueError(f"the model cannot be put on {given.device}: {first}") from None
+    return build(Models(names, Place(given.device, dtype)), given.queue)
 
 
 if __name__ == "__main__":

@@ -422,8 +422,10 @@ class BLT(nn.Module):
         Of a hub id only: revision (a branch, tag or commit), token (True: the one of your login),
         cache_dir (where downloads go), local_files_only (use what was downloaded before).
         Raises FileNotFoundError for a missing folder or file, ValueError for a file that is damaged
-        or does not fit its config, TypeError for what is not a dtype.
+        or does not fit its config and for a device that is not here, TypeError for what is not a
+        device or a dtype.
         """
+        place = resolve_device(device)
         if not (dtype is None or isinstance(dtype, torch.dtype)):
             raise TypeError(
                 f"dtype must be a torch dtype such as torch.bfloat16, or None, got {dtype!r}"
@@ -442,7 +444,7 @@ class BLT(nn.Module):
         model.encoder.hashes.compute_buffers()  # they are not stored
         from_hub = not Path(name).exists()  # there a folder is named by its commit
         model.name = Path(subfolder or name).name if from_hub else folder.name
-        model = model.to(resolve_device(device), dtype).eval()
+        model = model.to(place, dtype).eval()
         if model.device.type == "cpu" and model.dtype == torch.float32:
             lay_out_by_column(model)
         return model
@@ -516,8 +518,28 @@ def document_numbers(ids: Tensor) -> Tensor:
 documents = document_numbers  # its first name
 
 
-def resolve_device(device: str | torch.device) -> str | torch.device:
-    """The device; for "auto" the GPU where there is one, else the CPU."""
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() else "cpu"
+def resolve_device(device: str | torch.device) -> torch.device:
+    """The device, by its name; for "auto" the GPU where there is one, else the CPU.
+
+    Raises TypeError for what is no name, ValueError for a device that is unknown or not here.
+    """
+    if not isinstance(device, str | torch.device):
+        raise TypeError(
+            f'device must be "auto" or a name such as "cpu" or "cuda:1", got {device!r}'
+        )
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        found = torch.device(device)
+    except RuntimeError:
+        raise ValueError(
+            f"device must be auto, cpu, cuda, cuda:1 or another that torch knows, got {device!r}"
+        ) from None
+    module = getattr(torch, found.type, None)  # such as torch.cuda
+    count = module.device_count() if hasattr(module, "device_count") else 0
+    if (found.index or 0) >= count:
+        raise ValueError(
+            f"device {found} is not available: torch finds {count or 'no'} {found.type} here,"
+            " use auto or cpu"
+        )
+    return found

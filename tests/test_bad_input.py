@@ -12,9 +12,12 @@ from conftest import random_model
 import bltlab
 from bltlab import checkpoints, vocab
 from bltlab.__main__ import main
+from bltlab.bench import measuring
 from bltlab.config import BLTConfig, PatcherConfig
 from bltlab.decoding import rounds
+from bltlab.model import resolve_device
 from bltlab.sampling import OneStep
+from bltlab.training.distributed import own_device, process_group
 
 
 def sentence(error):
@@ -276,6 +279,50 @@ def test_a_loaded_model_can_be_trained(folder):
     for wrong in (0, -1, 2.5):
         with pytest.raises(ValueError, match="at least 1 byte"):
             bltlab.diffusion_loss(model, torch.tensor([[1, 101]]), block_size=wrong)
+
+
+@pytest.mark.parametrize(
+    "device, kind, words",
+    [
+        ("cuda:77", ValueError, "device cuda:77 is not available: torch finds"),
+        ("mps:77", ValueError, "device mps:77 is not available: torch finds"),
+        ("xpu:77", ValueError, "device xpu:77 is not available: torch finds"),
+        (torch.device("cuda", 77), ValueError, "here, use auto or cpu"),
+        ("meta", ValueError, "device meta is not available: torch finds no meta here"),
+        ("nonsense", ValueError, "device must be auto, cpu, cuda, cuda:1 .* got 'nonsense'"),
+        ("cuda:x", ValueError, "device must be auto"),
+        ("", ValueError, "device must be auto"),
+        (0, TypeError, '"auto" or a name such as "cpu" or "cuda:1", got 0'),
+        (True, TypeError, "got True"),
+        (None, TypeError, "got None"),
+        (["cpu"], TypeError, "a name such as"),
+    ],
+)
+def test_a_device_that_is_not_there_is_said_before_anything_is_read(device, kind, words):
+    for door in (
+        resolve_device,
+        lambda device: bltlab.BLT.from_pretrained("nowhere", device=device),
+        lambda device: measuring.load("nowhere", device=device),
+        lambda device: process_group(device).__enter__(),
+    ):
+        with pytest.raises(kind, match=words) as error:
+            door(device)
+        sentence(error)
+
+
+def test_a_process_takes_its_own_device_if_it_is_there(monkeypatch):
+    chosen = []
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.set_device", chosen.append)
+    for rank in (1, 0):
+        monkeypatch.setenv("LOCAL_RANK", str(rank))
+        assert own_device("auto", 2) == f"cuda:{rank}"
+    assert chosen == ["cuda:1", "cuda:0"]
+    assert own_device("auto", 1) == "cuda" and own_device("cpu", 2) == "cpu"
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(ValueError, match="cuda:2 is not available: torch finds 2 cuda here"):
+        own_device("cuda", 3)
 
 
 def test_a_rule_of_your_own_is_recorded(model, tmp_path):

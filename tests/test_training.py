@@ -465,7 +465,7 @@ def test_text_that_is_none_is_refused_in_one_line(content, words, tmp_path, caps
         (["--batch-size", "1" + "0" * 5000], "batch_size must be an int in 1..65536"),
         (["--matrix-rate", "1e300"], "matrix_rate must be a number in 0..100"),
         (["--log-to", "trackio"], "needs the package trackio"),
-        (["--device", "cuda"], "torch finds no GPU" if not torch.cuda.is_available() else ""),
+        (["--device", "cuda"], "torch finds no cuda here" if not torch.cuda.is_available() else ""),
         (["--decoder-input", "states"], "--decoder-input"),
         (["--megabytes", "0", "--entropy-megabytes", "0"], "nothing would be trained"),
         (["--entropy-megabytes", "0"], "there is no entropy model to keep"),
@@ -487,6 +487,7 @@ def test_wrong_flags_are_named(flags, words, tmp_path, capsys, corpus, monkeypat
     except SystemExit as error:
         code = error.code
     assert code == 2 and words in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_windows_of_a_step_must_go_round(corpus, tmp_path, monkeypatch):

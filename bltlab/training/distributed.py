@@ -103,7 +103,7 @@ def process_group(device: str = "auto", parallel: str = "ddp") -> Iterator[Proce
 
     A group of torch.distributed that exists already is used and left as it is.
 
-    device: "auto", "cpu" or "cuda". Raises ValueError for a GPU that is not there.
+    device: as `resolve_device` takes it. Raises ValueError for one that is not there.
     """
     rank = int(os.environ.get("RANK", 0))
     size = int(os.environ.get("WORLD_SIZE", 1))
@@ -121,14 +121,10 @@ def process_group(device: str = "auto", parallel: str = "ddp") -> Iterator[Proce
 def own_device(device: str, size: int) -> str:
     """The device of this process: of several on one machine, each takes its own GPU.
 
-    Raises ValueError for a GPU that is not there.
+    Raises ValueError for a device that is not there.
     """
-    device = str(resolve_device(device))
-    if device != "cuda":
-        return device
-    if not torch.cuda.is_available():
-        raise ValueError("device is cuda, and torch finds no GPU here: use cpu or auto")
-    if size > 1:
-        device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
-        torch.cuda.set_device(device)
-    return device
+    found = str(resolve_device(device))
+    if found == "cuda" and size > 1:
+        found = str(resolve_device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}"))
+        torch.cuda.set_device(found)
+    return found

@@ -22,7 +22,15 @@ from .options import TrainOptions
 from .own_text import OwnText, OwnTextLoss, write_own_text
 from .start import SAMPLE, model_to_train, settled, threshold_to_set
 from .text import draw_documents, read_corpus
-from .watch import Report, Sample, Tracker, held_out_bits, prompts, write_samples
+from .watch import (
+    Report,
+    Sample,
+    Tracker,
+    check_tracker,
+    held_out_bits,
+    prompts,
+    write_samples,
+)
 
 ENTROPY_MODEL = "entropy model"
 OWN_TEXT = "own text"
@@ -94,8 +102,9 @@ class Run:
         self.prompts = prompts(windows)
         self.model = model.to(group.device).requires_grad_(True).train()
         self._check_same_shape()
-        self.folder.open()
         log_to = options.log_to if group.is_main else "csv"
+        check_tracker(log_to)
+        self.folder.open()
         self.tracker = Tracker(log_to, self.folder.path, options)
 
     # -- what it starts from --

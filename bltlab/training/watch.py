@@ -169,27 +169,35 @@ def _mean_of(name: str, totals: list) -> float | None:
     return sum(known) / len(known) if known else None
 
 
+TRACKERS = {"trackio": "trackio", "tensorboard": "torch.utils.tensorboard"}  # and their modules
+
+
+def check_tracker(kind: str) -> None:
+    """Raises ValueError where the package of a tracker is missing; "csv" is none."""
+    if kind not in TRACKERS:
+        return
+    try:
+        importlib.import_module(TRACKERS[kind])
+    except ImportError:
+        raise ValueError(f"log_to {kind!r} needs the package {kind}: pip install {kind}") from None
+
+
 class Tracker:
     """Sends each report to a tracker as well: "trackio" or "tensorboard"; with "csv" to none.
 
-    folder: the run's; its name is the tracker's. Raises ValueError where the package is missing.
+    folder: the run's; its name is the tracker's. The package is there, says `check_tracker`.
     """
 
     def __init__(self, kind: str, folder: Path, options: TrainOptions):
         self._send: Callable[[dict[str, float], int], Any] | None = None
         self._finish: Callable[[], Any] | None = None
-        try:
-            if kind == "trackio":
-                self._start_trackio(folder, options)
-            elif kind == "tensorboard":
-                self._start_tensorboard(folder)
-        except ImportError:
-            raise ValueError(
-                f"log_to {kind!r} needs the package {kind}: pip install {kind}"
-            ) from None
+        if kind == "trackio":
+            self._start_trackio(folder, options)
+        elif kind == "tensorboard":
+            self._start_tensorboard(folder)
 
     def _start_trackio(self, folder: Path, options: TrainOptions) -> None:
-        trackio = importlib.import_module("trackio")
+        trackio = importlib.import_module(TRACKERS["trackio"])
         trackio.init(project="bltlab", name=folder.name, config=asdict(options), resume="allow")
 
         def send(values: dict[str, float], step: int) -> None:
@@ -199,7 +207,7 @@ class Tracker:
         self._finish = trackio.finish
 
     def _start_tensorboard(self, folder: Path) -> None:
-        tensorboard = importlib.import_module("torch.utils.tensorboard")
+        tensorboard = importlib.import_module(TRACKERS["tensorboard"])
         writer = tensorboard.SummaryWriter(folder / "tensorboard")
 
         def send(values: dict[str, float], step: int) -> None:
