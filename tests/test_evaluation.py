@@ -376,6 +376,12 @@ def test_mbpp_stands_behind_its_three_examples(tmp_path, monkeypatch):
         problems.MBPP().items(str(tmp_path))
     with pytest.raises(FileNotFoundError, match="not there: python -m bltlab data mbpp"):
         problems.MBPP0().items("nowhere")
+    for line in ('{"prompt": "x"}', "[1]", '"x"'):
+        with lzma.open(tmp_path / "test.jsonl.xz", "wt") as file:
+            file.write(line)
+        for task in (problems.MBPP0(), problems.HumanEval()):
+            with pytest.raises(ValueError, match=f"a record is no problem of {task.recipe}"):
+                task.items(str(tmp_path))
 
 
 def test_code_of_a_model_runs_only_when_it_was_allowed(run, tmp_path):
@@ -403,6 +409,9 @@ def test_public_sentences_come_from_files_here_with_or_without_examples(tmp_path
     assert item == Item("fr: fr 0\nen:", "en 0")
     (tmp_path / "devtest" / "eng.devtest").write_text("one\n")
     with pytest.raises(ValueError, match="6 lines of fr, 1 of en"):
+        known["flores-fr-0"].items(str(tmp_path))
+    (tmp_path / "devtest" / "eng.devtest").write_bytes(b"caf\xe9\n")
+    with pytest.raises(ValueError, match=r"eng.devtest is not UTF-8: .* at byte 3"):
         known["flores-fr-0"].items(str(tmp_path))
     with pytest.raises(FileNotFoundError, match="flores-fr-0:FOLDER"):
         known["flores-fr-0"].items("nowhere")
@@ -437,7 +446,7 @@ def test_flores_comes_from_the_hub_too(name, tmp_path, monkeypatch):
     items = task.items(name)
     assert len(items) == 5 and items[-1] == last
     monkeypatch.setattr(sentences, "hub_records", lambda *_: [{}])
-    with pytest.raises(ValueError, match=f"{name} has a record without "):
+    with pytest.raises(ValueError, match=f"{name}: a record is no line of FLORES"):
         task.items(name)
 
 

@@ -213,7 +213,7 @@ def _rows_of(
 
 def _within(model: BLT, asked: Question) -> tuple[Question, str]:
     """A question without the items that are too long for a model, and what is said of these."""
-    most = model.config.max_length - 1 - asked.settings.max_new_bytes
+    most = max(0, model.config.max_length - 1 - asked.settings.max_new_bytes)
     if isinstance(asked.task, Reading):
         return asked, ""
     items = [item for item in asked.items if len(vocab.to_bytes(item.prompt)) <= most]

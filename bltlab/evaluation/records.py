@@ -2,6 +2,7 @@
 
 import json
 import lzma
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -41,3 +42,15 @@ def hub_records(name: str, config: str | None, split: str, advice: str) -> list[
         if "gated" in str(error):
             why = "it is gated: ask for access on its page, then log in with hf auth login"
         raise FileNotFoundError(f"the hub does not give {name} ({why}): {advice}") from None
+
+
+def read_as(kind: str, read: Callable[[Fields], Any], records: Iterable[Fields], text: str) -> list:
+    """What `read` makes of each record. kind: what they are; text: where they are from.
+
+    Raises ValueError, in one sentence, for a record that is another thing.
+    """
+    try:
+        return [read(record) for record in records]
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{text}: a record is no {kind} ({why})") from None

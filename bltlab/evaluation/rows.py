@@ -87,7 +87,7 @@ class RowFile:
 def read_rows(path: str | Path) -> list[Row]:
     """All rows of a file. Raises ValueError where it has none, FileNotFoundError without it."""
     if not Path(path).is_file():
-        raise FileNotFoundError(f"{path} is not there: it is the file that evaluate writes rows to")
+        raise FileNotFoundError(f"{path} is no file: it is the file that evaluate writes rows to")
     rows = list(RowFile(path).rows.values())
     if not rows:
         raise ValueError(f"{path} has no row that evaluate wrote")

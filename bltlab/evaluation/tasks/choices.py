@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from ... import vocab
 from ...model import BLT
 from ..likelihood import likelihoods
-from ..records import folder_records, hub_records
+from ..records import folder_records, hub_records, read_as
 from ..summary import Row
 from .base import Item, Reading
 
@@ -91,19 +91,11 @@ class PublicSet(Choosing):
         else:
             advice = f"{self._from_package}, or evaluate {self.name}:{self.hub} with the hub"
             records = folder_records(text, advice)
-        return [self._item(record, text) for record in records]
+        return read_as(f"question of {self.name}", self.question, records, text)
 
     @property
     def _from_package(self) -> str:
         return f"python -m bltlab data {self.name}"
-
-    def _item(self, record: dict[str, Any], text: str) -> Item:
-        try:
-            return self.question(record)
-        except (KeyError, ValueError, TypeError, AttributeError) as error:
-            raise ValueError(
-                f"{text}: a record is no question of {self.name} ({type(error).__name__}: {error})"
-            ) from None
 
     def question(self, record: dict[str, Any]) -> Item:
         """A record of the hub as a context with its endings."""

@@ -1,11 +1,12 @@
 """HumanEval and MBPP: programs that a model wrote, run in the sandbox."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import ClassVar
 
 from .. import sandbox
 from ..intervals import pass_at
-from ..records import folder_records
+from ..records import Fields, folder_records, read_as
 from ..summary import Row
 from .base import Answers, Item, Task
 
@@ -31,15 +32,18 @@ class Problems(Task):
         """The problems in a folder that `python -m bltlab data` made."""
         sandbox.prepare()
         advice = f"python -m bltlab data {self.recipe}"
-        examples = folder_records(text, advice, "train")[: self.shots] if self.shots else []
+        examples: list[str] = []
+        if self.shots:
+            examples = self._read(_example, folder_records(text, advice, "train"), text)
+        examples = examples[: self.shots]
         if len(examples) < self.shots:
             raise ValueError(f"{text} has no {self.shots} examples: {advice}")
-        before = "".join(f"{r['prompt']}{r['solution']}{DONE}\n" for r in examples)
-        found = []
-        for r in folder_records(text, advice):
-            reference = dict(solution=r["solution"], check=r["check"])
-            found.append(Item(before + r["prompt"], reference))
-        return found
+        before = "".join(examples)
+        problems = self._read(_problem, folder_records(text, advice), text)
+        return [Item(before + prompt, reference) for prompt, reference in problems]
+
+    def _read(self, read: Callable, records: list[Fields], text: str) -> list:
+        return read_as(f"problem of {self.recipe}", read, records, text)
 
     def program(self, item: Item, answer: str) -> str:
         """The answer without the text that stopped it, and what judges it."""
@@ -60,6 +64,16 @@ class Problems(Task):
             counts = [round(sum(scores)) for scores in answers.by_item]
             row[f"pass@{answers.samples}"] = 100 * pass_at(answers.samples, answers.samples, counts)
         return row
+
+
+def _example(record: Fields) -> str:
+    """A problem with its solution, as it stands before another one."""
+    return f"{record['prompt']}{record['solution']}{DONE}\n"
+
+
+def _problem(record: Fields) -> tuple[str, Row]:
+    """Its prompt, and what an answer is judged by."""
+    return record["prompt"], dict(solution=record["solution"], check=record["check"])
 
 
 class HumanEval(Problems):

@@ -4,12 +4,13 @@ Both are files of lines on this machine, one for each language, whose n-th lines
 FLORES comes from the hub as well: `evaluate flores-fr:mteb/flores`.
 """
 
+from operator import itemgetter
 from pathlib import Path
 from typing import ClassVar
 
 from ... import textfiles
 from .. import metrics
-from ..records import hub_records
+from ..records import hub_records, read_as
 from .base import Item
 from .translation import Translation
 
@@ -41,7 +42,10 @@ class Sentences(Translation):
         path = Path(text) / self.files(language, split)
         if not path.is_file():
             raise FileNotFoundError(f"{path} is not there: {self._advice}")
-        return textfiles.read(path).decode("utf-8").splitlines()
+        try:
+            return textfiles.read(path).decode("utf-8").splitlines()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from None
 
     @property
     def _advice(self) -> str:
@@ -89,9 +93,7 @@ class FloresFrench(Sentences):
             return super().lines(text, language, split)
         config, column = (word.format(FLORES[language]) for word in HUB[text])
         records = hub_records(text, config, self._split(split), self._advice)
-        if not all(column in record for record in records):
-            raise ValueError(f"{text} has a record without {column}: it is no FLORES")
-        return [record[column] for record in records]
+        return read_as("line of FLORES", itemgetter(column), records, text)
 
     def _split(self, split: str) -> str:
         return "devtest" if split == "test" else "dev"
