@@ -372,16 +372,56 @@ def test_mbpp_stands_behind_its_three_examples(tmp_path, monkeypatch):
     assert problems.MBPP.max_new_bytes == 256
     with lzma.open(tmp_path / "train.jsonl.xz", "wt") as file:
         file.write("")
-    with pytest.raises(ValueError, match="has no 3 examples: python -m bltlab data mbpp"):
+    with pytest.raises(ValueError, match="has not all 3 examples: python -m bltlab data mbpp"):
         problems.MBPP().items(str(tmp_path))
     with pytest.raises(FileNotFoundError, match="not there: python -m bltlab data mbpp"):
         problems.MBPP0().items("nowhere")
+    docs = [dict(doc, task_id=n) for n in (1, 4, 3, 2)]
+    hub = dict(prompt=docs, test=[line["doc"]])
+    monkeypatch.setattr(problems, "hub_records", lambda name, config, split, _: hub[split])
+    first, *told = problems.MBPP().items("google-research-datasets/mbpp")
+    assert not told and first.prompt.endswith("\n" + alone.prompt)
+    assert first.prompt.count("[BEGIN]\n") == 4 and first.reference == alone.reference
+    assert problems.MBPP0().items("google-research-datasets/mbpp") == [alone]
+    del hub["prompt"][-1]
+    with pytest.raises(ValueError, match="has not all 3 examples"):
+        problems.MBPP().items("google-research-datasets/mbpp")
     for line in ('{"prompt": "x"}', "[1]", '"x"'):
         with lzma.open(tmp_path / "test.jsonl.xz", "wt") as file:
             file.write(line)
         for task in (problems.MBPP0(), problems.HumanEval()):
             with pytest.raises(ValueError, match=f"a record is no problem of {task.recipe}"):
                 task.items(str(tmp_path))
+
+
+def test_humaneval_comes_from_the_hub_too(monkeypatch):
+    monkeypatch.setattr(problems.sandbox, "prepare", lambda: None)
+    record = dict(task_id="HumanEval/0", prompt="def f():\n", entry_point="f")
+    record |= dict(canonical_solution="    return 1\n", test="def check(g):\n    assert g() == 1\n")
+    asked = []
+
+    class Hub:
+        def load_dataset(self, *words, **named):
+            asked.append((*words, named))
+            return [record]
+
+    monkeypatch.setattr(records, "quiet_datasets", Hub)
+    monkeypatch.setattr(records.hub, "is_reachable", lambda: True)
+    task = problems.HumanEval()
+    (item,) = task.items(task.hub)
+    assert asked == [("openai/openai_humaneval", None, dict(split="test"))]
+    assert item.prompt == "def f():\n"
+    exec(task.program(item, item.reference["solution"]), {})
+    with pytest.raises(AssertionError):
+        exec(task.program(item, "    return 2\n"), {})
+    del record["test"]
+    with pytest.raises(ValueError, match="openai_humaneval: a record is no problem of humaneval"):
+        task.items(task.hub)
+    monkeypatch.setattr(records.hub, "is_reachable", lambda: False)
+    with pytest.raises(
+        FileNotFoundError, match="cannot be reached: python -m bltlab data humaneval"
+    ):
+        task.items(task.hub)
 
 
 def test_code_of_a_model_runs_only_when_it_was_allowed(run, tmp_path):

