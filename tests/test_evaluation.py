@@ -437,16 +437,21 @@ def test_public_sentences_come_from_files_here_with_or_without_examples(tmp_path
             lines = [f"{language} {folder} {i}\n" for i in range(6)]
             (tmp_path / folder / f"{language}.{folder}").write_text("".join(lines))
     for language in ("fr", "de", "en"):
-        with gzip.open(tmp_path / f"test_2016_flickr.{language}.gz", "wt") as file:
-            file.write(f"{language} 0\n{language} 1\n")
+        for test in ("test_2016_flickr", "test_2017_mscoco"):
+            with gzip.open(tmp_path / f"{test}.{language}.gz", "wt") as file:
+                file.write(f"{language} 0\n{language} {test[5:9]}\n")
     known = tasks.known_tasks()
     items = known["flores-de"].items(str(tmp_path))
     assert len(items) == 6 and items[1].reference == "eng devtest 1"
     examples = [f"de: deu dev {i}\nen: eng dev {i}\n" for i in range(4)]
     assert items[1].prompt == "".join(examples) + "de: deu devtest 1\nen:"
     assert known["flores-fr-0"].items(str(tmp_path))[0].prompt == "fr: fra devtest 0\nen:"
-    (item, _) = known["multi30k-fr"].items(str(tmp_path))
-    assert item == Item("fr: fr 0\nen:", "en 0")
+    (item, other) = known["multi30k-fr"].items(str(tmp_path))
+    assert item == Item("fr: fr 0\nen:", "en 0") and other.reference == "en 2016"
+    (item, other) = known["multi30k-de"].items(f"{tmp_path}/test_2017_mscoco")
+    assert item == Item("de: de 0\nen:", "en 0") and other.reference == "en 2017"
+    with pytest.raises(FileNotFoundError, match=r"test_2018_flickr.de.gz is not there"):
+        known["multi30k-de"].items(f"{tmp_path}/test_2018_flickr")
     (tmp_path / "devtest" / "eng.devtest").write_text("one\n")
     with pytest.raises(ValueError, match="6 lines of fr, 1 of en"):
         known["flores-fr-0"].items(str(tmp_path))

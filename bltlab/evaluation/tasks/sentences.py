@@ -33,13 +33,13 @@ class Sentences(Translation):
     shots: ClassVar[int] = 0
     max_new_bytes = 512
 
-    def files(self, language: str, split: str) -> str:
-        """Where the lines of a language and a split lie below the folder."""
+    def file(self, text: str, language: str, split: str) -> Path:
+        """Where the lines of a language and a split lie."""
         raise NotImplementedError
 
     def lines(self, text: str, language: str, split: str) -> list[str]:
         """The lines of one file. Raises FileNotFoundError in one sentence."""
-        path = Path(text) / self.files(language, split)
+        path = self.file(text, language, split)
         if not path.is_file():
             raise FileNotFoundError(f"{path} is not there: {self._advice}")
         try:
@@ -82,10 +82,10 @@ class FloresFrench(Sentences):
     paper = ("translation fr-en",)
     shots = 4
 
-    def files(self, language: str, split: str) -> str:
+    def file(self, text: str, language: str, split: str) -> Path:
         """dev/fra.dev or devtest/fra.devtest."""
         folder = self._split(split)
-        return f"{folder}/{FLORES[language]}.{folder}"
+        return Path(text) / folder / f"{FLORES[language]}.{folder}"
 
     def lines(self, text: str, language: str, split: str) -> list[str]:
         """The lines of one file, or those of the hub where text is its name for the set."""
@@ -126,20 +126,26 @@ class FloresGerman0(FloresGerman):
 
 
 class Multi30kFrench(Sentences):
-    """Multi30k, test of 2016, French to English; the folder has test_2016_flickr.fr.gz."""
+    """Multi30k, French to English: FOLDER for its test of 2016, FOLDER/test_2017_mscoco for others.
+
+    The folder has test_2016_flickr.fr.gz and so on.
+    """
 
     name = "multi30k-fr"
     text = "multi30k"
     paper = ("translation fr-en",)
 
-    def files(self, language: str, split: str) -> str:
-        """test_2016_flickr.fr.gz, or the lines to learn from."""
-        stem = "test_2016_flickr" if split == "test" else "val"
-        return f"{stem}.{language}.gz"
+    def file(self, text: str, language: str, split: str) -> Path:
+        """test_2016_flickr.fr.gz, or the test that stands behind the folder; val.fr.gz."""
+        folder, test = Path(text), "test_2016_flickr"
+        if folder.name.startswith("test_") and not folder.is_dir():
+            folder, test = folder.parent, folder.name
+        stem = test if split == "test" else "val"
+        return folder / f"{stem}.{language}.gz"
 
 
 class Multi30kGerman(Multi30kFrench):
-    """Multi30k, test of 2016, German to English."""
+    """Multi30k, German to English, as above."""
 
     name = "multi30k-de"
     paper = ("translation de-en",)
