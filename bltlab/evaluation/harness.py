@@ -2,7 +2,8 @@
 
 Items are decoded one by one, so that passes are counted and seconds measured as for one reader.
 Autoregression comes first, and every row is held against it. Under torchrun each process takes its
-share of the items, and the rows are those of one process.
+share of the items, and the rows are those of one process, but for the last digits of likelihoods:
+contexts are read side by side with others then.
 """
 
 import hashlib
