@@ -315,6 +315,7 @@ def choose_threshold(
     It stands in the middle of the widest gap between entropies thereabouts, so that rounding moves
     no boundary.
     """
+    entropies, ids = entropies.cpu(), ids.cpu()  # it looks at them some forty times
     low, high = 0.0, float(entropies.max())
     for _ in range(40):
         middle = (low + high) / 2

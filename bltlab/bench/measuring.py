@@ -73,7 +73,7 @@ def _choose_patches(model: BLT, corpus: str) -> None:
     """Set the threshold that cuts held-out text into patches of `PATCH_LENGTH` bytes."""
     ids = torch.tensor([vocab.encode(running_text(corpus, 2047))])
     with torch.no_grad():
-        entropies = model.patch(ids.to(model.device))[1].cpu()
+        _, entropies = model.patch(ids)
     patcher = model.config.patcher
     threshold = choose_threshold(patcher, entropies, ids, PATCH_LENGTH)
     model.config = replace(model.config, patcher=replace(patcher, threshold=threshold))

@@ -101,7 +101,14 @@ def distinct_runs(texts: Sequence[list[str]], length: int) -> float:
 
 
 def self_bleu(texts: Sequence[str]) -> float | None:
-    """How near each text comes to the others, by BLEU: 100 where all are the same."""
+    """How near each text comes to the others, by BLEU: 100 where all are the same.
+
+    None for one text alone, and without sacrebleu.
+
+    >>> self_bleu(["a text"])
+    """
+    if len(texts) < 2:
+        return None
     try:
         from sacrebleu.metrics import BLEU
     except ImportError:
