@@ -1,5 +1,6 @@
 """The same bytes and numbers as on the CPU, and what CUDA refuses: see test_pretend_device.py."""
 
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ from training_setup import MINI, OPTIONS, write_corpus
 
 import bltlab
 from bltlab import sampling, vocab
+from bltlab.__main__ import main
 from bltlab.bench import measuring
 from bltlab.decoding import METHODS, fitted
 from bltlab.diffusion import (
@@ -31,6 +33,7 @@ from bltlab.state import DecodingState
 from bltlab.training import distributed, train
 from bltlab.training.losses import ModelLoss
 from bltlab.training.optim import optimisers
+from bltlab.training.own_text import write_own_text
 
 PROMPTS = ["the river", "to", "a long way from here", "abba"]
 
@@ -305,6 +308,25 @@ def test_a_run_that_began_on_the_device_goes_on_there_and_on_the_cpu(gpu, tmp_pa
                 break
         running.close()
     assert report.held_out_bits == pytest.approx(losses[-1], abs=1e-3)
+
+
+def test_a_model_writes_the_same_text_to_learn_from(pair):
+    windows = torch.stack([random_ids(n, 24) for n in range(3)])
+    here, there = (write_own_text(model, windows, 0.5, seed=5) for model in pair)
+    assert torch.equal(here.ids, there.ids.cpu())
+
+
+def test_bench_runs_there(gpu, tmp_path, monkeypatch, capsys):
+    random_model(5).float().save_pretrained(tmp_path / "model")
+    monkeypatch.setattr(measuring, "resolve_device", lambda device: DEVICE)
+    monkeypatch.setattr("torch.accelerator.synchronize", lambda: None)
+    corpus = ["--prompts-from", write_corpus(tmp_path / "text.jsonl"), "--prompt-bytes", "9"]
+    short = ["--repeats", "1", "--prompts", "1", "--max-new-bytes", "6", "--json"]
+    assert main(["bench", "decode", "--model", str(tmp_path / "model"), *corpus, *short]) is None
+    report = json.loads(capsys.readouterr().out)
+    assert report["about"]["device"] == "a pretend device"
+    equal = {row["method"]: row["equal_to_ar"] for row in report["rows"]}
+    assert equal["blt-s"] == equal["blt-dv"] == equal["blt-fv"] == 1
 
 
 def test_a_text_is_looked_into_and_measured_alike(pair):
