@@ -1,6 +1,6 @@
 """The notebooks' code cells as they stand, on a GPU's rules: what they assert holds there, too.
 
-In a process of its own, see test_pretend_device.py; all of them, in some four minutes on one core:
+In a process of its own, see test_pretend_device.py; all of them, in some six minutes on one core:
 
     BLTLAB_PRETEND=1 python -m pytest tests/notebooks_on_pretend_device.py
 """
