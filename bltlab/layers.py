@@ -332,9 +332,9 @@ class CrossAttention(nn.Module):
 
         x (B, T, D); keys (B, T or 1, K, 2, H, head).
         """
-        few = keys.shape[0] * keys.shape[1] <= FEW
-        compiling = torch.compiler.is_compiling()  # then products become part of a larger loop
-        read = read_in_one_kernel if few and not compiling else read_by_products
+        by_products = torch.compiler.is_compiling()  # then they become part of a larger loop
+        by_products = by_products or keys.shape[0] * keys.shape[1] > FEW
+        read = read_by_products if by_products else read_in_one_kernel
         mixed = read(self._queries(x), keys)
         return torch.add(self.out(mixed.flatten(2)), x, alpha=self.residual)
 
@@ -344,7 +344,8 @@ class CrossAttention(nn.Module):
         queries (B, P, K, D), keys (B, T, 2, H, head), patch (B, T) in 0..P, never falling, where P
         is a bin for bytes of no patch.
         """
-        pool = pool_in_one_kernel if patch.numel() <= FEW else pool_by_segments
+        few = torch.compiler.is_compiling() or patch.numel() <= FEW  # steps are of few bytes a row
+        pool = pool_in_one_kernel if few else pool_by_segments
         pooled = pool(self._queries(queries), keys, patch)
         return torch.add(self.out(pooled.flatten(3)), queries, alpha=self.residual)
 

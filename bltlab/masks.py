@@ -83,7 +83,7 @@ def row_numbers(rows: Tensor) -> Tensor:
     >>> row_numbers(torch.zeros(3, 8)).tolist()
     [[0], [1], [2]]
     """
-    return torch.arange(len(rows), device=rows.device)[:, None]
+    return torch.arange(rows.shape[0], device=rows.device)[:, None]
 
 
 def additive(mask: Tensor, dtype: torch.dtype) -> Tensor:

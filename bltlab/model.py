@@ -326,17 +326,18 @@ class BLT(nn.Module):
 
     # -- speed -------------------------------------------------------------------------------------
 
-    def compile(self) -> None:
+    def compile(self, batches: bool = False) -> None:
         """Have decoding run by compiled steps from now on: the same bytes, several times as fast.
 
-        The first time takes minutes, and a C++ compiler; then what was compiled comes from a folder
-        of the user's (`bltlab.compiled.cache_folder`) in seconds. Weights are shared, not copied.
-        Where steps cannot be compiled a warning says why, and decoding goes on as before. A model
-        that is moved or cast afterwards is to be compiled again.
+        The first time takes a minute or two, and a C++ compiler; then what was compiled comes from
+        a folder of the user's (`bltlab.compiling.cache_folder`) in seconds. batches: several texts
+        at once as well, which takes as long again. Weights are shared, not copied. Where steps
+        cannot be compiled a warning says why, and decoding goes on as before. A model that is moved
+        or cast afterwards is to be compiled again.
         """
         from .compiled import compile_model
 
-        compile_model(self)
+        compile_model(self, batches)
 
     # -- sizes -------------------------------------------------------------------------------------
 

@@ -4,7 +4,8 @@ Each takes the caches that it reads and writes as arguments, and says in tensors
 
     at (n, B, T)     positions; the slots that are written (the last one takes what nobody reads);
                      for the decoder also the latents that are read, and where a block begins and
-                     ends (0, 0: no block)
+                     ends (the same: no block); for the global part, where there are several texts,
+                     their numbers
     reach            (low + 2, count), of which only the shape counts: slots low .. low + count - 1
                      are read, under a mask that is made of positions
 
@@ -13,6 +14,7 @@ looked at inside. `bltlab.compiled` calls them, and says where.
 """
 
 from collections.abc import Sequence
+from math import gcd, prod
 
 import torch
 import torch.nn.functional as F
@@ -23,15 +25,24 @@ from .masks import additive, denoising, row_numbers
 from .model import BLT
 from .patching import entropy
 
-LANES = 8  # partial sums of a product with one vector
+LOOP = 4  # vectors that a loop multiplies at once
 
 
-def over_caches(layers: Sequence[Tensor], at: Tensor, reach: Tensor, window: int | None) -> Attend:
-    """An `Attend` that writes keys and values to caches (B, 2, H, slots, head), and reads them."""
+def over_caches(
+    layers: Sequence[Tensor],
+    at: Tensor,
+    reach: Tensor,
+    window: int | None,
+    only: Tensor | None = None,
+) -> Attend:
+    """An `Attend` that writes keys and values to caches (B, 2, H, slots, head), and reads them.
+
+    only (B', 1): the rows of the caches that it is about; None: all.
+    """
     positions, written = at[0], at[1]
     low, count = reach.shape[0] - 2, reach.shape[1]
     slots = low + torch.arange(count, device=at.device)
-    rows = row_numbers(positions)
+    rows = row_numbers(positions) if only is None else only
     begin, end = (at[3], at[4]) if len(at) > 3 else (positions, positions)  # the same: no block
     size = (end - begin)[..., None]
     mask = denoising(positions[..., None], slots, begin[..., None], size, window)
@@ -40,8 +51,9 @@ def over_caches(layers: Sequence[Tensor], at: Tensor, reach: Tensor, window: int
     def attend(layer: int, q: Tensor, kv: Tensor) -> Tensor:
         cache = layers[layer]
         cache.movedim(3, 1)[rows, written] = kv.movedim(3, 1).to(cache.dtype)
-        k, v = cache.narrow(3, low, count).unbind(1)
-        if q.shape[0] == 1 and q.shape[2] == 1:
+        kept = cache.narrow(3, low, count)
+        k, v = (kept if only is None else kept[only[:, 0]]).unbind(1)
+        if q.shape[2] == 1:
             return _of_one_byte(q, k, v, scores)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=scores)
 
@@ -49,28 +61,46 @@ def over_caches(layers: Sequence[Tensor], at: Tensor, reach: Tensor, window: int
 
 
 def _of_one_byte(q: Tensor, k: Tensor, v: Tensor, scores: Tensor) -> Tensor:
-    """Attention of one query (1, H, 1, head) as sums, which a compiler makes loops of."""
+    """Attention of one query a row, (B, H, 1, head), as sums, which a compiler makes loops of."""
     scaled = q * q.shape[-1] ** -0.5
-    products = (scaled * k).sum(-1) + scores[:, :, 0]  # (1, H, slots)
+    products = (scaled * k).sum(-1) + scores[:, :, 0]  # (B, H, slots)
     weights = products.softmax(-1)[..., None]
     return (weights * v).sum(-2, keepdim=True)
 
 
 def product(x: Tensor, weight: Tensor) -> Tensor:
-    """What `F.linear` gives; for one vector x (1, ..., K) as a sum of `LANES` sums.
+    """What `F.linear` gives for x (..., K), written as loops that a compiler makes fast.
 
-    A compiler makes one loop of them, whose additions need not wait for each other.
+    One vector: columns of the weights side by side, so that memory is read in order. Several:
+    `LOOP` of them in one loop, which reads the weights once; a plain product where that leaves
+    some.
 
-    >>> x, weight = torch.randn(1, 1, 24), torch.randn(5, 24)
+    >>> x, weight = torch.randn(1, 8, 24), torch.randn(5, 24)
     >>> torch.allclose(product(x, weight), F.linear(x, weight), atol=1e-5)
     True
+    >>> torch.allclose(product(x[:, :1], weight), F.linear(x[:, :1], weight), atol=1e-5)
+    True
     """
-    if x.numel() != x.shape[-1] or x.shape[-1] % LANES:
+    n_vectors = prod(x.shape[:-1])  # `numel` would fix the sizes of a graph
+    if n_vectors == 1:
+        return _of_one_vector(x.flatten(), weight.t()).expand(*x.shape[:-1], -1)
+    together = n_vectors if n_vectors < LOOP else LOOP
+    if n_vectors % together:
         return x @ weight.t()
-    lanes = x.reshape(LANES, -1, 1)
-    by_lane = weight.t().unflatten(0, (LANES, -1))  # (LANES, K / LANES, N)
-    terms = [lane * part for lane, part in zip(lanes, by_lane, strict=True)]
-    return sum(terms[1:], terms[0]).sum(0).expand(*x.shape[:-1], -1)
+    vectors = x.reshape(-1, together, x.shape[-1]).unbind(1)  # each (loops, K)
+    sums = [(one[..., None] * weight.t()).sum(1) for one in vectors]
+    return torch.stack(sums, 1).view(*x.shape[:-1], -1)
+
+
+def _of_one_vector(x: Tensor, columns: Tensor) -> Tensor:
+    """(N,) from x (K,) and columns (K, N): sums of some columns side by side, then their sum."""
+    together = gcd(len(x), 16)
+    factors = x.unflatten(0, (-1, together, 1)).unbind(1)
+    parts = columns.unflatten(0, (-1, together)).unbind(1)
+    terms = [factor * part for factor, part in zip(factors, parts, strict=True)]
+    sums = sum(terms[1:], terms[0])  # (K / together, N)
+    kept = sums.as_strided(sums.shape, sums.stride())  # by itself: not inside the next loop
+    return kept.sum(0)
 
 
 class PatcherStep(nn.Module):
@@ -140,13 +170,14 @@ class GlobalStep(nn.Module):
         """held (2, B, T): the positions of the patches' bytes, and the number of each one's patch,
 
         P for bytes of no patch. caches: states (B, slots, D), latents (B, slots, G), keys
-        (B, slots, layers, K, 2, H, head), kv.
+        (B, slots, layers, K, 2, H, head), kv; all of them may have more rows than take part.
         """
         positions, written = at[0], at[1]  # (B, P)
-        rows = row_numbers(positions)
+        only = at[2, :, :1] if len(at) > 2 else None
+        rows = row_numbers(positions) if only is None else only
         of_bytes = states[rows, held[0]]
         pooled = self.encoder.pool(of_bytes, held[1], positions.shape[1])
-        attend = over_caches(kv, at, reach, self.window)
+        attend = over_caches(kv, at, reach, self.window, only)
         found = self.part(pooled, positions, attend)
         latents[rows, written] = found
         keys[rows, written] = torch.stack(self.decoder.keys(found), 2)

@@ -12,7 +12,7 @@ import torch
 from conftest import random_ids, random_model
 
 import bltlab
-from bltlab import compiled, vocab
+from bltlab import compiled, compiling, vocab
 from bltlab.__main__ import main
 from bltlab.bench import beside_transformers, measuring, reading, speed
 from bltlab.bench.training_step import PARTS, decode_blocks_plainly
@@ -205,11 +205,21 @@ def test_decode_puts_every_method_beside_autoregression(folder, corpus, capsys):
         assert r["equal_to_ar"] >= r["equal_to_ar_until_difference"] >= 0
 
 
-def test_decode_holds_compiled_steps_against_none(folder, corpus, capsys, monkeypatch):
-    steps = compiled.uncompiled  # the same steps, without a compiler
-    monkeypatch.setattr(compiled, "compile_model", lambda model: compiled.use(model, steps(model)))
-    asked = ["decode", "--checkpoint", folder, "--prompts-from", corpus, "--compile"]
-    asked += ["--prompts", 2, "--prompt-bytes", 40, "--max-new-bytes", 16, "--repeats", 1]
+@pytest.fixture
+def by_steps(monkeypatch):
+    """Has `compile` take the same steps, without a compiler."""
+
+    def compile_model(model, batches=False):
+        compiled.use(model, compiling.uncompiled(model))
+
+    monkeypatch.setattr(compiled, "compile_model", compile_model)
+
+
+@pytest.mark.parametrize("size", [None, 2])
+def test_compiled_steps_are_held_against_none(size, folder, corpus, capsys, monkeypatch, by_steps):
+    benchmark = ["decode", "--prompts", 2] if size is None else ["batch", "--batch", size]
+    asked = [*benchmark, "--checkpoint", folder, "--prompts-from", corpus, "--compile"]
+    asked += ["--prompt-bytes", 40, "--max-new-bytes", 16, "--repeats", 1]
     rows = bench(capsys, *asked, "--method", "blt-s")["rows"]
     assert [row["method"] for row in rows] == ["ar", "ar, compiled", "blt-s", "blt-s, compiled"]
     for eager, row in zip(rows[::2], rows[1::2], strict=True):
@@ -217,7 +227,7 @@ def test_decode_holds_compiled_steps_against_none(folder, corpus, capsys, monkey
         assert row["against_uncompiled"] == pytest.approx(gain)
         assert row["equal_to_uncompiled"] == 1
         assert "against_uncompiled" not in eager
-    monkeypatch.setattr(compiled, "compile_model", lambda model: False)  # it cannot be compiled
+    monkeypatch.setattr(compiled, "compile_model", lambda *_: False)  # it cannot be compiled
     rows = bench(capsys, *asked, "--method", "ar")["rows"]
     assert [row["method"] for row in rows] == ["ar"]
 
@@ -417,29 +427,15 @@ def test_a_training_step_is_timed_by_part(folder, corpus, capsys):
         assert r["against_plain"] == (1 if "plain" in r["step"] else r["against_plain"])
 
 
-def test_compare_writes_the_same_bytes_as_transformers(capsys, corpus):
+def test_compare_writes_the_same_bytes_as_transformers(capsys, corpus, by_steps):
     pytest.importorskip("transformers")
-    out = bench(
-        capsys,
-        "compare",
-        "--checkpoint",
-        "preset:tiny",
-        "--prompts-from",
-        corpus,
-        "--context",
-        40,
-        70,
-        "--max-new-bytes",
-        3,
-        "--repeats",
-        1,
-    )
-    assert [(r["way"], r["context"]) for r in out["rows"]] == [
-        (way, n) for n in (40, 70) for way in ("bltlab, ar", "bltlab, recomputed", "transformers")
-    ]
-    assert [r["slower_than_ar"] for r in out["rows"][::3]] == [1, 1] and out["about"][
-        "same_bytes"
-    ].startswith("yes")
+    asked = ["compare", "--checkpoint", "preset:tiny", "--prompts-from", corpus, "--compile"]
+    out = bench(capsys, *asked, "--context", 40, 70, "--max-new-bytes", 3, "--repeats", 1)
+    ways = ["bltlab, ar", "bltlab, ar, compiled", "bltlab, recomputed", "transformers"]
+    found = [(row["way"], row["context"]) for row in out["rows"]]
+    assert found == [(way, n) for n in (40, 70) for way in ways]
+    assert [row["slower_than_ar"] for row in out["rows"][::4]] == [1, 1]
+    assert out["about"]["same_bytes"].startswith("yes")
 
 
 def test_compare_refuses_what_transformers_cannot_hold(model):

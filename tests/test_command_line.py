@@ -90,12 +90,16 @@ def refusal(capsys, *arguments):
 
 def test_generate_compiles_only_where_it_is_asked_to(capsys, monkeypatch):
     asked = []
-    monkeypatch.setattr(bltlab.compiled, "compile_model", asked.append)
+
+    def compile_model(model, batches):
+        asked.append((model.name, batches))
+
+    monkeypatch.setattr(bltlab.compiled, "compile_model", compile_model)
     arguments = ["generate", "And ", "--max-new-bytes", "2"]
     main(arguments)
     assert asked == []
     main([*arguments, "--compile"])
-    assert [model.name for model in asked] == ["blt-d-nano"]
+    assert asked == [("blt-d-nano", False)]
 
 
 @pytest.mark.parametrize("method", METHODS)

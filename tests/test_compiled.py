@@ -14,7 +14,7 @@ import torch
 from conftest import random_ids, random_model
 
 import bltlab
-from bltlab import compiled, vocab
+from bltlab import compiled, compiling, vocab
 from bltlab.compiled import CompiledModel
 from bltlab.costs import cache_bytes_per_byte
 from bltlab.evaluation.check import bytes_kept
@@ -27,16 +27,21 @@ LAWS = (
     laws.test_7_decoding_meets_training,
     laws.test_8_drafts_equal_the_model_up_to_the_last_byte_of_the_patch_under_way,
 )
+PROMPTS = [
+    "de: Der 70. Hund schläft im Garten.\nen:",
+    "fr: Le roi dort.\nen:",
+    "es: Los 12 gatos negros cantan en la casa grande.\nen:",
+]
 METHODS = ("ar", "blt-s", "blt-d", "blt-dv", "blt-f", "blt-fv")
 
 
 class Watched(CompiledModel):
-    """Passes that note which steps ran: (part, positions)."""
+    """Passes that note which steps ran: (part, rows, positions)."""
 
-    ran: list[tuple[str, int]] = []
+    ran: list[tuple[str, int, int]] = []
 
     def _run(self, plan, first, at):
-        self.ran.append((plan.part, at.shape[2]))
+        self.ran.append((plan.part, *at.shape[1:]))
         return super()._run(plan, first, at)
 
 
@@ -55,7 +60,7 @@ def by_steps(monkeypatch):
     def install(kind=Watched):
         def passes_of(model, batch_size):
             if compiled.steps_of(model) is None:
-                compiled.use(model, compiled.uncompiled(model))
+                compiled.use(model, compiling.uncompiled(model))
             return kind(model, batch_size)
 
         monkeypatch.setattr(Watched, "ran", [])
@@ -71,27 +76,30 @@ def by_steps(monkeypatch):
 def test_the_laws_of_the_state_hold_for_steps(law, seed, kind, by_steps):
     ran = by_steps(kind)
     law(seed)
-    assert {"patcher", "encoder", "decoder"} <= {part for part, _ in ran}
+    assert {"patcher", "encoder", "decoder"} <= {part for part, *_ in ran}
 
 
+@pytest.mark.parametrize("texts", [1, 3])
 @pytest.mark.parametrize("method", METHODS)
-def test_shipped_weights_write_the_same_bytes_by_steps(method, by_steps):
+def test_shipped_weights_write_the_same_bytes_by_steps(method, texts, by_steps):
     model = bltlab.BLT.from_pretrained("blt-d-phrases-8", device="cpu")
-    prompt = "de: Der 70. Hund schläft im Garten.\nen:"
-    asked = dict(method=method, max_new_bytes=40, record="totals")
-    expected = bltlab.generate(copy.copy(model), prompt, **asked)
+    asked = dict(method=method, max_new_bytes=30, record="totals")
+    expected = bltlab.generate(copy.copy(model), PROMPTS[:texts], **asked)
     ran = by_steps()
-    found = bltlab.generate(model, prompt, **asked)
-    assert found.bytes == expected.bytes and len(ran) > 20
-    totals, by_hand = found.trace.totals, expected.trace.totals
-    assert totals.nfe == by_hand.nfe  # what is counted is the same
-    assert totals.measured_gb == pytest.approx(by_hand.measured_gb, rel=1e-9)
+    found = bltlab.generate(model, PROMPTS[:texts], **asked)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.bytes == theirs.bytes
+        totals, by_hand = ours.trace.totals, theirs.trace.totals
+        assert totals.nfe == by_hand.nfe  # what is counted is the same
+        assert totals.measured_gb == pytest.approx(by_hand.measured_gb, rel=1e-9)
+    widest = {part: max(rows for name, rows, _ in ran if name == part) for part, *_ in ran}
+    assert widest == dict.fromkeys(compiling.STEPS, texts)
 
 
 def test_an_uncompiled_model_runs_no_steps_and_a_copy_keeps_its_own():
     model = random_model(1)
     twin = copy.copy(model)
-    compiled.use(twin, compiled.uncompiled(twin))
+    compiled.use(twin, compiling.uncompiled(twin))
     assert type(bltlab.DecodingState(model)._passes) is not CompiledModel
     assert type(bltlab.DecodingState(twin)._passes) is CompiledModel
     twin.to(torch.float32)  # the steps know the weights of before
@@ -124,28 +132,27 @@ def bucket(n):
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
 def test_compiled_steps_hold_the_laws_and_are_built_once(tmp_path, monkeypatch):
-    """Two of the eight: each takes ten seconds. The others run uncompiled."""
+    """Some of all: each takes ten seconds. The others run uncompiled."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    built = [("patcher", "one"), ("decoder", "row")]
-    package = compiled._package
+    asked = [("patcher", "one"), ("decoder", "row"), ("global_", "rows")]
 
-    def some(model):
-        packages = {name: package(model, *name) for name in built}
-        return compiled.uncompiled(model) | packages
+    def some(model, kinds):
+        assert kinds == compiling.OF_ONE + compiling.OF_SEVERAL
+        return compiling.uncompiled(model) | compiling.kept(model, asked)
 
-    monkeypatch.setattr(compiled, "_packages", some)
+    monkeypatch.setattr(compiled, "packages_of", some)
     model = random_model(5, n_decoder=1)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        model.compile()
-    monkeypatch.setattr(compiled, "_build", None)  # from here on nothing is built
+        model.compile(batches=True)
+    monkeypatch.setattr(compiling, "_build_all", None)  # from here on nothing is built
     monkeypatch.setattr(laws, "case", lambda seed: (model, random.Random(seed)))
     for seed in range(3):
         for law in LAWS:
             law(seed)
     _reads_alike(model, random_ids(5, 2000))
     other = random_model(6, n_decoder=1)  # of the same shape: loaded, with weights of its own
-    other.compile()
+    other.compile(batches=True)
     assert compiled.steps_of(other)
     _reads_alike(other, random_ids(6, 60))
 
@@ -193,13 +200,13 @@ def test_a_dtype_or_device_without_steps_is_said():
     assert refusal(elsewhere).startswith("steps are compiled for the CPU, this model is on meta;")
 
 
-def test_a_compiler_that_fails_is_said(monkeypatch):
+def test_a_compiler_that_fails_is_said(monkeypatch, tmp_path):
     def fails(*_):
         raise RuntimeError("first line\nthe last line")
 
-    monkeypatch.setattr(compiled, "_build", fails)
+    monkeypatch.setattr(compiling, "_build_apart", fails)
     monkeypatch.setattr(compiled, "why_not", lambda model: None)
-    monkeypatch.setattr(compiled, "_key", lambda *_: "no-such-package")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert refusal(random_model(3)) == (
         "compiling failed with RuntimeError: the last line; decoding goes on uncompiled"
     )

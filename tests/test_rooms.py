@@ -18,7 +18,7 @@ LAYERS = """
     events schema canvas trace
     transfer masks layers
     patching model diffusion
-    cache passes steps compiled state
+    cache passes steps compiling compiled state
     unmasking sampling
     decoding
     data training

@@ -5,7 +5,7 @@ Checked with transformers 5.23, whose Blt decodes correctly with use_cache=False
 
 import argparse
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -15,11 +15,13 @@ import torch
 from .. import checkpoints, vocab
 from ..decoding import Autoregressive
 from ..model import BLT
-from .flags import DTYPE, TIMING, Benchmark, Report, Row, new_bytes, several
+from .flags import COMPILE, DTYPE, TIMING, Benchmark, Report, Row, new_bytes, several
 from .measuring import first_like, in_turn, seconds_of
 from .reading import Continuation, check_lengths, context_ids, ms_per_byte
+from .speed import compiled_twin
 
 CACHED, RECOMPUTED, THEIRS = "bltlab, ar", "bltlab, recomputed", "transformers"
+COMPILED = "bltlab, ar, compiled"
 SPECIALS = [i for i in range(vocab.OFFSET) if i != vocab.EOS_ID]
 FEW = 64  # bytes; the cached way is too quick to be timed on fewer
 
@@ -27,8 +29,8 @@ FEW = 64  # bytes; the cached way is too quick to be timed on fewer
 def compare(arguments: argparse.Namespace, model: BLT) -> Report:
     """Cached, recomputing the text for each byte, and transformers' Blt, after growing contexts.
 
-    Raises ValueError where transformers is missing, or cannot hold the model, or where the three do
-    not write the same bytes.
+    With --compile also cached by compiled steps. Raises ValueError where transformers is missing,
+    or cannot hold the model, or where they do not write the same bytes.
     """
     try:
         import transformers
@@ -38,19 +40,22 @@ def compare(arguments: argparse.Namespace, model: BLT) -> Report:
     more = max(n, FEW)
     lengths = check_lengths(model, arguments.context, more)
     ours, theirs = _same_weights(model, transformers)
+    twin = compiled_twin(arguments, ours)
     rows: list[Row] = []
     for length in lengths:
         ids = context_ids(arguments.prompts_from, length).to(model.device)
-        cached = Continuation(ours, Autoregressive(), ids, more)
-        check_same_bytes(ours, theirs, cached, ids, n)
+        cached = {CACHED: Continuation(ours, Autoregressive(), ids, more)}
+        if twin:
+            cached[COMPILED] = Continuation(twin, Autoregressive(), ids, more)
+        check_same_bytes(ours, theirs, cached.values(), ids, n)
         jobs: dict[str, Callable[[], float]] = {
-            CACHED: cached,
+            **cached,
             RECOMPUTED: partial(_seconds_a_byte, recompute, ours, ids, n),
             THEIRS: partial(_seconds_a_byte, theirs_greedy, theirs, ids, n),
         }
         times = in_turn(jobs, arguments.repeats, f"context {length}")
         for way, seconds in times.items():
-            written = more if way == CACHED else n
+            written = more if way in cached else n
             row = dict(way=way, context=length, new_bytes=written, **ms_per_byte(seconds))
             base = first_like(rows, row, "context")
             rows.append(row | dict(slower_than_ar=row["ms_per_byte"] / base["ms_per_byte"]))
@@ -87,15 +92,17 @@ def plain_twin(model: BLT) -> BLT:
 
 
 def check_same_bytes(
-    ours: BLT, theirs: Any, cached: Continuation, ids: torch.Tensor, n: int
+    ours: BLT, theirs: Any, cached: Iterable[Continuation], ids: torch.Tensor, n: int
 ) -> None:
-    """Raises ValueError where the three ways do not write the same n bytes after ids (1, T)."""
-    cached()
+    """Raises ValueError where the ways do not all write the same n bytes after ids (1, T)."""
     length = ids.shape[1]
-    by_cache = cached.state.rows[0].ids[: length + n]
+    found = [theirs_greedy(theirs, ids, n)[0].tolist()]
+    for writing in cached:
+        writing()
+        found.append(writing.state.rows[0].ids[: length + n])
     expected = recompute(ours, ids, n)[0].tolist()
-    if not by_cache == expected == theirs_greedy(theirs, ids, n)[0].tolist():
-        raise ValueError(f"after {length} bytes the three ways do not write the same {n} bytes")
+    if any(one != expected for one in found):
+        raise ValueError(f"after {length} bytes the ways do not all write the same {n} bytes")
 
 
 def _seconds_a_byte(write: Any, model: Any, ids: torch.Tensor, n: int) -> float:
@@ -131,6 +138,6 @@ COMPARE = Benchmark(
     run=compare,
     help="autoregression beside transformers' Blt on the same weights",
     example="compare --context 256 1024",
-    flags=(*TIMING, DTYPE, several("--context", [256, 1024], "bytes read"), new_bytes(8)),
+    flags=(*TIMING, DTYPE, COMPILE, several("--context", [256, 1024], "bytes read"), new_bytes(8)),
     checkpoint="preset:probe",
 )

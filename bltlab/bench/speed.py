@@ -136,15 +136,24 @@ def decode(arguments: argparse.Namespace, model: BLT) -> Report:
 
 def _jobs(arguments: argparse.Namespace, model: BLT, texts: list[bytes]) -> dict[str, Job]:
     """All methods by name; with --compile each a second time behind itself, where it can be."""
-    twin = copy(model)  # the same weights
-    if arguments.compile:
-        twin.compile()
+    twin = compiled_twin(arguments, model)
     jobs: dict[str, Job] = {}
     for label, method in methods_for(model, arguments.method):
         jobs[label] = model, texts, method
-        if steps_of(twin):
+        if twin:
             jobs[label + COMPILED] = twin, texts, method
     return jobs
+
+
+def compiled_twin(arguments: argparse.Namespace, model: BLT, batches: bool = False) -> BLT | None:
+    """The same weights, decoding by compiled steps; None where --compile is not asked for, or
+    cannot be done.
+    """
+    if not arguments.compile:
+        return None
+    twin = copy(model)
+    twin.compile(batches)
+    return twin if steps_of(twin) else None
 
 
 def _add_gain(row: Row, eager: Row, ours: list[bytes], theirs: list[bytes]) -> None:
@@ -235,11 +244,14 @@ def batch(arguments: argparse.Namespace, model: BLT) -> Report:
     """
     most = max(arguments.batch)
     prompts = held_out(arguments.prompts_from, most, arguments.prompt_bytes)
+    twin = compiled_twin(arguments, model, batches=True)
     jobs = {}
     for size in arguments.batch:
         groups = _groups(prompts.texts, size, min(SHARED, most))
         for label, method in methods_for(model, arguments.method):
             jobs[size, label] = model, groups, method
+            if twin:
+                jobs[size, label + COMPILED] = twin, groups, method
     settings = _settings(arguments, prompts, arguments.temperature)
     rows: list[Row] = []
     against_first = f"against_batch_{arguments.batch[0]}"
@@ -248,6 +260,9 @@ def batch(arguments: argparse.Namespace, model: BLT) -> Report:
         row = dict(method=label, batch=size, new_bytes=recorded.new_bytes)
         add_speed(row, first_like(rows, row, "batch"), recorded, timed)
         row[against_first] = row["bytes_per_s"] / first_like(rows, row, "method")["bytes_per_s"]
+        if label.endswith(COMPILED):
+            uncompiled = runs[size, rows[-1]["method"]][0]
+            _add_gain(row, rows[-1], _texts(recorded), _texts(uncompiled))
         rows.append(row)
     about = dict(
         prompts_from=arguments.prompts_from,
@@ -278,6 +293,7 @@ BATCH = Benchmark(
         PROMPT_BYTES,
         TEMPERATURE,
         METHOD,
+        COMPILE,
         new_bytes(256),
         several("--batch", [1, 4, 16, 64], "texts at once"),
     ),
