@@ -148,7 +148,7 @@ class CompiledModel(CachedModel):
         self.cache_bytes += self.kv[plan.part].slot_bytes * plan.slots * plan.rows
         reach = self._shape.expand(plan.low + 2, plan.slots)
         layers = [layer for cache in self._held[plan.part] for layer in cache.layers]
-        (found,) = plan.run([first, at, reach, *layers])
+        (found,) = plan.run([first.contiguous(), at, reach, *layers])  # a graph reads in order
         if plan.width == plan.padded:
             return found
         return found[:, : plan.width]
