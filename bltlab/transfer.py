@@ -1,4 +1,4 @@
-"""From the host to a device and back, in few copies: the host waits for one `fetch`, for no `send`.
+"""From the host to a device and back, in few copies: the host waits for what comes back alone.
 
 A look at what a GPU has computed waits for all that it was asked to do before. So decoding looks
 seldom, and then at everything it wants to know. On a CPU nothing is copied.
@@ -12,9 +12,12 @@ from torch import Tensor
 
 
 def send(numbers: Any, device: torch.device) -> Tensor:
-    """Nested lists of whole numbers, or a tensor, as a tensor on a device; nobody waits for it."""
+    """Nested lists of whole numbers, or a tensor, as a tensor on a device.
+
+    Nobody waits for it, but where it comes back to the host: it would be read before it is there.
+    """
     found = numbers if torch.is_tensor(numbers) else torch.tensor(numbers, dtype=torch.long)
-    return found.to(device, non_blocking=True)
+    return found.to(device, non_blocking=found.device.type == "cpu")
 
 
 def send_padded(
