@@ -194,6 +194,18 @@ def test_a_set_that_is_not_here_says_how_to_get_it(tmp_path, monkeypatch, capsys
         choices.Piqa().items("baber/piqa")
 
 
+@pytest.mark.parametrize("right", [-1, 4])
+@pytest.mark.parametrize(
+    "name, key", [("piqa", "label"), ("hellaswag", "label"), ("mmlu", "answer")]
+)
+def test_a_question_whose_answer_is_hidden_is_refused(name, key, right, tmp_path):
+    record = ASKED_AS[name][0] | {key: right}
+    with lzma.open(tmp_path / "test.jsonl.xz", "wt") as file:
+        file.write(json.dumps(record))
+    with pytest.raises(ValueError, match=f"no question of {name} .*: number {right} is right, of "):
+        known_tasks()[name].items(str(tmp_path))
+
+
 @pytest.mark.parametrize("line", ["{}", '{"question": 1}', '{"choices": 3, "goal": "x"}', "[1]"])
 def test_a_record_that_is_no_question_is_refused(line, tmp_path):
     for name in ASKED_AS:

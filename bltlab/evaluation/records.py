@@ -39,7 +39,7 @@ def hub_records(name: str, config: str | None, split: str, advice: str) -> list[
         return list(quiet_datasets().load_dataset(name, config, split=split))
     except Exception as error:  # each has its own: one sentence for all
         why = type(error).__name__
-        if "gated" in str(error):
+        if " gated " in str(error):
             why = "it is gated: ask for access on its page, then log in with hf auth login"
         raise FileNotFoundError(f"the hub does not give {name} ({why}): {advice}") from None
 

@@ -29,6 +29,10 @@ class Choices:
     endings: tuple[str, ...]
     right: int = 0
 
+    def __post_init__(self) -> None:
+        if self.right not in range(len(self.endings)):
+            raise ValueError(f"number {self.right} is right, of {len(self.endings)} endings")
+
 
 class Choosing(Reading):
     """What such tasks share: each ending is read behind its context and a space."""
