@@ -344,7 +344,7 @@ class CrossAttention(nn.Module):
         queries (B, P, K, D), keys (B, T, 2, H, head), patch (B, T) in 0..P, never falling, where P
         is a bin for bytes of no patch.
         """
-        few = torch.compiler.is_compiling() or patch.numel() <= FEW  # steps are of few bytes a row
+        few = torch.compiler.is_exporting() or patch.numel() <= FEW  # steps are of few bytes a row
         pool = pool_in_one_kernel if few else pool_by_segments
         pooled = pool(self._queries(queries), keys, patch)
         return torch.add(self.out(pooled.flatten(3)), queries, alpha=self.residual)

@@ -7,7 +7,7 @@ import torch
 from conftest import random_ids, random_model
 
 import bltlab
-from bltlab import diffusion, patching, vocab
+from bltlab import diffusion, layers, patching, vocab
 from bltlab.config import PatcherConfig
 from bltlab.layers import (
     over_text,
@@ -164,6 +164,13 @@ def test_a_rule_that_is_not_known_is_refused_with_those_that_are(tmp_path):
     ) as error:
         bltlab.BLT.from_pretrained(tmp_path)
     assert "\n" not in str(error.value)
+
+
+def test_whole_texts_are_pooled_by_segments_also_where_torch_compiles(monkeypatch):
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    monkeypatch.setattr(layers, "pool_in_one_kernel", None)
+    states = random_model(1).encode(random_ids(1, layers.FEW + 1)[None]).states
+    assert states.isfinite().all()
 
 
 def test_cross_attention_in_one_kernel_equals_plain_products():
