@@ -20,14 +20,14 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import redirect_stdout, suppress
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from tempfile import TemporaryFile
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any, NamedTuple
 
 import torch
@@ -58,6 +58,8 @@ SOURCES = (  # rooms that the packages are made of
     "masks",
     "model",
     "patching",
+    "cache",
+    "passes",
 )
 
 Call = Callable[[list[Tensor]], list[Tensor]]
@@ -169,7 +171,7 @@ def _processor() -> str:
 def _build_all(model: BLT, names: Sequence[Name]) -> None:
     """Build packages, the largest first, in as many processes as there are processors.
 
-    Raises RuntimeError, with the last line of what a process said, where one fails.
+    Raises RuntimeError, with what a process said, where one fails; then nothing else is begun.
     """
     cache_folder().mkdir(parents=True, exist_ok=True)
     orders: SimpleQueue[str] = SimpleQueue()
@@ -179,8 +181,13 @@ def _build_all(model: BLT, names: Sequence[Name]) -> None:
     bar = tqdm(total=len(names), desc="compiling", leave=False)
     with bar, ThreadPoolExecutor(n_workers) as pool:
         workers = [pool.submit(_build_apart, orders, bar) for _ in range(n_workers)]
-        for worker in workers:
-            worker.result()
+        try:
+            for worker in as_completed(workers):
+                worker.result()
+        finally:  # after a failure or an interrupt: what is not begun stays undone
+            with suppress(Empty):
+                while True:
+                    orders.get_nowait()
 
 
 def _order(model: BLT, name: Name) -> str:
@@ -197,11 +204,12 @@ def _order(model: BLT, name: Name) -> str:
 
 def _build_apart(orders: SimpleQueue[str], bar: tqdm) -> None:
     """Have a process of its own build what is ordered, one after another."""
-    command = [sys.executable, "-c", f"from {__name__} import build_ordered; build_ordered()"]
+    task = f"from {__name__} import build_ordered; build_ordered()"
+    command = [sys.executable, "-P", "-c", task]  # -P: no modules of the folder it runs in
     pipes: dict[str, Any] = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    with TemporaryFile("w+") as said:
-        with subprocess.Popen(command, stderr=said, env=_paths(), **pipes) as builder:
-            with suppress(Empty, BrokenPipeError):
+    with TemporaryFile("w+", errors="replace") as said:
+        with subprocess.Popen(command, stderr=said, env=_environment(), **pipes) as builder:
+            with suppress(Empty, OSError):  # OSError: it has ended
                 while builder.poll() is None:
                     builder.stdin.write(orders.get_nowait() + "\n")
                     builder.stdin.flush()
@@ -213,7 +221,7 @@ def _build_apart(orders: SimpleQueue[str], bar: tqdm) -> None:
             raise RuntimeError(said.read().strip() or f"exit code {builder.returncode}")
 
 
-def _paths() -> dict[str, str]:
+def _environment() -> dict[str, str]:
     """The environment of a process that finds this package where it lies."""
     here = str(Path(__file__).parent.parent)
     given = os.environ.get("PYTHONPATH")
@@ -226,26 +234,34 @@ def build_ordered() -> None:
     torch.set_num_threads(1)
     for line in sys.stdin:
         order = json.loads(line)
-        config = BLTConfig.from_json(order["config"])
-        dtype = getattr(torch, order["dtype"])
-        model = BLT(config).to(dtype).eval().requires_grad_(False)
-        if order["by_column"]:
-            lay_out_by_column(model)
-        with files.replacing(order["path"]) as unfinished, redirect_stdout(sys.stderr):
-            build(model, tuple(order["name"]), unfinished)
-        print(order["path"], flush=True)
+        path = Path(order["path"])
+        with TemporaryDirectory(dir=path.parent) as folder, redirect_stdout(sys.stderr):
+            made = Path(folder) / path.name
+            build(_like_ordered(order), tuple(order["name"]), made)
+            os.replace(made, path)
+        print("built", flush=True)
+
+
+def _like_ordered(order: dict[str, Any]) -> BLT:
+    """A model of the shape that was ordered. Nobody fills its weights: they take no memory."""
+    model = BLT.on_meta(BLTConfig.from_json(order["config"]))
+    model.to(getattr(torch, order["dtype"]))
+    if order["by_column"]:
+        lay_out_by_column(model)
+    model.to_empty(device="cpu")
+    model.encoder.hashes.compute_buffers()
+    return model.eval().requires_grad_(False)
 
 
 def build(model: BLT, name: Name, path: Path) -> None:
-    """Compile a step to a file."""
+    """Compile a step to a file, whose name ends with .pt2."""
     part, kind = name
     step = STEPS[part](model)
     texts = 1 if kind in OF_ONE else TEXTS
     held = caches_of(CachedModel(model, texts), part)
     tensors = _example(model, part, kind, held)
     sizes = _free_sizes(part, kind, held)
-    made = f"{path}.pt2"  # the only ending that torch takes
-    compile_to = partial(torch._inductor.aoti_compile_and_package, package_path=made)
+    compile_to = partial(torch._inductor.aoti_compile_and_package, package_path=str(path))
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.export.export(step, tensors, dynamic_shapes=sizes)
@@ -253,7 +269,6 @@ def build(model: BLT, name: Name, path: Path) -> None:
             linear = torch.ops.aten.linear.default
             program = program.run_decompositions({linear: product})
         compile_to(program, inductor_configs=CONFIGS)
-    os.replace(made, path)
 
 
 def _example(model: BLT, part: str, kind: str, held: list[Cache]) -> tuple[Tensor, ...]:

@@ -167,9 +167,9 @@ class GlobalStep(nn.Module):
         keys: Tensor,
         *kv: Tensor,
     ) -> Tensor:
-        """held (2, B, T): the positions of the patches' bytes, and the number of each one's patch,
+        """held (2, B, T): positions of the patches' bytes, and the number of each one's patch.
 
-        P for bytes of no patch. caches: states (B, slots, D), latents (B, slots, G), keys
+        It is P for bytes of no patch. caches: states (B, slots, D), latents (B, slots, G), keys
         (B, slots, layers, K, 2, H, head), kv; all of them may have more rows than take part.
         """
         positions, written = at[0], at[1]  # (B, P)

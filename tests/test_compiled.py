@@ -4,21 +4,25 @@ Most tests run the steps without a compiler, one operation after another; one co
 """
 
 import copy
+import json
 import random
 import shutil
 import warnings
 from functools import partial
+from queue import SimpleQueue
 
 import pytest
 import test_state_laws as laws
 import torch
 from conftest import random_ids, random_model
+from tqdm.auto import tqdm
 
 import bltlab
 from bltlab import compiled, compiling, vocab
 from bltlab.compiled import CompiledModel
 from bltlab.costs import cache_bytes_per_byte
 from bltlab.evaluation.check import bytes_kept
+from bltlab.layers import lay_out_by_column
 
 LAWS = (
     laws.test_1_extend_in_any_chunking_equals_one_forward,
@@ -208,8 +212,11 @@ def test_a_dtype_or_device_without_steps_is_said():
     assert refusal(elsewhere).startswith("steps are compiled for the CPU, this model is on meta;")
 
 
-def test_a_compiler_that_fails_is_said(monkeypatch, tmp_path):
-    def fails(*_):
+def test_a_compiler_that_fails_is_said_and_nothing_else_is_begun(monkeypatch, tmp_path):
+    left = []
+
+    def fails(orders, bar):
+        left.append(orders)
         raise RuntimeError("first line\nthe last line")
 
     monkeypatch.setattr(compiling, "_build_apart", fails)
@@ -218,6 +225,35 @@ def test_a_compiler_that_fails_is_said(monkeypatch, tmp_path):
     assert refusal(random_model(3)) == (
         "compiling failed with RuntimeError: the last line; decoding goes on uncompiled"
     )
+    assert all(orders.empty() for orders in left)
+
+
+def test_a_builder_that_fails_says_why_in_whatever_folder_it_runs(monkeypatch, tmp_path):
+    for name in ("json", "torch", "bltlab"):
+        (tmp_path / f"{name}.py").write_text("raise OSError('not this one')")
+    monkeypatch.chdir(tmp_path)
+    orders = SimpleQueue()
+    orders.put("{}")
+    with pytest.raises(RuntimeError, match=r"KeyError: 'path'$"):
+        compiling._build_apart(orders, tqdm(disable=True))
+
+
+@pytest.mark.parametrize("lay_out", [lay_out_by_column, copy.copy])
+def test_a_builder_has_a_model_of_the_same_shape_and_layout(lay_out):
+    model = lay_out(random_model(3))
+    order = json.loads(compiling._order(model, ("patcher", "one")))
+    built = compiling._like_ordered(order)
+    assert order["by_column"] == (lay_out is lay_out_by_column)
+    for tensors in ("named_parameters", "named_buffers"):
+        ours, theirs = (dict(getattr(one, tensors)()) for one in (built, model))
+        assert {name: _facts(one) for name, one in ours.items()} == {
+            name: _facts(one) for name, one in theirs.items()
+        }
+    assert all(map(torch.equal, built.buffers(), model.buffers()))
+
+
+def _facts(tensor):
+    return tensor.shape, tensor.stride(), tensor.dtype, tensor.device
 
 
 def test_a_text_beyond_the_maximum_is_refused_and_the_text_stays(by_steps):
