@@ -124,11 +124,21 @@ def kept(model: BLT, names: Sequence[Name]) -> Steps:
 def _loaded(model: BLT, name: Name) -> Package:
     """A package that is kept, over the model's own weights."""
     step = STEPS[name[0]](model)
-    package = torch._inductor.aoti_load_package(str(_path(model, name)))
+    package = _opened(model, name)
     weights = dict(step.named_parameters()) | dict(step.named_buffers())
     needed = {key: weights[key].detach() for key in package.get_constant_fqns()}
     package.load_constants(needed, check_full_update=True, user_managed=True)
     return Package(package.loader.run, needed)
+
+
+def _opened(model: BLT, name: Name) -> Any:
+    """A package as torch opens it; a damaged one is built again."""
+    path = str(_path(model, name))
+    try:
+        return torch._inductor.aoti_load_package(path)
+    except Exception:  # torch has none of its own
+        _build_all(model, [name])
+        return torch._inductor.aoti_load_package(path)
 
 
 def _path(model: BLT, name: Name) -> Path:
@@ -151,8 +161,15 @@ def _path(model: BLT, name: Name) -> Path:
 
 
 def _by_column(model: BLT) -> bool:
-    """Are matrices laid out by column, as `lay_out_by_column` leaves them?"""
-    return model.decoder.output.weight.stride(0) == 1
+    """Are matrices laid out by column, as `lay_out_by_column` leaves them?
+
+    Raises ValueError where some are and some are not: a graph takes them all alike.
+    """
+    matrices = [part.weight for part in model.modules() if isinstance(part, torch.nn.Linear)]
+    by_column = all(matrix.t().is_contiguous() for matrix in matrices)
+    if not by_column and not all(matrix.is_contiguous() for matrix in matrices):
+        raise ValueError("the matrices of a model must be laid out all by row or all by column")
+    return by_column
 
 
 def _processor() -> str:
@@ -177,7 +194,7 @@ def _build_all(model: BLT, names: Sequence[Name]) -> None:
     orders: SimpleQueue[str] = SimpleQueue()
     for name in reversed(names):
         orders.put(_order(model, name))
-    n_workers = min(os.cpu_count() or 1, len(names))
+    n_workers = min(_processors(), len(names))
     bar = tqdm(total=len(names), desc="compiling", leave=False)
     with bar, ThreadPoolExecutor(n_workers) as pool:
         workers = [pool.submit(_build_apart, orders, bar) for _ in range(n_workers)]
@@ -188,6 +205,13 @@ def _build_all(model: BLT, names: Sequence[Name]) -> None:
             with suppress(Empty):
                 while True:
                     orders.get_nowait()
+
+
+def _processors() -> int:
+    """How many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _order(model: BLT, name: Name) -> str:

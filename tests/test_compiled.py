@@ -256,6 +256,27 @@ def _facts(tensor):
     return tensor.shape, tensor.stride(), tensor.dtype, tensor.device
 
 
+def test_a_damaged_package_is_built_again(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    model = random_model(3)
+    path = compiling._path(model, ("encoder", "one"))
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"half of it")
+    built = []
+    monkeypatch.setattr(compiling, "_build_all", lambda model, names: built.append(names))
+    with pytest.raises(RuntimeError):  # nobody built it
+        compiling.kept(model, [("encoder", "one")])
+    assert built == [[("encoder", "one")]]
+
+
+def test_matrices_laid_out_in_two_ways_are_refused():
+    model = random_model(3)
+    lay_out_by_column(model.encoder)
+    assert "must be laid out all by row or all by column" in refusal(model)
+    lay_out_by_column(model)
+    assert compiling._by_column(model)
+
+
 def test_a_text_beyond_the_maximum_is_refused_and_the_text_stays(by_steps):
     by_steps()
     state = bltlab.DecodingState(random_model(3), max_length=20)
