@@ -34,7 +34,7 @@ from fastapi.exceptions import RequestValidationError
 from gradio.components import Component
 from links import link_of
 from models import Models, Place, Shown
-from network import free_port, invitation, keep_local
+from network import LOCAL, free_port, invitation, keep_local
 from session import Demo
 from settings import MOST_CHARACTERS, SETTINGS, setting_controls
 from starlette.middleware import Middleware
@@ -538,7 +538,7 @@ def main(arguments: list[str] | None = None) -> None:
     given = options.parse_args(arguments)
     try:
         page, launch_arguments = built(given)
-        port = free_port(given.port)
+        port = free_port(given.port, given.host not in LOCAL)
         keep_local(given.host)
         page.launch(
             server_name=given.host,

@@ -14,14 +14,17 @@ def keep_local(host: str) -> None:
         os.environ[name] = ",".join(dict.fromkeys([*known, *LOCAL, host]))
 
 
-def free_port(port: int) -> int:
-    """The port itself, or a free one for 0. Raises OSError where it cannot be had."""
+def free_port(port: int, everywhere: bool = False) -> int:
+    """The port itself, or for 0 a free one: on this machine's own address, or on all that it has.
+
+    Raises OSError where it cannot be had.
+    """
     if not 0 <= port <= 65535:
         raise OSError(f"port must be 0 to 65535, got {port}")
     if port:
         return port
     with socket.socket() as probe:
-        probe.bind((LOCAL[0], 0))
+        probe.bind(("" if everywhere else LOCAL[0], 0))
         return probe.getsockname()[1]
 
 
