@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import redirect_stdout, suppress
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from importlib import import_module
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -150,12 +150,8 @@ def _path(model: BLT, name: Name) -> Path:
         config.to_json(),
         str(model.dtype),
         _by_column(model),
-        torch.__version__,
-        _processor(),
+        *_surroundings(),
     ]
-    for room in SOURCES:
-        source = import_module(f"bltlab.{room}").__file__
-        facts.append(Path(source).read_text(encoding="utf-8"))
     told = json.dumps(facts).encode()
     return cache_folder() / f"{hashlib.sha256(told).hexdigest()[:32]}.pt2"
 
@@ -170,6 +166,16 @@ def _by_column(model: BLT) -> bool:
     if not by_column and not all(matrix.is_contiguous() for matrix in matrices):
         raise ValueError("the matrices of a model must be laid out all by row or all by column")
     return by_column
+
+
+@lru_cache
+def _surroundings() -> list[str]:
+    """What packages of every model depend on; it stays the same in a process."""
+    facts = [torch.__version__, _processor()]
+    for room in SOURCES:
+        source = import_module(f"bltlab.{room}").__file__
+        facts.append(Path(source).read_text(encoding="utf-8"))
+    return facts
 
 
 def _processor() -> str:

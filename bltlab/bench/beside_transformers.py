@@ -18,10 +18,9 @@ from ..model import BLT
 from .flags import COMPILE, DTYPE, TIMING, Benchmark, Report, Row, new_bytes, several
 from .measuring import first_like, in_turn, seconds_of
 from .reading import Continuation, check_lengths, context_ids, ms_per_byte
-from .speed import compiled_twin
+from .speed import COMPILED, compiled_twin
 
 CACHED, RECOMPUTED, THEIRS = "bltlab, ar", "bltlab, recomputed", "transformers"
-COMPILED = "bltlab, ar, compiled"
 SPECIALS = [i for i in range(vocab.OFFSET) if i != vocab.EOS_ID]
 FEW = 64  # bytes; the cached way is too quick to be timed on fewer
 
@@ -46,7 +45,7 @@ def compare(arguments: argparse.Namespace, model: BLT) -> Report:
         ids = context_ids(arguments.prompts_from, length).to(model.device)
         cached = {CACHED: Continuation(ours, Autoregressive(), ids, more)}
         if twin:
-            cached[COMPILED] = Continuation(twin, Autoregressive(), ids, more)
+            cached[CACHED + COMPILED] = Continuation(twin, Autoregressive(), ids, more)
         check_same_bytes(ours, theirs, cached.values(), ids, n)
         jobs: dict[str, Callable[[], float]] = {
             **cached,

@@ -100,7 +100,9 @@ def decode(arguments: argparse.Namespace, model: BLT) -> Report:
     _check_figure(arguments)
     judge = BLT.from_pretrained(arguments.judge) if arguments.judge else None
     prompts = held_out(arguments.prompts_from, arguments.prompts, arguments.prompt_bytes)
-    jobs = _jobs(arguments, model, prompts.texts)
+    jobs: dict[str, Job] = {}
+    for label, writer, method in _ways(arguments, model):
+        jobs[label] = writer, prompts.texts, method
     copied = copy_bandwidth(model.device)
     rows: list[Row] = []
     for temperature in arguments.temperature:
@@ -134,15 +136,17 @@ def decode(arguments: argparse.Namespace, model: BLT) -> Report:
     return about, rows
 
 
-def _jobs(arguments: argparse.Namespace, model: BLT, texts: list[bytes]) -> dict[str, Job]:
-    """All methods by name; with --compile each a second time behind itself, where it can be."""
-    twin = compiled_twin(arguments, model)
-    jobs: dict[str, Job] = {}
+def _ways(
+    arguments: argparse.Namespace, model: BLT, batches: bool = False
+) -> list[tuple[str, BLT, Any]]:
+    """(label, model, method) of all methods; with --compile each again behind itself, if it can."""
+    twin = compiled_twin(arguments, model, batches)
+    ways = []
     for label, method in methods_for(model, arguments.method):
-        jobs[label] = model, texts, method
+        ways.append((label, model, method))
         if twin:
-            jobs[label + COMPILED] = twin, texts, method
-    return jobs
+            ways.append((label + COMPILED, twin, method))
+    return ways
 
 
 def compiled_twin(arguments: argparse.Namespace, model: BLT, batches: bool = False) -> BLT | None:
@@ -244,14 +248,12 @@ def batch(arguments: argparse.Namespace, model: BLT) -> Report:
     """
     most = max(arguments.batch)
     prompts = held_out(arguments.prompts_from, most, arguments.prompt_bytes)
-    twin = compiled_twin(arguments, model, batches=True)
+    ways = _ways(arguments, model, batches=True)
     jobs = {}
     for size in arguments.batch:
         groups = _groups(prompts.texts, size, min(SHARED, most))
-        for label, method in methods_for(model, arguments.method):
-            jobs[size, label] = model, groups, method
-            if twin:
-                jobs[size, label + COMPILED] = twin, groups, method
+        for label, writer, method in ways:
+            jobs[size, label] = writer, groups, method
     settings = _settings(arguments, prompts, arguments.temperature)
     rows: list[Row] = []
     against_first = f"against_batch_{arguments.batch[0]}"
