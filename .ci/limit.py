@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from copy import copy
+from copy import deepcopy
 from ctypes import c_float, c_int, c_long, c_void_p
 from dataclasses import dataclass
 from functools import partial
@@ -502,7 +502,7 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(1)
     model = BLT.from_pretrained(asked.checkpoint, device="cpu")
-    compiled = copy(model)
+    compiled = deepcopy(model)
     compiled.compile()
     ids = bltlab.encode(running_text(asked.text, LENGTH))
     state, compiled_state = DecodingState(model), DecodingState(compiled)

@@ -181,7 +181,8 @@ class Cache:
     def at(self, layer: int, span: Span) -> Tensor:
         """The slots of a span alone: (B, T, *outer, *inner)."""
         if span.uniform:
-            return self.read(layer, span.first[0], span.end).movedim(self.axis, 1)
+            slots = self.read(layer, span.first[0], span.end)
+            return slots if self.axis == 1 else slots.movedim(self.axis, 1)
         slots = self.before + span.positions
         by_position = self.layers[layer].movedim(self.axis, 1)
         return by_position[span.rows, slots]

@@ -13,16 +13,25 @@ from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .cache import Span
 from .clock import timed
-from .compiling import MOST, OF_ONE, OF_SEVERAL, Call, Steps, caches_of, packages_of
+from .compiling import (
+    MOST,
+    OF_ONE,
+    OF_SEVERAL,
+    Call,
+    Steps,
+    all_of,
+    caches_of,
+    missing,
+    packages_of,
+)
 from .model import BLT
 from .passes import CachedModel, Part, joined_reads, patch_numbers
 from .patching import opens_by_rule
-from .steps import LOOP, STEPS
+from .steps import STEPS
 
 DTYPES = (torch.float32, torch.float64)
 
@@ -38,10 +47,11 @@ def compile_model(model: BLT, batches: bool = False) -> bool:
     batches: several texts at once too. Where steps cannot be had, a warning says why in one
     sentence, and the model runs as before.
     """
-    reason = why_not(model)
+    kinds = OF_ONE + OF_SEVERAL if batches else OF_ONE
+    reason = why_not(model, kinds)
     if reason is None:
         try:
-            use(model, packages_of(model, OF_ONE + OF_SEVERAL if batches else OF_ONE))
+            use(model, packages_of(model, kinds))
             return True
         except Exception as error:  # whatever torch or the compiler have to say
             told = str(error).strip().split("\n")[-1]
@@ -50,15 +60,15 @@ def compile_model(model: BLT, batches: bool = False) -> bool:
     return False
 
 
-def why_not(model: BLT) -> str | None:
-    """One sentence why a model cannot be compiled here; None if it can."""
+def why_not(model: BLT, kinds: Sequence[str] = OF_ONE) -> str | None:
+    """One sentence why a model cannot be compiled here; None if it can, or is already."""
     if model.device.type != "cpu":
         return f"steps are compiled for the CPU, this model is on {model.device}"
     if model.dtype not in DTYPES:
         dtype = str(model.dtype).removeprefix("torch.")
         return f"steps are compiled for float32 and float64, this model is {dtype}"
     compiler = os.environ.get("CXX") or "g++"
-    if shutil.which(compiler) is None:
+    if shutil.which(compiler) is None and missing(model, all_of(kinds)):
         return f"compiling needs a C++ compiler, and {compiler} is not installed"
     return None
 
@@ -92,7 +102,7 @@ def passes_of(model: BLT, batch_size: int) -> CachedModel:
 
 class Plan(NamedTuple):
     """How a pass runs: a part's compiled step; the first slot that it reads, and how many, of how
-    many rows; how many positions of each row there are, and with how many the step is called.
+    many rows; how many positions of each row there are.
     """
 
     part: str
@@ -101,7 +111,6 @@ class Plan(NamedTuple):
     slots: int
     rows: int
     width: int
-    padded: int
 
 
 class CompiledModel(CachedModel):
@@ -140,7 +149,6 @@ class CompiledModel(CachedModel):
             slots,
             rows=len(spans[0].first),
             width=width,
-            padded=whole_loops(width) if kind == "row" else width,
         )
 
     def _run(self, plan: Plan, first: Tensor, at: Tensor) -> Tensor:
@@ -149,19 +157,16 @@ class CompiledModel(CachedModel):
         reach = self._shape.expand(plan.low + 2, plan.slots)
         layers = [layer for cache in self._held[plan.part] for layer in cache.layers]
         (found,) = plan.run([first.contiguous(), at, reach, *layers])  # a graph reads in order
-        if plan.width == plan.padded:
-            return found
-        return found[:, : plan.width]
+        return found
 
     def _at(self, plan: Plan, span: Span) -> Tensor:
         """(2, B, T): positions of bytes, and the slots that are written.
 
         Where no row is padded they are the same for entropy model and encoder.
         """
-        if span is not self._last_span or not span.even or plan.padded > plan.width:
+        if span is not self._last_span or not span.even:
             self._last_span = span
-            spare = self.kv[plan.part].capacity
-            self._last_at = torch.tensor(places([span], spare, plan.padded))
+            self._last_at = torch.tensor(places([span], self.kv[plan.part].capacity))
         return self._last_at
 
     def find_patches(self, ids: Tensor, span: Span) -> tuple[Tensor, Tensor]:
@@ -174,7 +179,7 @@ class CompiledModel(CachedModel):
     @timed("patcher")
     def _find_patches(self, plan: Plan, ids: Tensor, span: Span) -> tuple[Tensor, Tensor]:
         self.kv["patcher"].reserve(span.end)
-        nats = self._run(plan, _padded(ids, plan), self._at(plan, span))
+        nats = self._run(plan, ids, self._at(plan, span))
         self._count("patcher", "patcher")
         return nats, opens_by_rule(self.model.config.patcher, ids, nats)
 
@@ -190,7 +195,7 @@ class CompiledModel(CachedModel):
         for cache in (self.ids, self.states, self.kv["encoder"]):
             cache.reserve(span.end)
         self._count("encoder", "encoder")
-        return self._run(plan, _padded(ids, plan), self._at(plan, span))
+        return self._run(plan, ids, self._at(plan, span))
 
     def close_patches(self, rows: list[int], first: list[int], edges: list[list[int]]) -> None:
         """As in `CachedModel`."""
@@ -209,10 +214,10 @@ class CompiledModel(CachedModel):
     ) -> None:
         for cache in (self.latents, self.keys, self.kv["global_"]):
             cache.reserve(patches.end)
-        at = places([patches], self.latents.capacity, plan.padded)
+        at = places([patches], self.latents.capacity)
         if self.batch_size > 1:
             at.append([[row] * patches.width for row in rows])
-        held = _bytes_of(edges, plan.padded)
+        held = _bytes_of(edges, plan.width)
         if len(rows) == 1 < self.batch_size:  # sizes of 1 would be another graph: done twice
             at = [plane * 2 for plane in at]
             held = [plane * 2 for plane in held]
@@ -241,45 +246,26 @@ class CompiledModel(CachedModel):
         spans = [part.span for part in parts]
         cache = self.kv["decoder"]
         cache.reserve(plan.low + plan.slots)
-        at = places(spans, cache.capacity, plan.padded)
+        at = places(spans, cache.capacity)
         reads = []
         begins = []
         ends = []
         for row, begin in zip(joined_reads(parts), spans[-1].first, strict=True):
-            behind = plan.padded - len(row)
-            reads.append(row + row[-1:] * behind)
-            begins.append([begin] * plan.padded)
-            ends.append([begin + block_size] * plan.padded)
+            reads.append(row if len(row) == plan.width else row * plan.width)
+            begins.append([begin] * plan.width)
+            ends.append([begin + block_size] * plan.width)
         at += [reads, begins, ends]
         self._count("decoder", "decoder")
         self.cache_bytes += self.keys.slot_bytes * plan.width * plan.rows
-        return self._run(plan, _padded(inputs, plan), torch.tensor(at))
+        return self._run(plan, inputs, torch.tensor(at))
 
 
-def whole_loops(n: int) -> int:
-    """The next multiple of `LOOP`.
-
-    >>> whole_loops(8), whole_loops(9)
-    (8, 12)
-    """
-    return -(-n // LOOP) * LOOP
-
-
-def _padded(x: Tensor, plan: Plan) -> Tensor:
-    """x (B, T, ...) with as many positions as the step is called with, 0 behind."""
-    behind = plan.padded - plan.width
-    if not behind:
-        return x
-    axes_behind = x.ndim - 2
-    return F.pad(x, [0, 0] * axes_behind + [0, behind])
-
-
-def places(spans: Sequence[Span], spare: int, width: int) -> list[list[list[int]]]:
+def places(spans: Sequence[Span], spare: int) -> list[list[list[int]]]:
     """The positions of some spans, side by side in each row, and the slots that are written.
 
     A row with fewer repeats its last position, and is written to `spare` there.
 
-    >>> places([Span([4, 7], [2, 1], torch.device("cpu"))], spare=64, width=2)
+    >>> places([Span([4, 7], [2, 1], torch.device("cpu"))], spare=64)
     [[[4, 5], [7, 7]], [[4, 5], [7, 64]]]
     """
     positions: list[list[int]] = []
@@ -297,9 +283,8 @@ def places(spans: Sequence[Span], spare: int, width: int) -> list[list[list[int]
             written += range(begin, end)
             here += [last] * behind
             written += [spare] * behind
-        behind = width - len(here)
-        positions.append(here + here[-1:] * behind)
-        slots.append(written + [spare] * behind)
+        positions.append(here)
+        slots.append(written)
     return [positions, slots]
 
 
@@ -309,7 +294,7 @@ def _bytes_of(edges: list[list[int]], patches: int) -> list[list[list[int]]]:
     Behind the end of a row stand bytes of no patch, which is number `patches`.
     """
     longest = max(ends[-1] - ends[0] for ends in edges)
-    width = whole_loops(longest)
+    width = max(longest, 2)  # a size of 1 would be another graph
     positions = []
     numbers = []
     for ends in edges:

@@ -3,7 +3,7 @@
 A package is for one kind of pass:
 
     one     one text, one byte (or one patch)
-    row     one text, several: 4, 8, 12, ...
+    row     one text, several
     each    several texts, one byte of each
     rows    several texts, several of each
 
@@ -37,10 +37,10 @@ from tqdm.auto import tqdm
 from . import files
 from .cache import Cache
 from .config import BLTConfig
-from .layers import FEW, lay_out_by_column
+from .layers import FEW, lay_out_by_row
 from .model import BLT
 from .passes import CachedModel
-from .steps import LOOP, STEPS, product
+from .steps import STEPS, product
 
 OF_ONE = ("one", "row")  # kinds of passes over one text: of one byte, of several
 OF_SEVERAL = ("each", "rows")  # over several texts
@@ -110,14 +110,28 @@ def cache_folder() -> Path:
 
 def packages_of(model: BLT, kinds: Sequence[str]) -> Steps:
     """The steps of a model for some kinds of passes."""
-    return kept(model, [(part, kind) for part in STEPS for kind in kinds])
+    return kept(model, all_of(kinds))
+
+
+def all_of(kinds: Sequence[str]) -> list[Name]:
+    """The names of the packages of some kinds."""
+    return [(part, kind) for part in STEPS for kind in kinds]
+
+
+def missing(model: BLT, names: Sequence[Name]) -> list[Name]:
+    """Those of some packages that are not kept yet."""
+    return [name for name in names if not _path(model, name).is_file()]
 
 
 def kept(model: BLT, names: Sequence[Name]) -> Steps:
-    """Some packages of a model, built where they are not kept yet."""
-    missing = [name for name in names if not _path(model, name).is_file()]
-    if missing:
-        _build_all(model, missing)
+    """Some packages of a model, built where they are not kept yet.
+
+    From then on its matrices are stored by row: packages read them so.
+    """
+    to_build = missing(model, names)
+    if to_build:
+        _build_all(model, to_build)
+    lay_out_by_row(model)
     return {name: _loaded(model, name) for name in names}
 
 
@@ -149,23 +163,10 @@ def _path(model: BLT, name: Name) -> Path:
         *name,
         config.to_json(),
         str(model.dtype),
-        _by_column(model),
         *_surroundings(),
     ]
     told = json.dumps(facts).encode()
     return cache_folder() / f"{hashlib.sha256(told).hexdigest()[:32]}.pt2"
-
-
-def _by_column(model: BLT) -> bool:
-    """Are matrices laid out by column, as `lay_out_by_column` leaves them?
-
-    Raises ValueError where some are and some are not: a graph takes them all alike.
-    """
-    matrices = [part.weight for part in model.modules() if isinstance(part, torch.nn.Linear)]
-    by_column = all(matrix.t().is_contiguous() for matrix in matrices)
-    if not by_column and not all(matrix.is_contiguous() for matrix in matrices):
-        raise ValueError("the matrices of a model must be laid out all by row or all by column")
-    return by_column
 
 
 @lru_cache
@@ -226,7 +227,6 @@ def _order(model: BLT, name: Name) -> str:
         name=name,
         config=model.config.to_json(),
         dtype=str(model.dtype).removeprefix("torch."),
-        by_column=_by_column(model),
         path=str(_path(model, name)),
     )
     return json.dumps(order)
@@ -276,8 +276,6 @@ def _like_ordered(order: dict[str, Any]) -> BLT:
     """A model of the shape that was ordered. Nobody fills its weights: they take no memory."""
     model = BLT.on_meta(BLTConfig.from_json(order["config"]))
     model.to(getattr(torch, order["dtype"]))
-    if order["by_column"]:
-        lay_out_by_column(model)
     model.to_empty(device="cpu")
     model.encoder.hashes.compute_buffers()
     return model.eval().requires_grad_(False)
@@ -295,21 +293,19 @@ def build(model: BLT, name: Name, path: Path) -> None:
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.export.export(step, tensors, dynamic_shapes=sizes)
-        if kind in OF_ONE:
-            linear = torch.ops.aten.linear.default
-            program = program.run_decompositions({linear: product})
+        program = program.run_decompositions({torch.ops.aten.linear.default: product})
         compile_to(program, inductor_configs=CONFIGS)
 
 
 def _example(model: BLT, part: str, kind: str, held: list[Cache]) -> tuple[Tensor, ...]:
     """Arguments of a step: numbers do not matter, sizes do."""
     texts = 1 if kind in OF_ONE else TEXTS
-    length = 1 if kind in ("one", "each") else 3 * LOOP
+    length = 1 if kind in ("one", "each") else 5
     if part == "decoder":
         width = model.config.decoder.dim
         first = torch.zeros(texts, length, width, dtype=model.dtype)
     elif part == "global_":
-        first = torch.zeros(2, texts, 5 * LOOP, dtype=torch.long)
+        first = torch.zeros(2, texts, 11, dtype=torch.long)
     else:
         first = torch.zeros(texts, length, dtype=torch.long)
     planes = planes_of(part, kind in OF_SEVERAL)
@@ -342,20 +338,14 @@ def _free_sizes(part: str, kind: str, held: list[Cache]) -> tuple[Any, ...]:
 
 
 def _free_places(part: str, kind: str) -> tuple[dict[int, Any], dict[int, Any]]:
-    """The free axes of a step's first argument, and of `at`.
-
-    Of one text the positions are a multiple of `LOOP`. (Torch has no free sizes below two; a graph
-    for 2 and more times `LOOP` is right for `LOOP` too, as the tests hold.)
-    """
+    """The free axes of a step's first argument, and of `at`."""
     of_first: dict[int, Any] = {}
     of_at: dict[int, Any] = {}
     if kind in OF_SEVERAL:
         of_first[0] = of_at[1] = torch.export.Dim("texts", min=2)
-    if kind == "row":
-        of_first[1] = of_at[2] = LOOP * torch.export.Dim("loops", min=2, max=MOST // LOOP)
-    if kind == "rows":
+    if kind in ("row", "rows"):
         of_first[1] = of_at[2] = torch.export.Dim("length", min=2, max=MOST)
     if part == "global_":  # its first argument is (2, texts, bytes)
         of_first = {axis + 1: size for axis, size in of_first.items() if axis == 0}
-        of_first[2] = LOOP * torch.export.Dim("loops_of_bytes", min=2)
+        of_first[2] = torch.export.Dim("bytes", min=2)
     return of_first, of_at

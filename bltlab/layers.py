@@ -427,7 +427,17 @@ def lay_out_by_column(module: nn.Module) -> nn.Module:
     On a CPU, a product with one vector then reads memory in order: a step of one byte runs about
     1.4 times faster where weights exceed the processor's cache.
     """
-    for part in module.modules():
-        if isinstance(part, nn.Linear):
-            part.weight.data = part.weight.data.t().contiguous().t()
+    for part in _matrices(module):
+        part.weight.data = part.weight.data.t().contiguous().t()
     return module
+
+
+def lay_out_by_row(module: nn.Module) -> nn.Module:
+    """The module, its matrices stored by row, as training and compiled steps read them."""
+    for part in _matrices(module):
+        part.weight.data = part.weight.data.contiguous()
+    return module
+
+
+def _matrices(module: nn.Module) -> list[nn.Linear]:
+    return [part for part in module.modules() if isinstance(part, nn.Linear)]

@@ -41,6 +41,9 @@ class CachedModel:
     def __init__(self, model: BLT, batch_size: int):
         self.model = model
         self.device = model.device
+        self.from_embedding = model.decoder.from_embedding  # clean bytes enter the decoder so
+        table = getattr(model.decoder, "embedding", None)
+        self._table = table if table is None else table.weight
         self.batch_size = batch_size
         config = model.config
         decoder = config.decoder
@@ -210,9 +213,11 @@ class CachedModel:
 
     def inputs(self, ids: Tensor, span: Span) -> Tensor:
         """What new clean bytes (B, T) enter the decoder with: (B, T, D)."""
-        if self.model.decoder.from_embedding:
-            return self.model.decoder.embedding(ids)
-        return self.encode(ids, span)
+        return self.embedded(ids) if self.from_embedding else self.encode(ids, span)
+
+    def embedded(self, ids: Tensor) -> Tensor:
+        """What blocks enter the decoder with, and bytes where it reads no states: (B, T, D)."""
+        return self._table[ids]
 
     def decode(self, part: Part) -> Tensor:
         """One decoder pass over clean bytes -> logits (B, T, V)."""

@@ -36,16 +36,17 @@ ALLOWED = (vocab.EOS_ID, *range(vocab.OFFSET, vocab.VOCAB_SIZE))  # ids that may
 
 
 @lru_cache(maxsize=16)
-def _banned(n_ids: int, device: torch.device) -> Tensor:
+def _banned(n_ids: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Which ids are never generated (n_ids,), and what stands in their place."""
     banned = torch.ones(n_ids, dtype=torch.bool)
     banned[list(ALLOWED)] = False
-    return banned.to(device)
+    return banned.to(device), torch.full((), -torch.inf, device=device)
 
 
 def allowed_logits(logits: Tensor) -> Tensor:
     """Logits (..., V) with the specials that are never generated at -inf; EOS may be generated."""
-    banned = _banned(logits.shape[-1], logits.device)
-    return logits.masked_fill(banned, -torch.inf)
+    banned, nothing = _banned(logits.shape[-1], logits.device)
+    return torch.where(banned, nothing, logits)
 
 
 def beliefs(logits: Tensor) -> Tensor:
@@ -127,17 +128,30 @@ class Pick:
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}")
 
+    @property
+    def is_greedy(self) -> bool:
+        """Does it write the likeliest byte, wherever that stands?"""
+        return self.temperature == 0 and not self.no_repeat_ngram_bytes
+
     def __call__(
-        self, logits: Tensor, positions: Tensor, texts: Sequence[Sequence[int]] | None = None
+        self,
+        logits: Tensor,
+        positions: Tensor | None = None,
+        texts: Sequence[Sequence[int]] | None = None,
     ) -> Tensor:
         """ids (B, ...) from logits (B, ..., V), for the bytes at positions (B, ...).
 
+        positions: only where `is_greedy` may they be left out.
         texts: the ids of each row as far as they are known, BOS first; what stands there before a
         position is not repeated at it. Where a logit is not a number the id is BOE, which
-        `check_picked` tells from a byte. Raises ValueError where repeats are to be avoided and
-        there are no texts.
+        `check_picked` tells from a byte. Raises ValueError where positions are needed, or texts
+        to avoid repeats, and there are none.
         """
         logits = allowed_logits(logits)
+        if self.is_greedy:
+            return first_best(logits)
+        if positions is None:
+            raise ValueError("a pick that draws, or avoids repeats, needs positions, got none")
         if self.no_repeat_ngram_bytes:
             logits = self._without_repeats(logits, positions, texts)
         if self.temperature == 0:

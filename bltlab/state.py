@@ -10,6 +10,7 @@ The slot behind the last closed patch holds the open one's latent.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import wraps
 from math import isnan
 from typing import Any
 
@@ -56,6 +57,19 @@ class Frontier:
 
     logits: Tensor
     first: list[int]
+
+
+def without_gradients(verb: Any) -> Any:
+    """`torch.inference_mode` for methods that call each other: it is entered once."""
+
+    @wraps(verb)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        if torch.is_inference_mode_enabled():
+            return verb(*args, **kwargs)
+        with torch.inference_mode():
+            return verb(*args, **kwargs)
+
+    return run
 
 
 class DecodingState:
@@ -111,9 +125,14 @@ class DecodingState:
         return self.lengths[0] if self.batch_size == 1 else self.lengths
 
     @property
+    def device(self) -> torch.device:
+        """Where it is computed."""
+        return self._passes.device
+
+    @property
     def waits(self) -> bool:
         """Does a look at what was computed wait for a device? On a CPU it costs nothing."""
-        return self.model.device.type != "cpu"
+        return self.device.type != "cpu"
 
     @property
     def has_pending(self) -> bool:
@@ -195,7 +214,7 @@ class DecodingState:
 
     # -- the verbs -------------------------------------------------------------------------------
 
-    @torch.inference_mode()
+    @without_gradients
     def extend(
         self, ids: Ids, logits: bool = True, open_latent: bool = False, picked: bool = False
     ) -> Tensor | None:
@@ -245,7 +264,7 @@ class DecodingState:
         self._scratch.counts = kept
         self._scratch.before_block = False
 
-    @torch.inference_mode()
+    @without_gradients
     def draft(
         self,
         ids: int | Ids,
@@ -264,7 +283,7 @@ class DecodingState:
         to denoise behind the bytes in the same pass; then (logits, the block's logits (B, S, V)) is
         returned. Raises ValueError for another number of rows.
         """
-        columns = send(ids, self.model.device)
+        columns = send(ids, self.device)
         columns = columns if columns.ndim == 2 else columns.reshape(-1, 1)  # (B, T)
         if len(columns) != self.batch_size:
             raise ValueError(
@@ -292,7 +311,7 @@ class DecodingState:
         last = [max(count - 1, 0) for count in counts]
         return logits[row_numbers(logits)[:, 0], send(last, logits.device)]
 
-    @torch.inference_mode()
+    @without_gradients
     def denoise(
         self,
         block_ids: Ids,
@@ -316,7 +335,7 @@ class DecodingState:
                 "denoise needs a model with a diffusion head (config.block_size set),"
                 " got a plain BLT"
             )
-        block = send(block_ids, self.model.device).expand(self.batch_size, -1)
+        block = send(block_ids, self.device).expand(self.batch_size, -1)
         self._ensure_latent(latent)
         size = block.shape[1]
         pending = self._pending_part() if self.has_pending else None
@@ -333,7 +352,7 @@ class DecodingState:
         of_all_rows = denoised.new_zeros(*block.shape, denoised.shape[-1])
         return of_all_rows.index_copy(0, block_part.span.only, denoised)
 
-    @torch.inference_mode()
+    @without_gradients
     def peek_latent(self) -> Tensor:
         """(B, G): the latent that the open patch would have if it closed here. Scratch.
 
@@ -386,9 +405,9 @@ class DecodingState:
 
     def _on_device(self, ids: Ids, rows: list[list[int]] | None, span: Span) -> Tensor:
         """The ids of a span, (B, T) where the model is."""
-        is_full = torch.is_tensor(ids) and ids.shape == span.positions.shape
+        is_full = torch.is_tensor(ids) and ids.shape == (self.batch_size, span.width)
         if rows is None or (is_full and min(span.counts) == span.width):
-            return send(ids, self.model.device)
+            return send(ids, self.device)
         return self._passes.padded(rows, span.width)
 
     def _columns(self, ids: Ids) -> Tensor:
@@ -401,7 +420,7 @@ class DecodingState:
             for row in rows:
                 _check_ids(row, 1)
             ids = torch.tensor(rows, dtype=torch.long)
-        return send(ids, self.model.device).expand(self.batch_size, -1)
+        return send(ids, self.device).expand(self.batch_size, -1)
 
     # -- new bytes, as far as the decoder's door -------------------------------------------------
 
@@ -457,7 +476,7 @@ class DecodingState:
         index = index.clamp_max(decoded.shape[1] - 1)
         return decoded[row_numbers(decoded), index]
 
-    @torch.inference_mode()
+    @without_gradients
     def _decode_pending(self) -> Tensor:
         """Decode the bytes that are pending -> their logits (B, T, V), kept for the frontier."""
         part = self._pending_part()
@@ -475,9 +494,9 @@ class DecodingState:
             padding = [0] * (span.width - count)
             reads.append(row.reads[first:end] + padding)
             ids.append(row.ids[first:end])
-        if self.model.decoder.from_embedding:
+        if self._passes.from_embedding:
             padded = self._passes.padded(ids, span.width)
-            inputs = self.model.decoder.embedding(padded)
+            inputs = self._passes.embedded(padded)
         else:
             inputs = self._passes.states.at(0, span)
         return Part(inputs, span, reads)
@@ -512,7 +531,7 @@ class DecodingState:
         span = self._passes.span(first, counts, rows)
         reads = self._frontier_reads(latent)
         ids = block if rows is None else block[span.only]
-        inputs = self.model.decoder.embedding(ids)
+        inputs = self._passes.embedded(ids)
         return Part(inputs, span, [reads[number] for number in numbers])
 
     def _rows_asked_for(self, busy: Tensor | Sequence[bool] | None) -> list[int] | None:

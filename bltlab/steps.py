@@ -14,7 +14,6 @@ looked at inside. `bltlab.compiled` calls them, and says where.
 """
 
 from collections.abc import Sequence
-from math import gcd, prod
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +24,7 @@ from .masks import additive, denoising, row_numbers
 from .model import BLT
 from .patching import entropy
 
-LOOP = 4  # vectors that a loop multiplies at once
+TOGETHER = 4  # vectors that are multiplied at once: weights are read once for them
 
 
 def over_caches(
@@ -69,38 +68,26 @@ def _of_one_byte(q: Tensor, k: Tensor, v: Tensor, scores: Tensor) -> Tensor:
 
 
 def product(x: Tensor, weight: Tensor) -> Tensor:
-    """What `F.linear` gives for x (..., K), written as loops that a compiler makes fast.
+    """What `F.linear` gives for x (..., K), as sums that a compiler makes loops of.
 
-    One vector: columns of the weights side by side, so that memory is read in order. Several:
-    `LOOP` of them in one loop, which reads the weights once; a plain product where that leaves
-    some.
+    Weights (N, K) are read in the order of memory, once for `TOGETHER` vectors.
 
-    >>> x, weight = torch.randn(1, 8, 24), torch.randn(5, 24)
+    >>> x, weight = torch.randn(1, 9, 24), torch.randn(5, 24)
     >>> torch.allclose(product(x, weight), F.linear(x, weight), atol=1e-5)
     True
     >>> torch.allclose(product(x[:, :1], weight), F.linear(x[:, :1], weight), atol=1e-5)
     True
     """
-    n_vectors = prod(x.shape[:-1])  # `numel` would fix the sizes of a graph
-    if n_vectors == 1:
-        return _of_one_vector(x.flatten(), weight.t()).expand(*x.shape[:-1], -1)
-    together = n_vectors if n_vectors < LOOP else LOOP
-    if n_vectors % together:
-        return x @ weight.t()
-    vectors = x.reshape(-1, together, x.shape[-1]).unbind(1)  # each (loops, K)
-    sums = [(one[..., None] * weight.t()).sum(1) for one in vectors]
-    return torch.stack(sums, 1).view(*x.shape[:-1], -1)
-
-
-def _of_one_vector(x: Tensor, columns: Tensor) -> Tensor:
-    """(N,) from x (K,) and columns (K, N): sums of some columns side by side, then their sum."""
-    together = gcd(len(x), 16)
-    factors = x.unflatten(0, (-1, together, 1)).unbind(1)
-    parts = columns.unflatten(0, (-1, together)).unbind(1)
-    terms = [factor * part for factor, part in zip(factors, parts, strict=True)]
-    sums = sum(terms[1:], terms[0])  # (K / together, N)
-    kept = sums.as_strided(sums.shape, sums.stride())  # by itself: not inside the next loop
-    return kept.sum(0)
+    vectors = x.reshape(-1, x.shape[-1])  # (n, K)
+    n = vectors.shape[0]
+    if n == 1:
+        return (vectors * weight).sum(-1).expand(*x.shape[:-1], -1)
+    loops = (n + TOGETHER - 1) // TOGETHER
+    padded = F.pad(vectors, [0, 0, 0, loops * TOGETHER - n])
+    padded = padded.as_strided(padded.shape, padded.stride())  # by itself, not inside the loops
+    groups = padded.view(loops, TOGETHER, -1)
+    sums = [(some[:, None] * weight).sum(-1) for some in groups.unbind(1)]  # each (loops, N)
+    return torch.stack(sums, 1).flatten(0, 1)[:n].view(*x.shape[:-1], -1)
 
 
 class PatcherStep(nn.Module):

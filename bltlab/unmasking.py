@@ -9,6 +9,7 @@ number of steps is known beforehand, `steps_for(S)` says it: then no step waits 
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import torch
@@ -109,7 +110,12 @@ def rounding(scores: Tensor) -> float:
 
     A block's slots that read the same, or bytes of the same weights, differ by less than that.
     """
-    return torch.finfo(scores.dtype).eps ** (2 / 3)
+    return _rounding(scores.dtype)
+
+
+@lru_cache
+def _rounding(dtype: torch.dtype) -> float:
+    return torch.finfo(dtype).eps ** (2 / 3)
 
 
 def first_best(scores: Tensor) -> Tensor:
@@ -119,7 +125,7 @@ def first_best(scores: Tensor) -> Tensor:
     tensor(1)
     """
     lowest = scores.amax(-1, keepdim=True) - rounding(scores)
-    return (scores >= lowest).byte().argmax(-1)
+    return (scores >= lowest).view(torch.uint8).argmax(-1)
 
 
 def best_first(scores: Tensor) -> Tensor:
@@ -140,6 +146,8 @@ RULES: dict[str, type] = {kind.name: kind for kind in (Confidence, EntropyBound,
 def at_least_one(chosen: Tensor, score: Tensor, masked: Tensor) -> Tensor:
     """The masked slots of `chosen` (B, S); in a row without any, the one of the best score."""
     chosen = chosen & masked
+    if chosen.device.type == "cpu" and chosen.any(1).all():  # where a look costs nothing
+        return chosen
     best = first_best(score.masked_fill(~masked, -torch.inf))
     only_best = torch.zeros_like(masked).scatter(1, best[:, None], True)
     return torch.where(chosen.any(1, keepdim=True), chosen, only_best) & masked

@@ -112,6 +112,8 @@ def test_random_weights_cut_held_out_text_into_patches_of_four_bytes(corpus):
     patches = bltlab.patchify(model, prompts.running_text(corpus, 2000))
     assert 3.6 < 2000 / len(patches.spans) < 4.4
     assert model.config.max_length > 16384
+    with_blocks = measuring.load("preset:tiny:4", corpus=corpus, device="cpu")
+    assert with_blocks.config.block_size == 4
 
 
 def test_prompts_have_their_length_and_do_not_repeat(corpus):
@@ -501,6 +503,7 @@ def test_the_plain_step_has_the_loss_of_the_fast_one():
         (["train", "--context", "1024"], "--context 1024 is above max_length, 512"),
         (["prefill", "--context", "513"], "--context 513 is above max_length, 512"),
         (["decode", "--checkpoint", "preset:huge"], "probe"),
+        (["decode", "--checkpoint", "preset:tiny:some"], "preset:NAME:BLOCK_SIZE, got 'tiny:some'"),
         (["decode", "--device", "gpu"], "--device"),
         (["wander"], "wander"),
         ([], "what"),

@@ -192,7 +192,8 @@ def refusal(model):
     return str(one.message)
 
 
-def test_without_a_compiler_decoding_goes_on(monkeypatch):
+def test_without_a_compiler_decoding_goes_on(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     model = random_model(3).float()
     monkeypatch.setenv("CXX", "no-such-compiler")
     expected = bltlab.generate(model, "ab", max_new_bytes=8).bytes
@@ -201,6 +202,17 @@ def test_without_a_compiler_decoding_goes_on(monkeypatch):
         " decoding goes on uncompiled"
     )
     assert bltlab.generate(model, "ab", max_new_bytes=8).bytes == expected
+
+
+def test_what_is_kept_needs_no_compiler(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    model = random_model(3)
+    compiling.cache_folder().mkdir(parents=True)
+    for name in compiling.all_of(compiling.OF_ONE):
+        compiling._path(model, name).touch()
+    assert compiled.why_not(model) is None
+    assert "no-such-compiler" in compiled.why_not(model, compiling.OF_SEVERAL)
 
 
 def test_a_dtype_or_device_without_steps_is_said():
@@ -220,7 +232,7 @@ def test_a_compiler_that_fails_is_said_and_nothing_else_is_begun(monkeypatch, tm
         raise RuntimeError("first line\nthe last line")
 
     monkeypatch.setattr(compiling, "_build_apart", fails)
-    monkeypatch.setattr(compiled, "why_not", lambda model: None)
+    monkeypatch.setattr(compiled, "why_not", lambda *asked: None)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert refusal(random_model(3)) == (
         "compiling failed with RuntimeError: the last line; decoding goes on uncompiled"
@@ -238,12 +250,10 @@ def test_a_builder_that_fails_says_why_in_whatever_folder_it_runs(monkeypatch, t
         compiling._build_apart(orders, tqdm(disable=True))
 
 
-@pytest.mark.parametrize("lay_out", [lay_out_by_column, copy.copy])
-def test_a_builder_has_a_model_of_the_same_shape_and_layout(lay_out):
-    model = lay_out(random_model(3))
+def test_a_builder_has_a_model_of_the_same_shape_and_layout():
+    model = random_model(3)
     order = json.loads(compiling._order(model, ("patcher", "one")))
     built = compiling._like_ordered(order)
-    assert order["by_column"] == (lay_out is lay_out_by_column)
     for tensors in ("named_parameters", "named_buffers"):
         ours, theirs = (dict(getattr(one, tensors)()) for one in (built, model))
         assert {name: _facts(one) for name, one in ours.items()} == {
@@ -269,12 +279,10 @@ def test_a_damaged_package_is_built_again(monkeypatch, tmp_path):
     assert built == [[("encoder", "one")]]
 
 
-def test_matrices_laid_out_in_two_ways_are_refused():
-    model = random_model(3)
-    lay_out_by_column(model.encoder)
-    assert "must be laid out all by row or all by column" in refusal(model)
-    lay_out_by_column(model)
-    assert compiling._by_column(model)
+def test_packages_read_matrices_by_row():
+    model = lay_out_by_column(random_model(3))
+    compiling.kept(model, [])
+    assert all(weight.is_contiguous() for weight in model.parameters())
 
 
 def test_a_text_beyond_the_maximum_is_refused_and_the_text_stays(by_steps):

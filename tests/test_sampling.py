@@ -40,6 +40,14 @@ def test_specials_are_never_chosen_and_eos_may_be():
     assert Pick()(logits, torch.tensor([3])).item() == vocab.EOS_ID
 
 
+def test_positions_may_be_left_out_where_nothing_is_drawn():
+    logits = logits_of([0.2, 0.5, 0.3])
+    assert Pick()(logits).item() == Pick()(logits, torch.tensor([9])).item() == 5
+    for pick in (Pick(1.0), Pick(no_repeat_ngram_bytes=3)):
+        with pytest.raises(ValueError, match="needs positions, got none"):
+            pick(logits)
+
+
 def test_the_draw_is_the_inverse_cdf_in_id_order():
     logits = logits_of([0.2, 0.5, 0.3])
     for position in range(200):

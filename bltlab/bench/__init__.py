@@ -39,7 +39,8 @@ def add_bench_flags(parser: argparse.ArgumentParser) -> None:
             "--model",
             dest="model",
             default=bench.checkpoint,
-            help="shipped name, folder, hub id, or preset:NAME for random weights"
+            help="shipped name, folder, hub id, or preset:NAME[:BLOCK_SIZE] for random"
+            " weights"
             f" (default {bench.checkpoint})",
         )
         verb.add_argument("--seed", type=int, default=0, help="of weights and draws (default 0)")

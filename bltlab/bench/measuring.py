@@ -47,8 +47,9 @@ def load(
 ) -> BLT:
     """A model by name; "preset:NAME" has random weights of that seed.
 
-    A random model's threshold cuts held-out text of the corpus into patches of 4 bytes. Raises
-    ValueError for a device that is not there.
+    "preset:NAME:8" is a BLT-D with blocks of 8 bytes. A random model's threshold cuts held-out text
+    of the corpus into patches of 4 bytes. Raises ValueError for a preset that is not known and a
+    device that is not there.
     """
     where = resolve_device(device)
     if not name.startswith(RANDOM):
@@ -62,7 +63,13 @@ def load(
 
 
 def _random_model(preset: str, seed: int, device: torch.device, dtype: torch.dtype) -> BLT:
-    config = BLTConfig.preset(preset, max_length=LONGEST)
+    name, _, size = preset.partition(":")
+    if size and not size.isdecimal():
+        raise ValueError(
+            f"random weights are preset:NAME or preset:NAME:BLOCK_SIZE, got {preset!r}"
+        )
+    blocks = {"block_size": int(size)} if size else {}
+    config = BLTConfig.preset(name, max_length=LONGEST, **blocks)
     hashes = replace(config.hashes, n_rows=min(config.hashes.n_rows, MOST_ROWS))
     with device:
         model = BLT(replace(config, hashes=hashes)).initialise(seed)

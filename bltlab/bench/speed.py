@@ -7,7 +7,7 @@ which records every event; timed runs record none.
 import argparse
 import statistics
 from collections.abc import Mapping
-from copy import copy
+from copy import deepcopy
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -150,12 +150,13 @@ def _ways(
 
 
 def compiled_twin(arguments: argparse.Namespace, model: BLT, batches: bool = False) -> BLT | None:
-    """The same weights, decoding by compiled steps; None where --compile is not asked for, or
-    cannot be done.
+    """A copy that decodes by compiled steps: they want weights laid out in another way.
+
+    None where --compile is not asked for, or cannot be done.
     """
     if not arguments.compile:
         return None
-    twin = copy(model)
+    twin = deepcopy(model)
     twin.compile(batches)
     return twin if steps_of(twin) else None
 

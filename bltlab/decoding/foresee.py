@@ -29,7 +29,7 @@ from ..sampling import Pick, check_picked
 from ..state import DecodingState
 from ..transfer import send, send_padded
 from .moves import Proposing
-from .proposal import Proposal, Rows, ahead, choose
+from .proposal import Proposal, Rows, choose
 from .telling import Told, Weighed, tell, weigh
 
 
@@ -89,7 +89,7 @@ class Foresight:
         self.block_size, self.latent, self.min_confidence = block_size, latent, min_confidence
         self.rows = [Row() for _ in state.rows]
         shape = state.batch_size, block_size
-        self.masks = torch.full(shape, vocab.MASK_ID, device=state.model.device)
+        self.masks = torch.full(shape, vocab.MASK_ID, device=state.device)
         self.length: int | None = None
         self._columns = 0  # how many columns were looked at by `_find_end`
 
@@ -109,7 +109,7 @@ class Foresight:
         state = self.state
         texts = [self._unread(row) for row in self.rows]
         counts = [len(text) for text in texts]
-        ids = send_padded(texts, state.model.device)  # (B, T)
+        ids = send_padded(texts, state.device)  # (B, T)
         block = self.masks if any(self._wants_more(row) for row in self.rows) else None
         read = state.draft(ids, self.latent, counts, every=True, block=block)
         logits, denoised = (read, None) if block is None else read  # (B, T, V), (B, S, V)
@@ -137,8 +137,8 @@ class Foresight:
     def _chosen(self, logits: torch.Tensor) -> Weighed:
         """What the chain writes behind each byte read, (B, T), of logits (B, T, V)."""
         known = [row.known + row.guesses for row in self.rows]
-        at = self._positions([len(row.known) for row in self.rows], logits.shape[1])
-        ids = choose(self.state, self.pick, logits, at, known)
+        begins = [len(row.known) for row in self.rows]
+        ids = choose(self.state, self.pick, logits, begins, known)
         return weigh(self.state, ids, logits, always=self.min_confidence > 0)
 
     def _guesses(self, denoised: torch.Tensor | None, chosen: Weighed) -> Weighed | None:
@@ -149,19 +149,14 @@ class Foresight:
         if denoised is None or self.block_size < 2:
             return None
         counts = [len(row.guesses) + 1 for row in self.rows]
-        begin = [len(row.known) + n for row, n in zip(self.rows, counts, strict=True)]
+        begins = [len(row.known) + n for row, n in zip(self.rows, counts, strict=True)]
 
         def known() -> Rows:
             chains = zip(self.rows, chosen.ids.tolist(), counts, strict=True)
             return [row.known + ids[:n] for row, ids, n in chains]
 
-        at = self._positions(begin, self.block_size - 1)
-        ids = choose(self.state, self.pick, denoised[:, 1:], at, known)
+        ids = choose(self.state, self.pick, denoised[:, 1:], begins, known)
         return weigh(self.state, ids, denoised[:, 1:])
-
-    def _positions(self, begin: Sequence[int], width: int) -> torch.Tensor:
-        """(B, T): the positions from `begin` bytes past each row's frontier on."""
-        return ahead(self.state, 0, width) + torch.tensor(begin)[:, None]
 
     # -- what to read ----------------------------------------------------------------------------
 
@@ -300,7 +295,7 @@ class Foresight:
 
     def proposal(self) -> Proposal:
         """What is known, as a chain proposes it: EOS all behind a first EOS."""
-        n, device = self.length, self.state.model.device
+        n, device = self.length, self.state.device
         rows = [(row.known + [vocab.EOS_ID] * n)[:n] for row in self.rows]
         probs = None
         if self.state.record == "all" or self.min_confidence:

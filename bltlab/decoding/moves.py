@@ -74,9 +74,9 @@ def chain(
     stamps: list[dict[str, Any]] = []
     over = rows_over(state, before.seen(state).rows)
     while True:
-        at = ahead(state, before.length + len(steps), 1)
-        known.append(choose(state, pick, logits[:, None], at, *known))
-        steps.append(weigh(state, known[-1], logits[:, None], min_confidence > 0))
+        logits = logits[:, None]  # (B, 1, V)
+        known.append(choose(state, pick, logits, before.length + len(steps), *known))
+        steps.append(weigh(state, known[-1], logits, min_confidence > 0))
         stamps.append(state.stamp())
         is_own = len(steps) == 1 and after is None
         if len(steps) == count or _settled(state, over, steps[-1], 0 if is_own else min_confidence):
@@ -162,7 +162,7 @@ def propose(
     rows = ids.tolist()
     for row in rows:
         check_allowed(row)
-    device = state.model.device
+    device = state.device
     ids = send(ids, device)
     if probs is not None:
         probs = send(torch.as_tensor(probs), device).expand(ids.shape)
@@ -185,13 +185,12 @@ def unmask(
     frontier and block, usually the model's own. Raises ValueError or TypeError for a rule that
     reveals nothing, or returns anything but slots.
     """
-    before = after or nothing(state)
+    before = (after or nothing(state)).seen(state)
     if block_size == 0:
         return before
-    at = ahead(state, before.length, block_size)  # (B, S)
     shape = state.batch_size, block_size
-    block = torch.full(shape, vocab.MASK_ID, device=state.model.device)
-    busy = [not over for over in rows_over(state, before.seen(state).rows)]
+    block = torch.full(shape, vocab.MASK_ID, device=state.device)
+    busy = [not over for over in rows_over(state, before.rows)]
     known = _steps_for(rule, block_size) if state.waits else 0  # then nobody looks at the block
     steps: list[DenoisingStep] = []
     clean: torch.Tensor | None = before.ids
@@ -203,7 +202,7 @@ def unmask(
         masked = _masked(block, busy)
         probs = beliefs(logits)
         revealed = check_revealed(rule, rule(probs, masked), masked)
-        chosen = choose(state, pick, logits, at, before.ids, block)
+        chosen = choose(state, pick, logits, before.length, before.ids, block)
         block = torch.where(revealed, chosen, block)
         if state.record:
             steps.append(DenoisingStep(masked, block, probs, state.stamp()))
@@ -347,6 +346,8 @@ def _read(
         rows = [row.ids[begin:] for row, begin in zip(state.rows, since, strict=True)]
         return read, _ends(state, rows)
     ends = _ends(state, rows)
+    if min(ends) == proposal.length and not state.waits:
+        return state.extend(proposal.ids, logits, open_latent), ends
     cut = [row[:end] for row, end in zip(rows, ends, strict=True)]
     return state.extend(cut, logits, open_latent), ends
 

@@ -1,7 +1,8 @@
 """Bytes put forward: what moves hand to each other, and where they stand."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 import torch
 
@@ -49,14 +50,19 @@ class Proposal:
         """The same with its rows, where a look does not wait for a device."""
         if self.rows is not None or state.waits:
             return self
-        return replace(self, rows=plain(self.ids))
+        return Proposal(self.ids, self.probs, self.own, plain(self.ids))
 
 
 def nothing(state: DecodingState) -> Proposal:
     """A proposal without bytes, to put others behind."""
-    shape, device = (state.batch_size, 0), state.model.device
-    ids = torch.empty(shape, dtype=torch.long, device=device)
-    return Proposal(ids, torch.empty(shape, device=device), rows=[[] for _ in state.rows])
+    return _nothing(state.batch_size, state.device)
+
+
+@lru_cache(maxsize=16)
+def _nothing(batch_size: int, device: torch.device) -> Proposal:
+    ids = torch.empty(batch_size, 0, dtype=torch.long, device=device)
+    probs = torch.empty(batch_size, 0, device=device)
+    return Proposal(ids, probs, rows=[[] for _ in range(batch_size)])
 
 
 def plain(ids: torch.Tensor) -> Rows:
@@ -76,9 +82,13 @@ def ends_of(ids: Sequence[Sequence[int]]) -> list[int]:
     return [list(row).index(eos) if eos in row else len(row) for row in ids]
 
 
-def ahead(state: DecodingState, offset: int, n: int) -> torch.Tensor:
-    """(B, n), on the CPU: the positions from `offset` bytes past each row's frontier on."""
-    begins = [length + offset for length in state.lengths]
+def ahead(state: DecodingState, offset: int | Sequence[int], n: int) -> torch.Tensor:
+    """(B, n), on the CPU: the positions from `offset` bytes past each row's frontier on.
+
+    offset: an int for all rows, or one for each.
+    """
+    offsets = [offset] * state.batch_size if isinstance(offset, int) else offset
+    begins = [length + one for length, one in zip(state.lengths, offsets, strict=True)]
     rows = [list(range(begin, begin + n)) for begin in begins]
     return torch.tensor(rows, dtype=torch.long)
 
@@ -87,14 +97,19 @@ def choose(
     state: DecodingState,
     pick: Pick,
     logits: torch.Tensor,
-    at: torch.Tensor,
+    at: torch.Tensor | int | Sequence[int],
     *scratch: torch.Tensor | Sequence[Sequence[int]] | Callable[[], Rows],
 ) -> torch.Tensor:
     """The ids (B, n) that `pick` writes at positions `at` (B, n), from logits (B, n, V).
 
+    at: numbers, as `ahead` takes them, are how far past the frontier the first of them stand.
     scratch: ids (B, m) behind the frontier, one after another, MASK where one is hidden, or
     functions that give them. They are asked for only where a pick minds what stands in front of it.
     """
+    if type(pick) is Pick and pick.is_greedy:
+        return pick(logits)
+    if not torch.is_tensor(at):
+        at = ahead(state, at, logits.shape[1])
     if not getattr(pick, "no_repeat_ngram_bytes", 0):
         return pick(logits, at)
     texts = [list(row.ids) for row in state.rows]

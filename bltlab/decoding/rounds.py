@@ -2,7 +2,10 @@
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from types import GeneratorType
 from typing import Any, cast
+
+import torch
 
 from .. import memory, vocab
 from ..events import Committed, Event, Finished, Prefilled
@@ -57,7 +60,8 @@ class Stream:
         return self
 
     def __next__(self) -> Event:
-        event = next(self._running)
+        with torch.inference_mode():
+            event = next(self._running)
         self._events[event.row].append(event)
         return event
 
@@ -137,7 +141,7 @@ class Stream:
     def _moves(self) -> Iterator[Event]:
         """The events of a round. Raises TypeError for a round that is no generator of events."""
         events = self.method.round(self.state, self._pick)
-        if not isinstance(events, Iterator):
+        if not isinstance(events, (GeneratorType, Iterator)):  # the first is found much sooner
             raise TypeError(
                 f"round of method {self.method.name!r} must yield events, got"
                 f" {type(events).__name__}"
@@ -183,7 +187,9 @@ class Stream:
 
     def _end(self, known: bytes, ids: Sequence[int]) -> tuple[int, str | None]:
         """How many of newly committed ids stay, and why the text ends there (or None)."""
-        budget = self.settings["max_new_bytes"] - len(known)
+        budget, stops = self.settings["max_new_bytes"] - len(known), self.settings["stop"]
+        if len(ids) < budget and vocab.EOS_ID not in ids and not stops:
+            return len(ids), None
         eos = ids.index(vocab.EOS_ID) if vocab.EOS_ID in ids else len(ids)
         data = vocab.decode(ids[:eos])
         ends = []  # (bytes kept, rank where several fall together, reason)
@@ -191,7 +197,7 @@ class Stream:
             ends.append((budget, 1, "budget"))
         if eos < len(ids) and eos < budget:
             ends.append((eos, 2, "eos"))
-        for stop in self.settings["stop"]:
+        for stop in stops:
             end = _end_of_stop(known, data, stop.encode("latin-1"))
             if end is not None:
                 ends.append((end, 0, "stop"))

@@ -8,6 +8,7 @@ import torch
 
 from .. import data
 from ..config import PRESETS, BLTConfig
+from ..layers import lay_out_by_row
 from ..model import BLT, diffuse_from
 from ..patching import choose_threshold, patch_text
 from .options import BLOCK, BUDGETS, TrainOptions
@@ -29,14 +30,8 @@ def model_to_train(o: TrainOptions, fresh: bool = True) -> BLT:
         taken = BLT.from_pretrained(o.entropy_model, device="cpu")
         model.patcher = taken.patcher
         model.config = replace(model.config, patcher=taken.config.patcher)
-    _lay_out_by_row(model)
+    lay_out_by_row(model)  # a loaded model's may lie as decoding likes them
     return model
-
-
-def _lay_out_by_row(model: BLT) -> None:
-    """Weights as they are trained and sharded; a loaded model's may lie as decoding likes them."""
-    for p in model.parameters():
-        p.data = p.data.contiguous()
 
 
 def _new_model(o: TrainOptions) -> BLT:
