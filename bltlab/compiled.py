@@ -1,8 +1,8 @@
 """Compiled decoding: the steps of `bltlab.steps` as packages, behind `CachedModel`'s functions.
 
 `model.compile()` has them built once, with a C++ compiler (`bltlab.compiling`); from then on they
-are loaded. Weights stay those of the model: no copy is made. A pass of no kind that was compiled
-(over a long prompt, say) runs as without `compile`, over the same caches.
+are loaded. They read the model's own weights, which are laid out by row for them. A pass of no kind
+that was compiled (over a long prompt, say) runs as without `compile`, over the same caches.
 """
 
 import os
@@ -156,8 +156,7 @@ class CompiledModel(CachedModel):
         self.cache_bytes += self.kv[plan.part].slot_bytes * plan.slots * plan.rows
         reach = self._shape.expand(plan.low + 2, plan.slots)
         layers = [layer for cache in self._held[plan.part] for layer in cache.layers]
-        (found,) = plan.run([first.contiguous(), at, reach, *layers])  # a graph reads in order
-        return found
+        return plan.run([first.contiguous(), at, reach, *layers])[0]  # a graph reads in order
 
     def _at(self, plan: Plan, span: Span) -> Tensor:
         """(2, B, T): positions of bytes, and the slots that are written.

@@ -40,12 +40,12 @@ from .config import BLTConfig
 from .layers import FEW, lay_out_by_row
 from .model import BLT
 from .passes import CachedModel
-from .steps import STEPS, product
+from .steps import STEPS, TOGETHER, product
 
 OF_ONE = ("one", "row")  # kinds of passes over one text: of one byte, of several
 OF_SEVERAL = ("each", "rows")  # over several texts
 MOST = FEW  # bytes of a row in a compiled pass; what is longer is no overhead
-TEXTS = 3  # of an example of several: packages take any number from two on
+TEXTS = TOGETHER + 1  # of an example of several: two loops of a product; packages take any number
 CONFIGS = {
     "aot_inductor.package_constants_in_so": False,
     "realize_reads_threshold": 0,  # no norm inside the loops of a product
@@ -131,14 +131,14 @@ def kept(model: BLT, names: Sequence[Name]) -> Steps:
     to_build = missing(model, names)
     if to_build:
         _build_all(model, to_build)
+    opened = {name: _opened(model, name) for name in names}
     lay_out_by_row(model)
-    return {name: _loaded(model, name) for name in names}
+    return {name: _over_weights(model, name, package) for name, package in opened.items()}
 
 
-def _loaded(model: BLT, name: Name) -> Package:
-    """A package that is kept, over the model's own weights."""
+def _over_weights(model: BLT, name: Name, package: Any) -> Package:
+    """An opened package over the model's own weights."""
     step = STEPS[name[0]](model)
-    package = _opened(model, name)
     weights = dict(step.named_parameters()) | dict(step.named_buffers())
     needed = {key: weights[key].detach() for key in package.get_constant_fqns()}
     package.load_constants(needed, check_full_update=True, user_managed=True)
@@ -300,7 +300,7 @@ def build(model: BLT, name: Name, path: Path) -> None:
 def _example(model: BLT, part: str, kind: str, held: list[Cache]) -> tuple[Tensor, ...]:
     """Arguments of a step: numbers do not matter, sizes do."""
     texts = 1 if kind in OF_ONE else TEXTS
-    length = 1 if kind in ("one", "each") else 5
+    length = 1 if kind in ("one", "each") else TOGETHER + 1
     if part == "decoder":
         width = model.config.decoder.dim
         first = torch.zeros(texts, length, width, dtype=model.dtype)

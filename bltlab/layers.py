@@ -434,8 +434,9 @@ def lay_out_by_column(module: nn.Module) -> nn.Module:
 
 def lay_out_by_row(module: nn.Module) -> nn.Module:
     """The module, its matrices stored by row, as training and compiled steps read them."""
-    for part in _matrices(module):
-        part.weight.data = part.weight.data.contiguous()
+    with torch.inference_mode(False):
+        for part in _matrices(module):
+            part.weight.data = part.weight.data.contiguous()
     return module
 
 

@@ -331,7 +331,7 @@ class BLT(nn.Module):
 
         The first time takes a minute or two, and a C++ compiler; then what was compiled comes from
         a folder of the user's (`bltlab.compiling.cache_folder`) in seconds. batches: several texts
-        at once as well, which takes as long again. Weights are shared, not copied; they are laid
+        at once as well, which takes as long again. There is one set of weights: they are laid
         out by row, in which what is not compiled takes longer. Where steps cannot be compiled a
         warning says why, and decoding goes on as before. A model that is moved or cast afterwards
         is to be compiled again.

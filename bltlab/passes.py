@@ -41,9 +41,8 @@ class CachedModel:
     def __init__(self, model: BLT, batch_size: int):
         self.model = model
         self.device = model.device
-        self.from_embedding = model.decoder.from_embedding  # clean bytes enter the decoder so
-        table = getattr(model.decoder, "embedding", None)
-        self._table = table if table is None else table.weight
+        self.from_embedding = model.decoder.from_embedding  # clean bytes enter it so, not as states
+        self._embedding = getattr(model.decoder, "embedding", None)
         self.batch_size = batch_size
         config = model.config
         decoder = config.decoder
@@ -217,7 +216,7 @@ class CachedModel:
 
     def embedded(self, ids: Tensor) -> Tensor:
         """What blocks enter the decoder with, and bytes where it reads no states: (B, T, D)."""
-        return self._table[ids]
+        return self._embedding(ids)
 
     def decode(self, part: Part) -> Tensor:
         """One decoder pass over clean bytes -> logits (B, T, V)."""

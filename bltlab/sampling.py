@@ -36,6 +36,7 @@ ALLOWED = (vocab.EOS_ID, *range(vocab.OFFSET, vocab.VOCAB_SIZE))  # ids that may
 
 
 @lru_cache(maxsize=16)
+@torch.inference_mode(False)  # whoever asks first, they may be kept for a backward pass
 def _banned(n_ids: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Which ids are never generated (n_ids,), and what stands in their place."""
     banned = torch.ones(n_ids, dtype=torch.bool)
@@ -45,8 +46,8 @@ def _banned(n_ids: int, device: torch.device) -> tuple[Tensor, Tensor]:
 
 def allowed_logits(logits: Tensor) -> Tensor:
     """Logits (..., V) with the specials that are never generated at -inf; EOS may be generated."""
-    banned, nothing = _banned(logits.shape[-1], logits.device)
-    return torch.where(banned, nothing, logits)
+    banned, minus_infinity = _banned(logits.shape[-1], logits.device)
+    return torch.where(banned, minus_infinity, logits)
 
 
 def beliefs(logits: Tensor) -> Tensor:

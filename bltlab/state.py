@@ -8,11 +8,11 @@
 The slot behind the last closed patch holds the open one's latent.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from math import isnan
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -59,7 +59,10 @@ class Frontier:
     first: list[int]
 
 
-def without_gradients(verb: Any) -> Any:
+Verb = TypeVar("Verb", bound=Callable[..., Any])
+
+
+def in_inference_mode(verb: Verb) -> Verb:
     """`torch.inference_mode` for methods that call each other: it is entered once."""
 
     @wraps(verb)
@@ -69,7 +72,7 @@ def without_gradients(verb: Any) -> Any:
         with torch.inference_mode():
             return verb(*args, **kwargs)
 
-    return run
+    return cast(Verb, run)
 
 
 class DecodingState:
@@ -214,7 +217,7 @@ class DecodingState:
 
     # -- the verbs -------------------------------------------------------------------------------
 
-    @without_gradients
+    @in_inference_mode
     def extend(
         self, ids: Ids, logits: bool = True, open_latent: bool = False, picked: bool = False
     ) -> Tensor | None:
@@ -264,7 +267,7 @@ class DecodingState:
         self._scratch.counts = kept
         self._scratch.before_block = False
 
-    @without_gradients
+    @in_inference_mode
     def draft(
         self,
         ids: int | Ids,
@@ -311,7 +314,7 @@ class DecodingState:
         last = [max(count - 1, 0) for count in counts]
         return logits[row_numbers(logits)[:, 0], send(last, logits.device)]
 
-    @without_gradients
+    @in_inference_mode
     def denoise(
         self,
         block_ids: Ids,
@@ -352,7 +355,7 @@ class DecodingState:
         of_all_rows = denoised.new_zeros(*block.shape, denoised.shape[-1])
         return of_all_rows.index_copy(0, block_part.span.only, denoised)
 
-    @without_gradients
+    @in_inference_mode
     def peek_latent(self) -> Tensor:
         """(B, G): the latent that the open patch would have if it closed here. Scratch.
 
@@ -407,7 +410,7 @@ class DecodingState:
         """The ids of a span, (B, T) where the model is."""
         is_full = torch.is_tensor(ids) and ids.shape == (self.batch_size, span.width)
         if rows is None or (is_full and min(span.counts) == span.width):
-            return send(ids, self.device)
+            return send(ids.long(), self.device)
         return self._passes.padded(rows, span.width)
 
     def _columns(self, ids: Ids) -> Tensor:
@@ -476,7 +479,7 @@ class DecodingState:
         index = index.clamp_max(decoded.shape[1] - 1)
         return decoded[row_numbers(decoded), index]
 
-    @without_gradients
+    @in_inference_mode
     def _decode_pending(self) -> Tensor:
         """Decode the bytes that are pending -> their logits (B, T, V), kept for the frontier."""
         part = self._pending_part()

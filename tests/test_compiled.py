@@ -163,6 +163,8 @@ def test_compiled_steps_hold_the_laws_and_are_built_once(tmp_path, monkeypatch):
         for law in LAWS:
             law(seed)
     _reads_alike(model, random_ids(5, 2000))
+    for texts in (2, 3, 4, 5, 8, 9, 17):  # less than a loop of a product, several, and some over
+        _batches_read_alike(model, texts)
     other = random_model(6, n_decoder=1)  # of the same shape: loaded, with weights of its own
     other.compile(batches=True)
     assert compiled.steps_of(other)
@@ -178,6 +180,21 @@ def _reads_alike(model, ids):
         assert (ours.extend(chunk) - plain.extend(chunk)).abs().max() < laws.TOLERANCE
         drafted = [draw.randint(101, 112)]
         assert (ours.draft(drafted) - plain.draft(drafted)).abs().max() < laws.TOLERANCE
+
+
+def _batches_read_alike(model, texts):
+    """The same for several texts, of one byte and of more at a time, padded and not."""
+    plain = bltlab.DecodingState(copy.copy(model), texts)
+    ours = bltlab.DecodingState(model, texts)
+    ids = [random_ids(row, 31).tolist() for row in range(texts)]
+    at = [0] * texts
+    for size in (3, 1, 1, 4, 1, 11):
+        ends = [begin + size + (n % 2 if size > 1 else 0) for n, begin in enumerate(at)]
+        chunk = [row[begin:end] for row, begin, end in zip(ids, at, ends, strict=True)]
+        found, expected = ours.extend(chunk), plain.extend(chunk)
+        for n, row in enumerate(chunk):
+            assert (found - expected)[n, : len(row)].abs().max() < laws.TOLERANCE
+        at = ends
 
 
 # -- where there are none ------------------------------------------------------------------------

@@ -9,7 +9,9 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from conftest import random_model
 
 import bltlab
@@ -247,6 +249,49 @@ def test_bad_proposals_and_rounds(model):
     for lookahead in (0, None, 2.5):
         with pytest.raises(TypeError, match="lookahead, an int of at least 1"):
             bltlab.stream(model, "abc", method(lambda self, state, pick: [], lookahead))
+
+
+@dataclass(frozen=True)
+class OfOneByte(decoding.Method):
+    """Autoregression with a mode of torch's around each round; ids of any whole dtype."""
+
+    name = "of-one-byte"
+    title = "Of one byte"
+    mode: str = option("no_grad", "a mode of torch's", choices=("no_grad", "inference_mode"))
+
+    def round(self, state, pick):
+        with getattr(torch, self.mode)():
+            own = yield from decoding.chain(state, pick)
+            short = decoding.Proposal(own.ids.to(torch.int16), own=1)
+            yield from decoding.trust(state, short)
+
+
+@pytest.mark.parametrize("mode", ["no_grad", "inference_mode"])
+def test_a_round_leaves_torch_as_it_was_also_where_it_is_closed_early(model, mode):
+    modes = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+    stream = bltlab.stream(model, "abc", OfOneByte(mode), max_new_bytes=9)
+    events = [next(stream) for _ in range(3)]
+    stream.close()
+    assert (torch.is_grad_enabled(), torch.is_inference_mode_enabled()) == modes
+    text = bltlab.generate(model, "abc", max_new_bytes=9, record=False).bytes
+    assert bltlab.generate(model, "abc", OfOneByte(mode), max_new_bytes=9).bytes == text
+    assert events[-1].ids
+
+
+def test_what_decoding_keeps_serves_a_backward_pass(model):
+    bltlab.sampling._banned.cache_clear()
+    bltlab.generate(model, "abc", "blt-d", max_new_bytes=4)
+    logits = torch.zeros(1, bltlab.vocab.VOCAB_SIZE, requires_grad=True)
+    bltlab.sampling.beliefs(logits).amax().backward()
+    assert logits.grad.abs().sum() > 0
+
+
+def test_positions_ahead_go_by_row(model):
+    state = bltlab.DecodingState(model, 2)
+    state.extend([[1, 70, 71], [1, 70]])
+    for offset in (2, np.int64(2), [2, 2]):
+        assert decoding.ahead(state, offset, 2).tolist() == [[5, 6], [4, 5]]
+    assert decoding.ahead(state, [0, 1], 1).tolist() == [[3], [3]]
 
 
 def test_bad_rules(model):

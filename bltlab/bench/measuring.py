@@ -48,8 +48,8 @@ def load(
     """A model by name; "preset:NAME" has random weights of that seed.
 
     "preset:NAME:8" is a BLT-D with blocks of 8 bytes. A random model's threshold cuts held-out text
-    of the corpus into patches of 4 bytes. Raises ValueError for a preset that is not known and a
-    device that is not there.
+    of the corpus into patches of 4 bytes. Raises ValueError for a preset or a block size that
+    is none, and a device that is not there.
     """
     where = resolve_device(device)
     if not name.startswith(RANDOM):
@@ -63,8 +63,8 @@ def load(
 
 
 def _random_model(preset: str, seed: int, device: torch.device, dtype: torch.dtype) -> BLT:
-    name, _, size = preset.partition(":")
-    if size and not size.isdecimal():
+    name, colon, size = preset.partition(":")
+    if colon and not size.isdecimal():
         raise ValueError(
             f"random weights are preset:NAME or preset:NAME:BLOCK_SIZE, got {preset!r}"
         )

@@ -33,7 +33,8 @@ class Method:
     def round(self, state: DecodingState, pick: Pick) -> Iterator[Event]:
         """Propose and commit at least one byte in every row: moves, one after another.
 
-        A generator: `yield from` a move passes its events on, and gives what it proposed.
+        A generator: `yield from` a move passes its events on, and gives what it proposed. It runs
+        in inference mode; what learns in it steps out by `torch.inference_mode(False)`.
         """
         raise NotImplementedError
 

@@ -55,14 +55,15 @@ class Proposal:
 
 def nothing(state: DecodingState) -> Proposal:
     """A proposal without bytes, to put others behind."""
-    return _nothing(state.batch_size, state.device)
+    ids, probs = _no_columns(state.batch_size, state.device)
+    return Proposal(ids, probs, rows=[[] for _ in state.rows])
 
 
 @lru_cache(maxsize=16)
-def _nothing(batch_size: int, device: torch.device) -> Proposal:
+@torch.inference_mode(False)
+def _no_columns(batch_size: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     ids = torch.empty(batch_size, 0, dtype=torch.long, device=device)
-    probs = torch.empty(batch_size, 0, device=device)
-    return Proposal(ids, probs, rows=[[] for _ in range(batch_size)])
+    return ids, torch.empty(batch_size, 0, device=device)
 
 
 def plain(ids: torch.Tensor) -> Rows:
@@ -85,9 +86,9 @@ def ends_of(ids: Sequence[Sequence[int]]) -> list[int]:
 def ahead(state: DecodingState, offset: int | Sequence[int], n: int) -> torch.Tensor:
     """(B, n), on the CPU: the positions from `offset` bytes past each row's frontier on.
 
-    offset: an int for all rows, or one for each.
+    offset: one number for all rows, or one for each.
     """
-    offsets = [offset] * state.batch_size if isinstance(offset, int) else offset
+    offsets = offset if isinstance(offset, Sequence) else [offset] * state.batch_size
     begins = [length + one for length, one in zip(state.lengths, offsets, strict=True)]
     rows = [list(range(begin, begin + n)) for begin in begins]
     return torch.tensor(rows, dtype=torch.long)

@@ -81,7 +81,8 @@ class Stream:
 
     def close(self) -> None:
         """Stop here: rows that were not done are marked as interrupted, and nothing is lost."""
-        self._running.close()
+        with torch.inference_mode():  # as it ran
+            self._running.close()
         for row, events in enumerate(self._events):
             if not events:  # not even the prompt was read
                 events.append(Finished(row=row, position=1, reason="interrupted"))
@@ -141,7 +142,7 @@ class Stream:
     def _moves(self) -> Iterator[Event]:
         """The events of a round. Raises TypeError for a round that is no generator of events."""
         events = self.method.round(self.state, self._pick)
-        if not isinstance(events, (GeneratorType, Iterator)):  # the first is found much sooner
+        if not isinstance(events, (GeneratorType, Iterator)):  # the first is a cheap check
             raise TypeError(
                 f"round of method {self.method.name!r} must yield events, got"
                 f" {type(events).__name__}"
