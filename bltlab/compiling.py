@@ -45,7 +45,7 @@ from .steps import STEPS, TOGETHER, product
 OF_ONE = ("one", "row")  # kinds of passes over one text: of one byte, of several
 OF_SEVERAL = ("each", "rows")  # over several texts
 MOST = FEW  # bytes of a row in a compiled pass; what is longer is no overhead
-TEXTS = TOGETHER + 1  # of an example of several: two loops of a product; packages take any number
+TEXTS = TOGETHER + 1  # of an example: two loops of a product. Packages take any number from two on
 CONFIGS = {
     "aot_inductor.package_constants_in_so": False,
     "realize_reads_threshold": 0,  # no norm inside the loops of a product

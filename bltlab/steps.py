@@ -84,10 +84,8 @@ def product(x: Tensor, weight: Tensor) -> Tensor:
         return (vectors * weight).sum(-1).expand(*x.shape[:-1], -1)
     loops = (n + TOGETHER - 1) // TOGETHER
     padded = F.pad(vectors, [0, 0, 0, loops * TOGETHER - n])
-    padded = padded.as_strided(
-        padded.shape, padded.stride()
-    )  # a result of its own, not worked out in the loops
-    groups = padded.view(loops, TOGETHER, -1)
+    # A strided view makes it a result of its own: else it would be worked out inside the loops.
+    groups = padded.as_strided(padded.shape, padded.stride()).view(loops, TOGETHER, -1)
     sums = [(some[:, None] * weight).sum(-1) for some in groups.unbind(1)]  # each (loops, N)
     return torch.stack(sums, 1).flatten(0, 1)[:n].view(*x.shape[:-1], -1)
 

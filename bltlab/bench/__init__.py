@@ -40,8 +40,7 @@ def add_bench_flags(parser: argparse.ArgumentParser) -> None:
             dest="model",
             default=bench.checkpoint,
             help="shipped name, folder, hub id, or preset:NAME[:BLOCK_SIZE] for random"
-            " weights"
-            f" (default {bench.checkpoint})",
+            f" weights (default {bench.checkpoint})",
         )
         verb.add_argument("--seed", type=int, default=0, help="of weights and draws (default 0)")
         verb.add_argument("--json", action="store_true", help="settings and rows as JSON")

@@ -346,7 +346,7 @@ def _read(
         rows = [row.ids[begin:] for row, begin in zip(state.rows, since, strict=True)]
         return read, _ends(state, rows)
     ends = _ends(state, rows)
-    if min(ends) == proposal.length and not state.waits:
+    if min(ends) == proposal.length and not state.waits:  # else it would wait to look at them again
         return state.extend(proposal.ids, logits, open_latent), ends
     cut = [row[:end] for row, end in zip(rows, ends, strict=True)]
     return state.extend(cut, logits, open_latent), ends
